@@ -1,0 +1,1 @@
+"""Independent, typed PyTorch components of the OmniGen2 model family."""

@@ -1,0 +1,1 @@
+"""Rectified flow: path, time, objective, solvers, guidance."""

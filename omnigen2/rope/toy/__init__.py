@@ -1,0 +1,1 @@
+"""The experiment behind the paper's RoPE table: copy the k-th of N images."""

@@ -1,0 +1,1 @@
+"""LightningModules, data modules, callbacks, and the runner behind `lightning run`."""
