@@ -1,0 +1,48 @@
+"""The law of `StepLoader`: stopping anywhere and going on changes nothing."""
+
+from itertools import islice
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from omnigen2.training.loader import StepLoader
+
+
+@given(steps=st.integers(1, 7), stop=st.integers(0, 20))
+def test_a_restored_loader_goes_on_where_the_first_one_stopped(steps: int, stop: int) -> None:
+    def epochs(loader: StepLoader[int]):
+        while True:
+            yield from loader
+
+    whole = list(islice(epochs(StepLoader(lambda step: step * step, steps)), 25))
+    first = StepLoader(lambda step: step * step, steps)
+    head = list(islice(epochs(first), stop))
+    second = StepLoader(lambda step: step * step, steps)
+    second.load_state_dict(first.state_dict())
+    assert head + list(islice(epochs(second), 25 - stop)) == whole
+
+
+def test_an_epoch_has_the_promised_length() -> None:
+    loader = StepLoader(lambda step: step, 3)
+    assert len(loader) == 3
+    assert list(loader) == [0, 1, 2]
+    assert list(loader) == [3, 4, 5]
+
+
+def test_a_left_iterator_does_not_go_on() -> None:
+    loader = StepLoader(lambda step: step, 3)
+    next(iter(loader))
+    assert loader.step == 1
+    assert next(iter(loader)) == 1
+
+
+@pytest.mark.parametrize("steps", [0, -1])
+def test_no_steps_are_refused(steps: int) -> None:
+    with pytest.raises(ValueError, match=f"at least 1, got {steps}"):
+        StepLoader(lambda step: step, steps)
+
+
+def test_a_negative_position_is_refused() -> None:
+    with pytest.raises(ValueError, match="got -2"):
+        StepLoader(lambda step: step, 3).load_state_dict({"step": -2})
