@@ -50,10 +50,13 @@ class CellResult:
     summary: Mapping[str, Any]
 
     def curve(self, metric: str) -> list[tuple[int, float]]:
-        """Return the (step, value) pairs of one metric.
+        """Return the curve of one metric.
 
         Args:
             metric: A column of `metrics.csv`.
+
+        Returns:
+            The (step, value) pairs.
 
         Raises:
             KeyError: If the run never logged that metric.
@@ -98,6 +101,9 @@ class StudyResult:
             row: Name of a row.
             seed: One of the seeds.
 
+        Returns:
+            The finished run.
+
         Raises:
             KeyError: If the study has no such cell.
         """
@@ -111,6 +117,9 @@ class StudyResult:
 
         Args:
             row: Name of a row.
+
+        Returns:
+            One finished run per seed.
         """
         return tuple(self.cell(row, seed) for seed in self.seeds)
 
@@ -189,6 +198,9 @@ def common_metrics(cells: Sequence[CellResult]) -> list[str]:
 
     Args:
         cells: Finished runs.
+
+    Returns:
+        Names of columns of `metrics.csv`, without the step and the epoch.
     """
     logged = [{name for row in cell.metrics for name in row} for cell in cells]
     return sorted(set.intersection(*logged) - {"step", "epoch"}) if logged else []
@@ -200,6 +212,9 @@ def spread(values: Sequence[float], digits: int = 3) -> str:
     Args:
         values: At least one number.
         digits: Significant digits of the mean.
+
+    Returns:
+        Something like `0.0123 ± 0.0004`.
     """
     mean = fmean(values)
     if len(values) == 1:
@@ -214,6 +229,9 @@ def markdown_table(head: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
     Args:
         head: Titles of the columns.
         lines: The cells of each line, as many as there are titles.
+
+    Returns:
+        The table without a newline at the end.
     """
     cells = [list(head), ["---"] * len(head), *map(list, lines)]
     return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in cells)

@@ -16,9 +16,9 @@ def study(tmp_path: Path) -> StudyResult:
             seed=seed,
             folder=tmp_path / row.name / f"seed_{seed}",
             metrics=(
-                {"step": 0, "loss": 9.0, "val/loss": 8.0},
-                {"step": 9, "loss": base + seed},
-                {"step": 9, "only_a": 1.0} if row.name == "a" else {"step": 9},
+                {"step": 0.0, "loss": 9.0, "val/loss": 8.0},
+                {"step": 9.0, "loss": base + seed},
+                {"step": 9.0, "only_a": 1.0} if row.name == "a" else {"step": 9.0},
             ),
             summary={"seconds": 1.5},
         )
