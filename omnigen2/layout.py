@@ -152,12 +152,12 @@ class Layout:
     def __post_init__(self) -> None:
         if not self.batch:
             raise ValueError("Layout needs at least one sample, got an empty batch")
-        order: dict[SegmentKind, int] = {"text": 0, "reference": 1, "target": 2}
+        order: tuple[SegmentKind, ...] = ("text", "reference", "target")
         for number, sample in enumerate(self.batch):
             kinds = [segment.kind for segment in sample]
             if not kinds:
                 raise ValueError(f"sample {number} of the Layout has no segments; give it text or an image")
-            if kinds != sorted(kinds, key=order.__getitem__) or kinds.count("text") > 1 or kinds.count("target") > 1:
+            if sorted(kinds, key=order.index) != kinds or kinds.count("text") > 1 or kinds.count("target") > 1:
                 raise ValueError(
                     f"sample {number} of the Layout has segments {kinds}; expected at most one text, "
                     "then any number of references, then at most one target"

@@ -1,0 +1,66 @@
+"""Self-attention with grouped key/value heads, normalised queries and keys, and rotary positions."""
+
+from torch import nn
+
+from omnigen2.dit.backends import AttentionBackend, Borders, attend, check_backend
+from omnigen2.layout import TokenStates
+from omnigen2.rope.rotary import Rotation, apply_rotation
+
+QK_NORM_EPS = 1e-5
+"""Of the query and key norms, whatever the block norms use."""
+
+
+class Attention(nn.Module):
+    """Multi-head self-attention inside the sequences of a packed batch.
+
+    Args:
+        hidden_size: Channels of the tokens.
+        num_heads: Query heads; divides the hidden size.
+        num_kv_heads: Key and value heads; divides `num_heads`.
+        backend: See `omnigen2.dit.backends.attend`.
+
+    Raises:
+        ValueError: If the numbers of heads do not divide.
+        ImportError: If the backend's package is not installed.
+
+    Source: arXiv:2503.21758 (Lumina-Image 2.0), arXiv:2305.13245 (grouped queries).
+    """
+
+    def __init__(self, hidden_size: int, num_heads: int, num_kv_heads: int, backend: AttentionBackend = "auto") -> None:
+        super().__init__()
+        if hidden_size % num_heads:
+            raise ValueError(f"hidden_size ({hidden_size}) must be a multiple of num_heads ({num_heads})")
+        if num_heads % num_kv_heads:
+            divisors = [number for number in range(1, num_heads + 1) if num_heads % number == 0]
+            raise ValueError(
+                f"num_heads ({num_heads}) must be a multiple of num_kv_heads ({num_kv_heads}); use one of {divisors}"
+            )
+        check_backend(backend)
+        self.head_dim = hidden_size // num_heads
+        self.backend: AttentionBackend = backend
+        kv_size = num_kv_heads * self.head_dim
+        self.query = nn.Linear(hidden_size, hidden_size, bias=False)
+        self.key = nn.Linear(hidden_size, kv_size, bias=False)
+        self.value = nn.Linear(hidden_size, kv_size, bias=False)
+        self.query_norm = nn.RMSNorm(self.head_dim, eps=QK_NORM_EPS)
+        self.key_norm = nn.RMSNorm(self.head_dim, eps=QK_NORM_EPS)
+        self.output = nn.Linear(hidden_size, hidden_size, bias=False)
+
+    def forward(self, states: TokenStates, rotation: Rotation, borders: Borders) -> TokenStates:
+        """Let every token attend to its own sequence.
+
+        Args:
+            states: Shape (tokens, hidden).
+            rotation: Of the same tokens, for this head dimension.
+            borders: The sequences.
+
+        Returns:
+            Shape (tokens, hidden).
+        """
+        query, key, value = (
+            projection(states).unflatten(-1, (-1, self.head_dim)) for projection in (self.query, self.key, self.value)
+        )
+        query = apply_rotation(self.query_norm(query), rotation)
+        key = apply_rotation(self.key_norm(key), rotation)
+        query, key = query.type_as(value), key.type_as(value)  # norms may run in float32 under autocast
+        return self.output(attend(query, key, value, borders, self.backend).flatten(1))

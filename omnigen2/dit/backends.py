@@ -1,0 +1,131 @@
+"""Attention over packed sequences: one function, several kernels."""
+
+import inspect
+from collections.abc import Callable
+from typing import Literal, NamedTuple, TypeAlias, assert_never, cast
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from torch.nn import functional as F
+from torch.nn.attention.varlen import varlen_attn
+
+from omnigen2.layout import Offsets, Ragged
+
+AttentionBackend: TypeAlias = Literal["auto", "sdpa", "varlen", "flash_attn"]
+Heads: TypeAlias = Float[Tensor, "tokens heads head_dim"]
+
+_VARLEN_GROUPS_HEADS = "enable_gqa" in inspect.signature(varlen_attn).parameters
+"""torch 2.11 cannot share key and value heads in `varlen_attn`; there they are repeated."""
+
+
+class Borders(NamedTuple):
+    """Borders of the sequences that attend to themselves, on the host and on the device.
+
+    Attributes:
+        lengths: Length of each sequence, for kernels that are called per sequence.
+        offsets: Cumulative lengths as int32 on the device, for kernels that take all sequences at once.
+        max_length: Length of the longest sequence.
+    """
+
+    lengths: tuple[int, ...]
+    offsets: Offsets
+    max_length: int
+
+    @classmethod
+    def of(cls, ragged: Ragged, device: torch.device) -> "Borders":
+        """Borders for sequences planned on the host.
+
+        Args:
+            ragged: The plan.
+            device: Where attention runs.
+
+        Returns:
+            The same borders in both places.
+        """
+        offsets = torch.tensor(ragged.offsets, dtype=torch.int32).to(device, non_blocking=True)
+        return cls(ragged.lengths, offsets, ragged.max_length)
+
+
+def check_backend(backend: AttentionBackend) -> None:
+    """Refuse a backend whose package is missing, before a model is built on it.
+
+    Args:
+        backend: The wanted backend.
+
+    Raises:
+        ImportError: If the backend's package is not installed.
+    """
+    if backend == "flash_attn":
+        _flash_attn()
+
+
+def attend(query: Heads, key: Heads, value: Heads, borders: Borders, backend: AttentionBackend) -> Heads:
+    """Softmax attention inside each packed sequence, scaled by 1 / sqrt(head_dim).
+
+    Key and value heads may be fewer than query heads: with a ratio of r, query heads 0 to r - 1 share the first.
+
+    Args:
+        query: Shape (tokens, heads, head_dim).
+        key: Shape (tokens, kv_heads, head_dim).
+        value: Shape (tokens, kv_heads, head_dim).
+        borders: The sequences.
+        backend: `"sdpa"` runs anywhere, one sequence after another, and is the reference; `"varlen"` is torch's
+            and `"flash_attn"` the flash-attn package's kernel for all sequences at once, both for float16 and
+            bfloat16 on CUDA; `"auto"` is `"varlen"` where that works, else `"sdpa"`.
+
+    Returns:
+        Shape (tokens, heads, head_dim).
+
+    Raises:
+        ValueError: If the backend does not run on this device or dtype.
+        ImportError: If the backend's package is not installed.
+    """
+    fused = query.is_cuda and query.dtype in (torch.float16, torch.bfloat16)
+    if backend in ("varlen", "flash_attn") and not fused:
+        raise ValueError(
+            f'attention backend "{backend}" needs float16 or bfloat16 on CUDA, got {query.dtype} on '
+            f'{query.device.type}; use "auto" or "sdpa"'
+        )
+    match backend:
+        case "auto":
+            return (_varlen if fused else _sdpa)(query, key, value, borders)
+        case "sdpa":
+            return _sdpa(query, key, value, borders)
+        case "varlen":
+            return _varlen(query, key, value, borders)
+        case "flash_attn":
+            offsets, longest = borders.offsets, borders.max_length
+            return _flash_attn()(query, key, value, offsets, offsets, longest, longest)
+        case _:
+            assert_never(backend)
+
+
+def _flash_attn() -> Callable[..., Tensor]:
+    try:
+        from flash_attn import flash_attn_varlen_func  # pyright: ignore[reportMissingImports]
+    except ImportError as error:
+        raise ImportError(
+            'attention backend "flash_attn" needs the flash-attn package; '
+            'install it with pip install "omnigen2[flash]", or use "auto"'
+        ) from error
+    return flash_attn_varlen_func
+
+
+def _sdpa(query: Heads, key: Heads, value: Heads, borders: Borders) -> Heads:
+    lengths = list(borders.lengths)
+    grouped = query.shape[1] != key.shape[1]
+    sequences = zip(*(states.transpose(0, 1).split(lengths, dim=1) for states in (query, key, value)), strict=True)
+    outputs = [
+        F.scaled_dot_product_attention(q[None], k[None], v[None], enable_gqa=grouped)[0] for q, k, v in sequences
+    ]
+    return torch.cat(outputs, dim=1).transpose(0, 1)
+
+
+def _varlen(query: Heads, key: Heads, value: Heads, borders: Borders) -> Heads:
+    ratio = query.shape[1] // key.shape[1]
+    if ratio > 1 and not _VARLEN_GROUPS_HEADS:
+        key, value = key.repeat_interleave(ratio, dim=1), value.repeat_interleave(ratio, dim=1)
+    grouping = {"enable_gqa": ratio > 1} if _VARLEN_GROUPS_HEADS else {}
+    offsets, longest = borders.offsets, borders.max_length
+    return cast(Tensor, varlen_attn(query, key, value, offsets, offsets, longest, longest, **grouping))  # pyright: ignore[reportArgumentType]

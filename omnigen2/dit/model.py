@@ -1,0 +1,235 @@
+"""The diffusion transformer: packed texts, references and noisy targets in, velocities out."""
+
+from collections.abc import Sequence
+from typing import Literal, NamedTuple, TypeAlias, cast
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+
+from omnigen2.dit.attention import Attention
+from omnigen2.dit.backends import AttentionBackend, Borders
+from omnigen2.dit.block import Block, ModulatedBlock
+from omnigen2.dit.config import TransformerConfig
+from omnigen2.dit.embedding import TextEmbedder, TimeEmbedder
+from omnigen2.dit.feed_forward import SwiGLU
+from omnigen2.dit.modulation import Modulation, OutputLayer
+from omnigen2.dit.routing import Routes
+from omnigen2.layout import Layout, TokenStates
+from omnigen2.rope import ImageIndexEmbedding, OmniPositions, PositionScheme, RotaryEmbedding, Rotation
+
+BlockGroup: TypeAlias = Literal["text_refiner", "reference_refiner", "noise_refiner", "blocks"]
+Patches: TypeAlias = Float[Tensor, "tokens patch_channels"]
+TextFeatures: TypeAlias = Float[Tensor, "tokens text_dim"]
+Times: TypeAlias = Float[Tensor, " samples"]
+
+
+class Inputs(NamedTuple):
+    """What a batch is conditioned on, as it comes from the encoders.
+
+    Attributes:
+        layout: The plan of the packed batch.
+        text: Features of all text tokens, sample by sample, shape (text tokens, text_dim).
+        references: Patches of all clean reference latents, sample by sample, shape (reference tokens,
+            patch_channels).
+    """
+
+    layout: Layout
+    text: TextFeatures
+    references: Patches
+
+
+class Condition(NamedTuple):
+    """Everything that does not depend on the time or the noisy target: computed once, used at every step.
+
+    Attributes:
+        routes: Indices and borders on the device.
+        text: Refined text tokens.
+        references: Embedded reference tokens (their refiner sees the time, so they are not yet refined).
+        joint_rotation: Of all tokens.
+        reference_rotation: Of the reference tokens.
+        target_rotation: Of the target tokens.
+    """
+
+    routes: Routes
+    text: TokenStates
+    references: TokenStates
+    joint_rotation: Rotation
+    reference_rotation: Rotation
+    target_rotation: Rotation
+
+
+class DiffusionTransformer(nn.Module):
+    """OmniGen2's diffusion transformer over one packed token axis.
+
+    Text, references and noisy target are embedded and refined apart (each text, reference and target sees only
+    itself), then joined sample by sample and passed through blocks whose parameters all kinds share. The velocity
+    is read off the target tokens. A new model answers zero everywhere.
+
+    Computation runs in the dtype of the weights; the velocity comes in the dtype of `x_t`.
+
+    Args:
+        config: Sizes.
+        positions: Where tokens stand; the paper's Omni-RoPE by default.
+        backend: Attention kernel, see `omnigen2.dit.backends.attend`.
+        checkpointing: Groups of blocks whose activations are computed again in the backward pass instead of kept.
+
+    Raises:
+        ValueError: If sizes do not fit together.
+        ImportError: If the attention backend's package is not installed.
+
+    Source: arXiv:2506.18871; blocks after Lumina-Image 2.0, arXiv:2503.21758.
+
+    Example:
+        >>> from omnigen2.dit import Inputs, variants
+        >>> from omnigen2.layout import ImageSegment, Layout, TextSegment
+        >>> dit = variants.micro()
+        >>> layout = Layout(((TextSegment(7), ImageSegment(4, 4, "reference"), ImageSegment(4, 6, "target")),))
+        >>> inputs = Inputs(layout, torch.randn(7, dit.config.text_dim), torch.randn(16, dit.config.patch_channels))
+        >>> condition = dit.prepare(inputs)
+        >>> dit(torch.randn(24, dit.config.patch_channels), torch.tensor([0.3]), condition).shape
+        torch.Size([24, 48])
+    """
+
+    def __init__(
+        self,
+        config: TransformerConfig,
+        positions: PositionScheme | None = None,
+        backend: AttentionBackend = "auto",
+        checkpointing: Sequence[BlockGroup] = (),
+    ) -> None:
+        super().__init__()
+        self.config = config
+        self.positions = OmniPositions() if positions is None else positions
+        self.backend: AttentionBackend = backend
+        self.checkpointing = frozenset(checkpointing)
+        hidden, patch_channels = config.hidden_size, config.patch_channels
+        refiners = range(config.num_refiner_layers)
+        self.rotary = RotaryEmbedding(config.axes, config.theta)
+        self.target_embedder = nn.Linear(patch_channels, hidden)
+        self.reference_embedder = nn.Linear(patch_channels, hidden)
+        self.time_embedder = TimeEmbedder(config.time_size, config.timestep_scale)
+        self.text_embedder = TextEmbedder(config.text_dim, hidden, config.norm_eps)
+        self.text_refiner = nn.ModuleList(self._block() for _ in refiners)
+        self.reference_refiner = nn.ModuleList(self._modulated_block() for _ in refiners)
+        self.noise_refiner = nn.ModuleList(self._modulated_block() for _ in refiners)
+        self.blocks = nn.ModuleList(self._modulated_block() for _ in range(config.num_layers))
+        self.output = OutputLayer(config.time_size, hidden, patch_channels)
+        self.reference_index = ImageIndexEmbedding(config.max_references, hidden) if config.max_references else None
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Draw new weights: Xavier-uniform matrices, zero biases, zero output and (weights of) modulation.
+
+        The image-index embedding is drawn last, so that models with and without it share all other weights.
+        """
+        for module in self.modules():
+            if isinstance(module, nn.Linear):
+                nn.init.xavier_uniform_(module.weight)
+                if module.bias is not None:  # pyright: ignore[reportUnnecessaryComparison]
+                    nn.init.zeros_(module.bias)
+            elif isinstance(module, nn.RMSNorm):
+                module.reset_parameters()
+        for module in self.modules():
+            if isinstance(module, Modulation):
+                module.reset_parameters()
+        nn.init.zeros_(self.output.scale.weight)
+        nn.init.zeros_(self.output.linear.weight)
+        if self.reference_index is not None:
+            self.reference_index.reset_parameters()
+
+    def prepare(self, inputs: Inputs) -> Condition:
+        """Do once what does not depend on the time: embed everything given, refine the text, place the tokens.
+
+        Args:
+            inputs: Layout, text features and reference patches.
+
+        Returns:
+            What `forward` needs at every step.
+
+        Raises:
+            ValueError: If features or patches do not fit the layout, or a sample has too many references.
+        """
+        layout = inputs.layout
+        device, dtype = self.target_embedder.weight.device, self.target_embedder.weight.dtype
+        texts, references = layout.segments("text"), layout.segments("reference")
+        _check(inputs.text, "text features", (texts.total, self.config.text_dim))
+        _check(inputs.references, "reference patches", (references.total, self.config.patch_channels))
+        if self.reference_index is not None:
+            self.reference_index.check(layout)
+        routes = Routes.of(layout, device)
+        rotation = self.rotary(self.positions(layout).to(device, non_blocking=True))
+        text = self.text_embedder(inputs.text.to(dtype))
+        if texts.total:
+            text_rotation = rotation.take(layout.indices("text").to(device, non_blocking=True))
+            text = self._run("text_refiner", text, text_rotation, Borders.of(texts, device))
+        embedded = self.reference_embedder(inputs.references.to(dtype))
+        if self.reference_index is not None:
+            embedded = self.reference_index(embedded, layout.reference_numbers().to(device, non_blocking=True))
+        return Condition(
+            routes=routes,
+            text=text,
+            references=embedded,
+            joint_rotation=rotation,
+            reference_rotation=rotation.take(routes.reference),
+            target_rotation=rotation.take(routes.target),
+        )
+
+    def forward(self, x_t: Patches, t: Times, condition: Condition | Inputs) -> Patches:
+        """The velocity of the noisy targets.
+
+        Args:
+            x_t: Patches of all noisy targets, sample by sample, shape (target tokens, patch_channels).
+            t: Time of each sample, 0 noise and 1 data, shape (samples,).
+            condition: What `prepare` made, or what it takes: then it is called here, so that wrappers of
+                `forward` (data-parallel ones above all) see the whole computation.
+
+        Returns:
+            Same shape and dtype as `x_t`.
+
+        Raises:
+            ValueError: If shapes do not fit the layout.
+        """
+        if isinstance(condition, Inputs):
+            condition = self.prepare(condition)
+        routes = condition.routes
+        _check(x_t, "x_t", (routes.target.shape[0], self.config.patch_channels))
+        _check(t, "t", (len(routes.samples.lengths),))
+        time = self.time_embedder(t)
+        target_owner = routes.owner[routes.target]
+        targets = self.target_embedder(x_t.to(self.target_embedder.weight.dtype))
+        if routes.targets.lengths:
+            targets = self._run("noise_refiner", targets, condition.target_rotation, routes.targets, time, target_owner)
+        references = condition.references
+        if routes.references.lengths:
+            owner = routes.owner[routes.reference]
+            references = self._run(
+                "reference_refiner", references, condition.reference_rotation, routes.references, time, owner
+            )
+        joint = routes.join(condition.text, references, targets)
+        joint = self._run("blocks", joint, condition.joint_rotation, routes.samples, time, routes.owner)
+        velocity = self.output(joint.index_select(0, routes.target), time, target_owner)
+        return velocity.to(x_t.dtype)
+
+    def _run(self, group: BlockGroup, states: TokenStates, *arguments: Rotation | Borders | Tensor) -> TokenStates:
+        for block in cast(nn.ModuleList, getattr(self, group)):
+            if group in self.checkpointing and torch.is_grad_enabled():
+                states = cast(Tensor, checkpoint(block, states, *arguments, use_reentrant=False))
+            else:
+                states = block(states, *arguments)
+        return states
+
+    def _block(self) -> Block:
+        config = self.config
+        attention = Attention(config.hidden_size, config.num_heads, config.num_kv_heads, self.backend)
+        return Block(attention, SwiGLU(config.hidden_size, config.inner_size), config.hidden_size, config.norm_eps)
+
+    def _modulated_block(self) -> ModulatedBlock:
+        config = self.config
+        return ModulatedBlock(self._block(), Modulation(config.time_size, config.hidden_size, config.gate_bias))
+
+
+def _check(tensor: Tensor, name: str, expected: tuple[int, ...]) -> None:
+    if tuple(tensor.shape) != expected:
+        raise ValueError(f"{name} of shape {tuple(tensor.shape)} do not fit the layout, which expects {expected}")

@@ -1,0 +1,132 @@
+"""How the time acts on tokens: scales and gates per sample, spread over the sample's tokens."""
+
+from typing import Any, NamedTuple
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from omnigen2.layout import TokenIndex, TokenStates
+
+
+class _Spread(torch.autograd.Function):
+    """Row `owner[i]` for token i. The gradient is one matrix product with the membership matrix.
+
+    Indexing alone would do in the forward pass, but its gradient adds thousands of tokens onto a few rows one by
+    one, in the dtype of the model and in an order of the device's choosing; the product accumulates in float32
+    and is deterministic.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, values: Tensor, owner: Tensor) -> Tensor:
+        ctx.save_for_backward(owner)
+        ctx.samples = values.shape[0]
+        return values.index_select(0, owner)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:
+        (owner,) = ctx.saved_tensors
+        (grad,) = grads
+        members = torch.arange(ctx.samples, device=owner.device)[:, None] == owner
+        return members.to(grad.dtype) @ grad, None
+
+
+def spread(values: Float[Tensor, "samples channels"], owner: TokenIndex) -> Float[Tensor, "tokens channels"]:
+    """Give every token the values of its sample.
+
+    Args:
+        values: Shape (samples, channels).
+        owner: The sample of each token, shape (tokens,).
+
+    Returns:
+        Shape (tokens, channels).
+    """
+    return _Spread.apply(values, owner)  # pyright: ignore[reportReturnType]
+
+
+class ScaleGate(NamedTuple):
+    """What the time does to one residual branch.
+
+    Attributes:
+        scale: The branch's normalised input is multiplied by 1 + scale; shape (tokens, hidden).
+        gate: The branch's output is multiplied by it, in (-1, 1); shape (tokens, hidden).
+    """
+
+    scale: TokenStates
+    gate: TokenStates
+
+
+class Modulation(nn.Module):
+    """Scale and tanh gate of the attention and the feed-forward branch, from the time embedding.
+
+    The linear layer starts at zero weights, so a new block is the identity unless `gate_bias` opens its gates.
+
+    Args:
+        time_size: Channels of the time embedding.
+        hidden_size: Channels of the tokens.
+        gate_bias: Initial bias of both gates (before tanh), 0 in the released model.
+
+    Source: the order of the chunks (scale, gate, scale, gate) is that of the released weights.
+    """
+
+    def __init__(self, time_size: int, hidden_size: int, gate_bias: float = 0.0) -> None:
+        super().__init__()
+        self.gate_bias = gate_bias
+        self.linear = nn.Linear(time_size, 4 * hidden_size)
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Zero weights; zero biases but for the gates'."""
+        nn.init.zeros_(self.linear.weight)
+        with torch.no_grad():
+            self.linear.bias.view(2, 2, -1)[:, 0].fill_(0.0)
+            self.linear.bias.view(2, 2, -1)[:, 1].fill_(self.gate_bias)
+
+    def forward(self, time: Float[Tensor, "samples time_size"], owner: TokenIndex) -> tuple[ScaleGate, ScaleGate]:
+        """Scales and gates for every token.
+
+        Args:
+            time: Time embedding, shape (samples, time_size).
+            owner: The sample of each token, shape (tokens,).
+
+        Returns:
+            For the attention branch and for the feed-forward branch.
+        """
+        scale, gate, scale_2, gate_2 = self.linear(F.silu(time)).chunk(4, dim=1)
+        values = torch.cat((scale, gate.tanh(), scale_2, gate_2.tanh()), dim=1)
+        first, second, third, fourth = spread(values, owner).chunk(4, dim=1)
+        return ScaleGate(first, second), ScaleGate(third, fourth)
+
+
+class OutputLayer(nn.Module):
+    """Layer norm without weights, scaled by the time, and the projection to patches. Starts at zero output.
+
+    Args:
+        time_size: Channels of the time embedding.
+        hidden_size: Channels of the tokens.
+        patch_channels: Channels of a patch.
+        eps: Of the layer norm; 1e-6 in the released model, whatever the other norms use.
+    """
+
+    def __init__(self, time_size: int, hidden_size: int, patch_channels: int, eps: float = 1e-6) -> None:
+        super().__init__()
+        self.norm = nn.LayerNorm(hidden_size, eps=eps, elementwise_affine=False)
+        self.scale = nn.Linear(time_size, hidden_size)
+        self.linear = nn.Linear(hidden_size, patch_channels)
+
+    def forward(
+        self, states: TokenStates, time: Float[Tensor, "samples time_size"], owner: TokenIndex
+    ) -> Float[Tensor, "tokens patch_channels"]:
+        """Read the velocity off the target tokens.
+
+        Args:
+            states: Target tokens, shape (tokens, hidden).
+            time: Time embedding, shape (samples, time_size).
+            owner: The sample of each target token, shape (tokens,).
+
+        Returns:
+            Shape (tokens, patch_channels).
+        """
+        scale = spread(self.scale(F.silu(time)), owner)
+        return self.linear(self.norm(states) * (1 + scale))

@@ -1,0 +1,95 @@
+r"""Rotations: from position ids to cosines and sines, and from those to rotated queries and keys."""
+
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from omnigen2.layout import PositionIds, TokenIndex
+
+
+class Rotation(NamedTuple):
+    """One rotation per token and channel pair.
+
+    Attributes:
+        cos: float32, shape (tokens, head_dim / 2).
+        sin: float32, shape (tokens, head_dim / 2).
+    """
+
+    cos: Float[Tensor, "tokens half_dim"]
+    sin: Float[Tensor, "tokens half_dim"]
+
+    def take(self, index: TokenIndex) -> "Rotation":
+        """The rotations of some tokens."""
+        return Rotation(self.cos[index], self.sin[index])
+
+
+class RotaryEmbedding(nn.Module):
+    r"""Rotation angles of several position axes side by side.
+
+    Axis a with d_a channels owns d_a / 2 channel pairs and turns pair k by the angle `id_a * theta^(-2 k / d_a)`.
+    The angles are formed for the ids at hand, in float64, so there is no table and no largest position; float32
+    angles would be wrong in the fourth decimal at position 10,000, and bfloat16 ones meaningless.
+
+    Args:
+        axes: Channels per axis (instance, row, column). Each even and at least 2; their sum is the head dimension.
+        theta: Base of the geometric series of wavelengths, above 1.
+
+    Raises:
+        ValueError: If an axis is odd or too small, or theta is not above 1.
+
+    Source: arXiv:2104.09864 (RoPE), axes as in arXiv:2506.18871.
+    """
+
+    def __init__(self, axes: tuple[int, int, int], theta: float = 10000.0) -> None:
+        super().__init__()
+        if any(axis < 2 or axis % 2 for axis in axes):
+            raise ValueError(f"RotaryEmbedding axes must be even and at least 2, got {axes}; channels turn in pairs")
+        if theta <= 1:
+            raise ValueError(f"RotaryEmbedding theta must be above 1, got {theta}; 10000 is usual")
+        self.axes = axes
+        self.theta = theta
+
+    @property
+    def head_dim(self) -> int:
+        """Channels per attention head."""
+        return sum(self.axes)
+
+    def forward(self, position_ids: PositionIds) -> Rotation:
+        """Rotation of every token.
+
+        Args:
+            position_ids: Integers, shape (tokens, 3). On a device without float64 (MPS) pass them on the CPU and
+                move the result.
+
+        Returns:
+            float32, on the device of the ids.
+        """
+        angles: list[Tensor] = []
+        for ids, channels in zip(position_ids.unbind(1), self.axes, strict=True):
+            exponent = torch.arange(0, channels, 2, dtype=torch.float64, device=position_ids.device) / channels
+            angles.append(torch.outer(ids.double(), self.theta**-exponent))
+        angle = torch.cat(angles, dim=1)
+        return Rotation(angle.cos().float(), angle.sin().float())
+
+    def extra_repr(self) -> str:
+        """Axes and base for `print(model)`."""
+        return f"axes={self.axes}, theta={self.theta}"
+
+
+def apply_rotation(
+    states: Float[Tensor, "tokens heads head_dim"], rotation: Rotation
+) -> Float[Tensor, "tokens heads head_dim"]:
+    """Turn the channel pairs (0, 1), (2, 3), … of every head by the token's rotation.
+
+    Args:
+        states: Queries or keys, shape (tokens, heads, head_dim).
+        rotation: Shape (tokens, head_dim / 2).
+
+    Returns:
+        Same shape and dtype; computed in float32.
+    """
+    even, odd = states.float().unflatten(-1, (-1, 2)).unbind(-1)
+    cos, sin = rotation.cos.unsqueeze(1), rotation.sin.unsqueeze(1)
+    return torch.stack((even * cos - odd * sin, even * sin + odd * cos), dim=-1).flatten(-2).type_as(states)
