@@ -13,7 +13,8 @@ from torch.nn.attention.varlen import varlen_attn
 from omnigen2.layout import Offsets, Ragged
 
 AttentionBackend: TypeAlias = Literal["auto", "sdpa", "varlen", "flash_attn"]
-Heads: TypeAlias = Float[Tensor, "tokens heads head_dim"]
+Queries: TypeAlias = Float[Tensor, "tokens heads head_dim"]
+Keys: TypeAlias = Float[Tensor, "tokens kv_heads head_dim"]
 
 _VARLEN_GROUPS_HEADS = "enable_gqa" in inspect.signature(varlen_attn).parameters
 """torch 2.11 cannot share key and value heads in `varlen_attn`; there they are repeated."""
@@ -60,7 +61,7 @@ def check_backend(backend: AttentionBackend) -> None:
         _flash_attn()
 
 
-def attend(query: Heads, key: Heads, value: Heads, borders: Borders, backend: AttentionBackend) -> Heads:
+def attend(query: Queries, key: Keys, value: Keys, borders: Borders, backend: AttentionBackend) -> Queries:
     """Softmax attention inside each packed sequence, scaled by 1 / sqrt(head_dim).
 
     Key and value heads may be fewer than query heads: with a ratio of r, query heads 0 to r - 1 share the first.
@@ -112,7 +113,7 @@ def _flash_attn() -> Callable[..., Tensor]:
     return flash_attn_varlen_func
 
 
-def _sdpa(query: Heads, key: Heads, value: Heads, borders: Borders) -> Heads:
+def _sdpa(query: Queries, key: Keys, value: Keys, borders: Borders) -> Queries:
     lengths = list(borders.lengths)
     grouped = query.shape[1] != key.shape[1]
     sequences = zip(*(states.transpose(0, 1).split(lengths, dim=1) for states in (query, key, value)), strict=True)
@@ -122,7 +123,7 @@ def _sdpa(query: Heads, key: Heads, value: Heads, borders: Borders) -> Heads:
     return torch.cat(outputs, dim=1).transpose(0, 1)
 
 
-def _varlen(query: Heads, key: Heads, value: Heads, borders: Borders) -> Heads:
+def _varlen(query: Queries, key: Keys, value: Keys, borders: Borders) -> Queries:
     ratio = query.shape[1] // key.shape[1]
     if ratio > 1 and not _VARLEN_GROUPS_HEADS:
         key, value = key.repeat_interleave(ratio, dim=1), value.repeat_interleave(ratio, dim=1)

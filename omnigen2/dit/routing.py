@@ -3,6 +3,8 @@
 from typing import NamedTuple
 
 import torch
+from jaxtyping import Float
+from torch import Tensor
 
 from omnigen2.dit.backends import Borders
 from omnigen2.layout import Layout, SegmentKind, TokenIndex, TokenStates
@@ -56,15 +58,13 @@ class Routes(NamedTuple):
             targets=Borders.of(layout.segments("target"), device),
         )
 
-    def join(self, text: TokenStates, references: TokenStates, targets: TokenStates) -> TokenStates:
+    def join(self, *kinds: Float[Tensor, "_ hidden"]) -> TokenStates:
         """Put the three kinds of tokens together on the joint axis, sample by sample.
 
         Args:
-            text: Text tokens, shape (text tokens, hidden).
-            references: Reference tokens, shape (reference tokens, hidden).
-            targets: Target tokens, shape (target tokens, hidden).
+            *kinds: Texts, references and targets, each of shape (its tokens, hidden).
 
         Returns:
             Shape (tokens, hidden).
         """
-        return torch.cat((text, references, targets)).index_select(0, self.order)
+        return torch.cat(kinds).index_select(0, self.order)

@@ -1,0 +1,1 @@
+"""Tensors computed with the official float32 code, and how to compare with them (see manifest.json)."""
