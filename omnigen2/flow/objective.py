@@ -1,0 +1,182 @@
+r"""The rectified-flow objective over packed tokens.
+
+For each sample a time is drawn and shifted, noise is drawn, and the model's velocity is compared with
+$\text{data} - \text{noise}$. The loss is the sum of squared errors over all elements of the batch divided by a number
+of elements: every element counts the same, whatever the size of the picture it belongs to, and however the batch
+is split over ranks and accumulation steps.
+
+Source: Liu et al., arXiv:2209.03003, eq. 1.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from omnigen2.flow.elements import ElementCount, share_of_elements
+from omnigen2.flow.model import VelocityModel, call_model
+from omnigen2.flow.packed import PerSample, SampleIndex, elements_per_sample, sum_per_sample
+from omnigen2.flow.path import interpolate, velocity
+from omnigen2.flow.schedule import TimeShift
+from omnigen2.flow.times import TimeSampler
+from omnigen2.flow.weighting import LossWeighting, Unweighted
+
+
+@dataclass(frozen=True, slots=True)
+class TimeBins:
+    """Unweighted squared error by time, as sums: add them over ranks and steps, then divide.
+
+    Attributes:
+        squared_error: Sum in each of the equal bins of [0, 1], float32.
+        elements: Number of elements in each bin, float32.
+    """
+
+    squared_error: Float[Tensor, " bins"]
+    elements: Float[Tensor, " bins"]
+
+    def mean(self) -> Float[Tensor, " bins"]:
+        """Mean squared error of each bin; NaN where nothing fell into the bin."""
+        return self.squared_error / self.elements
+
+
+@dataclass(frozen=True, slots=True)
+class FlowLoss:
+    """What one evaluation of the objective gives. Everything is float32 (or float64 for float64 data).
+
+    Attributes:
+        loss: Weighted sum of squared errors over the element count; the only part that carries a gradient.
+        loss_sum: The same before the division, detached.
+        per_sample: Mean squared error of each sample, unweighted and detached; NaN for a sample without tokens.
+        times: The time of each sample, after the shift.
+        bins: Squared error by time.
+    """
+
+    loss: Float[Tensor, ""]
+    loss_sum: Float[Tensor, ""]
+    per_sample: Float[Tensor, " samples"]
+    times: Float[Tensor, " samples"]
+    bins: TimeBins
+
+
+class RectifiedFlowObjective:
+    """Draws noise and times, evaluates the model once, and reduces the error.
+
+    Args:
+        sampler: Where the times come from, before the shift.
+        shift: Moves the times by the size of each picture; give the same object to `time_grid` when sampling.
+        weighting: Weight of each sample by its time.
+        num_bins: Number of equal time bins for logging, at least 1.
+
+    Raises:
+        ValueError: If `num_bins` is below 1.
+
+    Example:
+        >>> from omnigen2.flow import IdentityShift, UniformTimes
+        >>> objective = RectifiedFlowObjective(UniformTimes(), IdentityShift())
+        >>> data, sample_index = torch.ones(6, 2), torch.tensor([0, 0, 1, 1, 1, 1])
+        >>> out = objective(lambda x_t, t: 0 * x_t, data, sample_index, [2, 4], torch.Generator().manual_seed(0))
+        >>> out.per_sample.shape
+        torch.Size([2])
+    """
+
+    def __init__(
+        self, sampler: TimeSampler, shift: TimeShift, weighting: LossWeighting | None = None, num_bins: int = 10
+    ) -> None:
+        if num_bins < 1:
+            raise ValueError(f"num_bins must be at least 1, got {num_bins}")
+        self.sampler = sampler
+        self.shift = shift
+        self.weighting = Unweighted() if weighting is None else weighting
+        self.num_bins = num_bins
+
+    def __call__(
+        self,
+        model: VelocityModel,
+        data: Float[Tensor, " tokens *features"],
+        sample_index: SampleIndex,
+        tokens: Sequence[int],
+        generator: torch.Generator,
+        elements: ElementCount | None = None,
+    ) -> FlowLoss:
+        """The loss at random times and noise.
+
+        Args:
+            model: Called once, with x_t of shape (tokens, *features) and t of shape (samples,).
+            data: Packed target tokens, shape (tokens, *features).
+            sample_index: The sample of each token, shape (tokens,), in any order.
+            tokens: Number of tokens of each sample, on the host; the shift depends on it.
+            generator: Source of the times and the noise, drawn on its own device.
+            elements: What the summed error is divided by. None: the mean number of elements per rank, which under
+                an averaging data-parallel wrapper gives the global sum over the global number of elements. Pass
+                `share_of_elements` of all accumulated batches to be exact under accumulation too.
+
+        Returns:
+            The loss and what is worth logging.
+
+        Raises:
+            ValueError: If `tokens` does not add up to the tokens of `data`.
+        """
+        if sum(tokens) != data.shape[0]:
+            raise ValueError(
+                f"tokens {list(tokens)} add up to {sum(tokens)}, but data has {data.shape[0]} packed tokens; "
+                "pass the number of target tokens of each sample"
+            )
+        t = self.shift(self.sampler.sample(len(tokens), generator), tokens).to(data.device, non_blocking=True)
+        noise = torch.randn(data.shape, generator=generator, device=generator.device)
+        return self.at(model, noise.to(data.device, non_blocking=True), data, t, sample_index, elements)
+
+    def at(
+        self,
+        model: VelocityModel,
+        noise: Float[Tensor, " tokens *features"],
+        data: Float[Tensor, " tokens *features"],
+        t: Float[Tensor, " samples"],
+        sample_index: SampleIndex,
+        elements: ElementCount | None = None,
+    ) -> FlowLoss:
+        """The loss at given times and noise: for validation, where the same ones are used every time.
+
+        Args:
+            model: Called once.
+            noise: Shape (tokens, *features).
+            data: Shape (tokens, *features).
+            t: Time of each sample, after the shift, shape (samples,).
+            sample_index: The sample of each token, shape (tokens,).
+            elements: What the summed error is divided by, as in `__call__`.
+
+        Returns:
+            The loss and what is worth logging.
+        """
+        x_t = interpolate(noise, data, t, sample_index)
+        predicted = call_model(model, x_t, t)
+        errors = sum_per_sample((predicted - velocity(noise, data)).square(), sample_index, t.shape[0])
+        total = (self.weighting(t) * errors).sum()
+        if elements is None:
+            elements = share_of_elements([data.numel()], data.device)
+        counts = elements_per_sample(data, sample_index, t.shape[0])
+        errors = errors.detach()
+        return FlowLoss(
+            loss=(total / elements).to(total.dtype),
+            loss_sum=total.detach(),
+            per_sample=errors / counts,
+            times=t,
+            bins=bin_by_time(errors, counts, t, self.num_bins),
+        )
+
+
+def bin_by_time(errors: PerSample, counts: PerSample, t: PerSample, num_bins: int) -> TimeBins:
+    """Sum errors and element counts in equal bins of [0, 1]; the last bin includes t = 1.
+
+    Args:
+        errors: Summed squared error of each sample, shape (samples,).
+        counts: Number of elements of each sample, shape (samples,).
+        t: Time of each sample, shape (samples,).
+        num_bins: Number of bins.
+
+    Returns:
+        The sums.
+    """
+    number: Int[Tensor, " samples"] = (t * num_bins).long().clamp(0, num_bins - 1)
+    return TimeBins(sum_per_sample(errors, number, num_bins), sum_per_sample(counts, number, num_bins))
