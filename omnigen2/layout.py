@@ -13,7 +13,7 @@ from itertools import accumulate
 from typing import Literal, TypeAlias
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float, Int, Shaped
 from torch import Tensor
 
 TokenStates: TypeAlias = Float[Tensor, "tokens hidden"]
@@ -229,15 +229,15 @@ class Layout:
         return (segment for sample in self.batch for segment in sample)
 
 
-def pack(sequences: Sequence[TokenStates], borders: Ragged) -> TokenStates:
+def pack(sequences: Sequence[Shaped[Tensor, "_ *channels"]], borders: Ragged) -> Shaped[Tensor, "_ *channels"]:
     """Lay sequences behind one another on the packed axis.
 
     Args:
-        sequences: One tensor per sequence, shape (length, hidden).
+        sequences: One tensor per sequence, shape (length, ...).
         borders: The planned borders, such as `layout.segments("target")`.
 
     Returns:
-        Shape (tokens, hidden).
+        Shape (tokens, ...).
 
     Raises:
         ValueError: If the sequences do not have the planned lengths.
@@ -250,15 +250,15 @@ def pack(sequences: Sequence[TokenStates], borders: Ragged) -> TokenStates:
     return torch.cat(tuple(sequences))
 
 
-def unpack(states: TokenStates, borders: Ragged) -> tuple[TokenStates, ...]:
+def unpack(states: Shaped[Tensor, "_ *channels"], borders: Ragged) -> tuple[Shaped[Tensor, "_ *channels"], ...]:
     """Cut the packed axis at the borders: the inverse of `pack`, without a copy.
 
     Args:
-        states: Shape (tokens, hidden).
+        states: Shape (tokens, ...).
         borders: The planned borders.
 
     Returns:
-        One view of shape (length, hidden) per sequence.
+        One view of shape (length, ...) per sequence.
 
     Raises:
         ValueError: If `states` does not have as many tokens as the plan.

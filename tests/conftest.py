@@ -5,6 +5,8 @@ import os
 import torch
 from hypothesis import HealthCheck, settings
 
+import tests.typechecker  # noqa: F401  (named in the pytest options; must be loaded before the package is)
+
 torch.set_num_threads(1)
 
 slow_is_fine = {"deadline": None, "suppress_health_check": [HealthCheck.too_slow]}

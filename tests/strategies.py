@@ -16,11 +16,11 @@ def images(role: str) -> st.SearchStrategy[ImageSegment]:
 
 
 @st.composite
-def samples(draw, target=st.booleans(), max_references: int = 5):
+def samples(draw, needs_target: bool = False, max_references: int = 5):
     """Text only, images only, 0 to 5 references, one-token images: everything a sample may be."""
     text = draw(st.lists(st.builds(TextSegment, length=st.integers(1, 9)), max_size=1))
     references = draw(st.lists(images("reference"), max_size=max_references))
-    targets = [draw(images("target"))] if draw(target) or not (text or references) else []
+    targets = [draw(images("target"))] if needs_target or not (text or references) or draw(st.booleans()) else []
     return (*text, *references, *targets)
 
 
