@@ -18,15 +18,15 @@ class LoaderState(TypedDict):
 
 
 class StepLoader(Generic[Batch]):
-    """Yields `batch_fn(0), batch_fn(1), …, batch_fn(steps - 1)` once per epoch.
+    """Yields `batch_fn(0), batch_fn(1), …, batch_fn(steps - 1)` in every epoch.
 
     The law: after any number of batches, a new loader that loads the state of this one yields
     exactly the batches that this one would have yielded. It holds when `batch_fn` depends on the
     step alone (seed a generator with the seed and the step; use no global random state).
 
-    Later epochs go on counting: epoch `e` yields `batch_fn(e * steps)` and so on, so that a second
-    epoch brings new batches when `batch_fn` makes them on the fly. For a finite data set, take the
-    step modulo its length inside `batch_fn`.
+    For a stream of new batches make one epoch as long as the training. To shorten an epoch give
+    fewer steps; do not use the Trainer's `limit_train_batches`, which hides the epoch's end from
+    the loader.
 
     Args:
         batch_fn: Makes the batch of one step; called in this process, once per step.
@@ -42,21 +42,17 @@ class StepLoader(Generic[Batch]):
         self.batch_fn = batch_fn
         self.steps = steps
         self._step = 0
-
-    @property
-    def step(self) -> int:
-        """The step whose batch comes next, counted over all epochs."""
-        return self._step
+        self._start = 0
 
     def __len__(self) -> int:
         return self.steps
 
     def __iter__(self) -> Iterator[Batch]:
-        """Yield the rest of the epoch the loader stands in; a whole epoch if it stands at its start."""
-        end = (self._step // self.steps + 1) * self.steps
-        while self._step < end:
-            batch = self.batch_fn(self._step)
-            self._step += 1
+        """Yield one epoch; after `load_state_dict`, first the rest of the epoch that was interrupted."""
+        start, self._start = self._start, 0
+        for step in range(start, self.steps):
+            batch = self.batch_fn(step)
+            self._step = step + 1
             yield batch
 
     def state_dict(self) -> LoaderState:
@@ -70,8 +66,10 @@ class StepLoader(Generic[Batch]):
             state: What `state_dict` of a loader with the same `batch_fn` returned.
 
         Raises:
-            ValueError: If the position is negative.
+            ValueError: If an epoch of this loader has no such position.
         """
-        if state["step"] < 0:
-            raise ValueError(f"the step of a loader is at least 0, got {state['step']}")
-        self._step = state["step"]
+        step = state["step"]
+        if not 0 <= step <= self.steps:
+            raise ValueError(f"the state is at step {step}, but this loader has {self.steps} steps")
+        self._step = step
+        self._start = step % self.steps

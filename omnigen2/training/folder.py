@@ -1,0 +1,106 @@
+"""The folder of a run: who may write in it, and how files appear in it all at once or not at all."""
+
+import fcntl
+import json
+import os
+import shutil
+import time
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from omnigen2.training.errors import UserError
+
+LOCK = ".run.lock"  # it also marks the folder as ours: nothing is deleted in a folder without it
+
+
+@contextmanager
+def locked(folder: Path, patience: float = 0.0) -> Generator[None]:
+    """Hold a folder for this process alone; the system frees it when the process ends in any way.
+
+    Args:
+        folder: Made if it does not exist.
+        patience: Seconds to wait for another process to let go.
+
+    Yields:
+        Nothing.
+
+    Raises:
+        UserError: If another process holds the folder, or it has files and is not the folder of a run.
+    """
+    if folder.exists() and not folder.is_dir():
+        raise UserError(f"{folder} is a file; the output needs a folder")
+    if folder.is_dir() and any(folder.iterdir()) and not (folder / LOCK).exists():
+        raise UserError(f"{folder} has files that no run has made; choose an empty or new folder with --out")
+    folder.mkdir(parents=True, exist_ok=True)
+    deadline = time.monotonic() + patience
+    with (folder / LOCK).open("a+", encoding="utf-8") as file:
+        while True:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError as error:
+                if time.monotonic() >= deadline:
+                    file.seek(0)
+                    raise UserError(
+                        f"{folder} is in use by process {file.read().strip() or 'unknown'}; wait for it, stop it, "
+                        "or choose another folder with --out"
+                    ) from error
+                time.sleep(0.1)
+        file.truncate(0)
+        file.write(str(os.getpid()))
+        file.flush()
+        yield
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a file so that a reader (or a crash) sees the old or the new content, nothing between.
+
+    Args:
+        path: The file.
+        text: Its whole content.
+    """
+    draft = path.with_name(f".{path.name}.new")
+    draft.write_text(text, encoding="utf-8")
+    draft.replace(path)
+
+
+def write_json(path: Path, data: Mapping[str, Any]) -> None:
+    """Write a JSON file all at once.
+
+    Args:
+        path: The file.
+        data: What `json` can write.
+    """
+    write_text(path, json.dumps(data, indent=2) + "\n")
+
+
+def read_json(path: Path) -> dict[str, Any] | None:
+    """Read a JSON file.
+
+    Args:
+        path: The file.
+
+    Returns:
+        Its content, or None if there is no such file.
+    """
+    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
+
+
+def emptied(folder: Path) -> list[str]:
+    """Delete everything in a folder except its lock.
+
+    Args:
+        folder: A folder of a run, held by this process.
+
+    Returns:
+        Names of what was deleted, sorted.
+    """
+    entries = sorted(entry for entry in folder.iterdir() if entry.name != LOCK)
+    for entry in entries:
+        if entry.is_dir() and not entry.is_symlink():
+            shutil.rmtree(entry)
+        else:
+            entry.unlink()
+    return [entry.name for entry in entries]

@@ -1,0 +1,194 @@
+"""Reads recipe files and decides which form of recipe they are; imports nothing heavy.
+
+A recipe is one YAML file and any number of further layers over it. The values are checked later,
+by the parser of `config.py`; here we only find the files, read them and merge mappings.
+"""
+
+import re
+from collections.abc import Hashable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any, cast
+
+import yaml
+
+from omnigen2.training.errors import UserError
+
+Document = dict[str, Any]
+FORMS = (
+    "known forms: a plain recipe (keys trainer, model, data, optimizer, seed_everything, vars), and a study (key study)"
+)
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """The files and options of one command.
+
+    Attributes:
+        files: The recipe and its layers.
+        documents: Their contents.
+        overrides: Options of the form `--key=value`, applied last.
+    """
+
+    files: tuple[Path, ...]
+    documents: tuple[Document, ...]
+    overrides: tuple[str, ...]
+
+    @property
+    def name(self) -> str:
+        """The stem of the first file."""
+        return self.files[0].stem
+
+    @property
+    def is_study(self) -> bool:
+        """Whether the recipe is a study (and not a plain run)."""
+        return "study" in self.documents[0]
+
+    @property
+    def command(self) -> str:
+        """The command that runs the recipe again."""
+        return " ".join(["lightning run", *map(str, self.files), *self.overrides])
+
+
+def read_recipe(files: Sequence[Path], overrides: Sequence[str]) -> Recipe:
+    """Read a recipe and its layers.
+
+    Args:
+        files: At least one YAML file.
+        overrides: Options of the form `--key=value`.
+
+    Returns:
+        The recipe, its form checked and its values not yet.
+
+    Raises:
+        UserError: If a file is missing or unreadable, or the form is unknown.
+    """
+    recipe = Recipe(tuple(files), tuple(map(read_yaml, files)), tuple(overrides))
+    for file, document in zip(recipe.files, recipe.documents, strict=True):
+        if "stages" in document:
+            raise UserError(f"{file}: recipes with `stages` cannot be run yet\n  {FORMS}")
+        if "study" in document and not recipe.is_study:
+            raise UserError(f"{file}: a layer with `study` needs a study as the first file, not {files[0]}")
+    return recipe
+
+
+def read_yaml(path: Path) -> Document:
+    """Read one YAML file that holds a mapping.
+
+    Args:
+        path: The file.
+
+    Returns:
+        Its content; `${…}` stays as it is.
+
+    Raises:
+        UserError: If there is no such file, or it is not YAML, or empty, or not a mapping.
+    """
+    if path.is_dir():
+        raise UserError(f"{path} is a folder, not a recipe; {_inside(path)}")
+    if not path.is_file():
+        raise UserError(f"there is no recipe {path}{_near(path)}")
+    try:
+        content = yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)  # noqa: S506 (a SafeLoader)
+    except yaml.MarkedYAMLError as error:
+        line = f", line {error.problem_mark.line + 1}" if error.problem_mark else ""
+        raise UserError(f"{path}{line} is not valid YAML: {error.problem or error}") from error
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path} is not a text file in UTF-8: {error}") from error
+    if content is None:
+        raise UserError(f"{path} is empty\n  {FORMS}")
+    if not isinstance(content, dict) or not all(isinstance(key, str) for key in content):
+        raise UserError(f"{path} must hold a mapping of names to values, got {type(content).__name__}\n  {FORMS}")
+    return cast(Document, content)
+
+
+def nested(overrides: Mapping[str, Any]) -> Document:
+    """Expand dotted keys: `{"a.b": 1, "a": {"c": 2}}` becomes `{"a": {"b": 1, "c": 2}}`.
+
+    Args:
+        overrides: Dotted keys or nested mappings or both.
+
+    Returns:
+        A nested mapping without dotted keys on its first level.
+    """
+    result: Document = {}
+    for dotted, value in overrides.items():
+        *parents, last = dotted.split(".")
+        layer: Document = {last: value}
+        for parent in reversed(parents):
+            layer = {parent: layer}
+        result = merged([result, layer])
+    return result
+
+
+def merged(layers: Iterable[Mapping[str, Any]]) -> Document:
+    """Merge mappings, the later ones over the earlier ones; lists and single values are replaced.
+
+    Args:
+        layers: Mappings, the most important one last.
+
+    Returns:
+        A new mapping.
+    """
+    result: Document = {}
+    for layer in layers:
+        for key, value in layer.items():
+            old = result.get(key)
+            if isinstance(value, dict) and isinstance(old, dict):
+                result[key] = merged([old, value])
+            else:
+                result[key] = value
+    return result
+
+
+def layered_arguments(layers: Sequence[Path | Document], documents: Sequence[Document]) -> list[str]:
+    """Write layers as arguments of the parser.
+
+    The parser replaces dictionaries where later layers should add to them; for `vars` we merge them here.
+
+    Args:
+        layers: Files (whose relative paths count from the file) or mappings, the most important one last.
+        documents: The contents of the layers.
+
+    Returns:
+        Arguments of the form `--config=…`.
+    """
+    configs = [str(layer) if isinstance(layer, Path) else yaml.safe_dump(layer) for layer in layers if layer]
+    blocks = [document["vars"] for document in documents if isinstance(document.get("vars"), dict)]
+    if len(blocks) > 1:
+        configs.append(yaml.safe_dump({"vars": merged(blocks)}))
+    return [f"--config={config}" for config in configs]
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML 1.1 with two cures: `1e-3` is a number, and a key that stands twice is an error."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
+        seen: set[Any] = set()
+        for key, _ in node.value:
+            if key.value in seen:
+                raise yaml.constructor.ConstructorError(
+                    None, None, f"the key {key.value!r} stands twice", key.start_mark
+                )
+            seen.add(key.value)
+        return super().construct_mapping(node, deep)
+
+
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float", re.compile(r"^[-+]?(\d[\d_]*)(\.[\d_]*)?[eE][-+]?\d+$"), list("-+0123456789")
+)
+
+
+def _near(path: Path) -> str:
+    known = sorted({*Path("recipes").rglob("*.y*ml"), *path.parent.glob("*.y*ml")})
+    by_stem = {file.stem: file for file in reversed(known)}
+    stems = get_close_matches(path.stem, by_stem, n=3, cutoff=0.6)
+    if stems:
+        return f"; did you mean {' or '.join(str(by_stem[stem]) for stem in stems)}?"
+    return f"\n  recipes here: {', '.join(map(str, known[:8]))}" if known else ""
+
+
+def _inside(path: Path) -> str:
+    files = sorted(path.glob("*.y*ml"))
+    return f"it holds {', '.join(file.name for file in files[:8])}" if files else "it holds no YAML file"

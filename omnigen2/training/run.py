@@ -1,0 +1,166 @@
+"""One plain run: start it, go on with it, or find it finished."""
+
+import importlib.util
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+from lightning.fabric.utilities.exceptions import MisconfigurationException
+from lightning.pytorch import Callback, seed_everything
+from lightning.pytorch.callbacks import ModelCheckpoint, RichProgressBar
+from lightning.pytorch.loggers import Logger, TensorBoardLogger
+
+from omnigen2.training.config import Config, differences
+from omnigen2.training.errors import UserError
+from omnigen2.training.folder import emptied, locked, read_json, write_json, write_text
+from omnigen2.training.metrics import CsvLogger
+from omnigen2.training.progress import PlainLines, Progress, ProgressCallback
+from omnigen2.training.resume import ResumePoint, roll_back
+from omnigen2.training.summary import SUMMARY, summarize, write_report
+
+CONFIG = "config.yaml"
+
+
+@dataclass(frozen=True)
+class Output:
+    """Where a run's words go.
+
+    Attributes:
+        say: Prints one line.
+        send: Takes the progress instead of a progress bar; None for a bar.
+        terminal: Whether a bar can be drawn.
+        verbose: Whether Lightning's own messages are wanted.
+    """
+
+    say: Callable[[str], None]
+    send: Callable[[Progress], None] | None
+    terminal: bool
+    verbose: bool
+
+
+def run(config: Config, folder: Path, command: str, restart: bool, output: Output) -> dict[str, Any]:
+    """Bring a run to its end, wherever it stands.
+
+    Args:
+        config: The checked recipe.
+        folder: Where everything is written.
+        command: The command that makes the run again, for the report.
+        restart: Whether to delete what the folder has and start over.
+        output: Where words go.
+
+    Returns:
+        The summary, as in `run.json`.
+    """
+    with locked(folder, patience=5.0):
+        if restart and (deleted := emptied(folder)):
+            output.say(f"starting over: deleted {', '.join(deleted)} in {folder}")
+        check_unchanged(folder, config)
+        if (summary := read_json(folder / SUMMARY)) is not None:
+            output.say(f"{folder} is finished ({summary['steps']} steps); --restart runs it again")
+            return summary
+        write_text(folder / CONFIG, config.text)
+        resumed = roll_back(folder)
+        output.say(f"{folder}: continues from step {resumed[1]}" if resumed else f"{folder}: starts")
+        return _train(config, folder, command, resumed[0] if resumed else None, output)
+
+
+def check_unchanged(folder: Path, config: Config) -> None:
+    """Refuse to mix two recipes in one folder.
+
+    Args:
+        folder: The folder of a run, or one that does not exist yet.
+        config: The recipe of now.
+
+    Raises:
+        UserError: If the folder holds a run with another configuration.
+    """
+    if not (folder / CONFIG).is_file():
+        return
+    old = yaml.safe_load((folder / CONFIG).read_text(encoding="utf-8"))
+    if changed := differences(old, config.values):
+        more = f"\n  … and {len(changed) - 5} more" if len(changed) > 5 else ""
+        raise UserError(
+            f"{folder} holds a run with other settings:\n  " + "\n  ".join(changed[:5]) + more + "\n"
+            "  --restart deletes it and starts over; --out FOLDER writes elsewhere"
+        )
+
+
+def build_error(error: Exception) -> UserError:
+    """Say that something could not be built from the recipe's values.
+
+    Args:
+        error: What a class raised.
+
+    Returns:
+        An error with the class's own words.
+    """
+    return UserError(f"{error}\n  ({type(error).__name__} while building the recipe; --verbose shows where)")
+
+
+def _train(config: Config, folder: Path, command: str, checkpoint: Path | None, output: Output) -> dict[str, Any]:
+    quiet(not output.verbose)
+    if config.seed is not None:
+        seed_everything(config.seed, workers=True, verbose=False)
+    try:
+        trainer, model, data = config.build(
+            lambda callbacks, loggers: _trainer_arguments(config, folder, output, callbacks, loggers)
+        )
+    except (ValueError, TypeError, MisconfigurationException) as error:
+        raise build_error(error) from error
+    try:
+        trainer.fit(model, datamodule=data, ckpt_path=checkpoint, weights_only=True)
+    except SystemExit as stop:
+        if isinstance(stop.__context__, KeyboardInterrupt):
+            raise stop.__context__ from None
+        raise
+    points = [callback for callback in trainer.checkpoint_callbacks if isinstance(callback, ResumePoint)]
+    seconds = points[0].seconds
+    summary = summarize(trainer, model, folder, command=command, seconds=seconds, seed=config.seed)
+    write_report(folder, summary)
+    write_json(folder / SUMMARY, summary)
+    return summary
+
+
+def _trainer_arguments(
+    config: Config, folder: Path, output: Output, callbacks: list[Callback], loggers: list[Logger]
+) -> dict[str, Any]:
+    loggers = [CsvLogger(folder), *loggers]
+    unset = config.values["trainer"]["logger"] in (None, True)
+    if unset and importlib.util.find_spec("tensorboard"):
+        loggers.append(TensorBoardLogger(save_dir=folder, name="tensorboard", version=""))
+    if not any(isinstance(callback, ResumePoint) for callback in callbacks):
+        steps = [
+            callback._every_n_train_steps  # pyright: ignore[reportPrivateUsage]
+            for callback in callbacks
+            if isinstance(callback, ModelCheckpoint)
+        ]
+        callbacks.append(ResumePoint(every_n_train_steps=max(steps, default=0)))
+    wanted = config.values["trainer"]["enable_progress_bar"] is not False
+    bar = wanted and output.terminal and output.send is None
+    if bar:
+        callbacks.append(RichProgressBar())
+    elif output.send is not None:
+        callbacks.append(ProgressCallback(output.send, seconds=0.5))
+    elif wanted:
+        callbacks.append(ProgressCallback(PlainLines(output.say), seconds=10.0))
+    return {
+        "default_root_dir": str(folder),
+        "logger": loggers,
+        "callbacks": callbacks,
+        "enable_checkpointing": True,
+        "enable_progress_bar": bar,
+        "enable_model_summary": bar and config.values["trainer"]["enable_model_summary"] is not False,
+    }
+
+
+def quiet(silent: bool) -> None:
+    """Let Lightning say only what matters.
+
+    Args:
+        silent: False to hear everything.
+    """
+    for name in ("lightning.pytorch", "lightning.fabric"):
+        logging.getLogger(name).setLevel(logging.WARNING if silent else logging.INFO)
