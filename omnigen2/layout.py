@@ -222,8 +222,8 @@ class Layout:
         numbers: list[int] = []
         for sample in self.batch:
             numbers.extend(range(sum(segment.kind == "reference" for segment in sample)))
-        lengths = torch.tensor(self.segments("reference").lengths, dtype=torch.int64)
-        return torch.repeat_interleave(torch.tensor(numbers, dtype=torch.int64), lengths).to(device)
+        owners = self.segments("reference").owners()
+        return torch.tensor(numbers, dtype=torch.int64)[owners].to(device)
 
     def _each(self) -> Iterator[Segment]:
         return (segment for sample in self.batch for segment in sample)

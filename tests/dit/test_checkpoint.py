@@ -1,0 +1,222 @@
+"""Round trips through the released layout, and what broken folders say."""
+
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from omnigen2.dit import DiffusionTransformer
+from omnigen2.dit.checkpoint import INDEX, CheckpointError, load_transformer, save_transformer
+from omnigen2.layout import ImageSegment, Layout, TextSegment
+from omnigen2.rope import LuminaPositions, OmniPositions, PositionScheme
+from tests.parity.cases import FOLDER
+from tests.strategies import SMALL, make_inputs, small_dit
+
+SINGLE = "diffusion_pytorch_model.safetensors"
+LAYOUT = Layout(((TextSegment(3), ImageSegment(1, 2, "reference"), ImageSegment(2, 2, "target")),))
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("shard_bytes", [10**9, 4000])
+def test_round_trip_is_bit_exact(tmp_path: Path, dtype: torch.dtype, shard_bytes: int) -> None:
+    dit = small_dit().to(dtype)
+    written = save_transformer(dit, tmp_path, max_shard_bytes=shard_bytes)
+    assert set(written) == set(tmp_path.iterdir())
+    assert (tmp_path / INDEX).exists() == (shard_bytes == 4000)
+    loaded = load_transformer(tmp_path)
+    assert loaded.config == dit.config
+    for (name, weight), (other, expected) in zip(loaded.state_dict().items(), dit.state_dict().items(), strict=True):
+        assert name == other
+        assert weight.dtype == dtype
+        torch.testing.assert_close(weight, expected, rtol=0, atol=0)
+    x_t, t, inputs = make_inputs(LAYOUT, 0)
+    torch.testing.assert_close(loaded(x_t, t, inputs), dit(x_t, t, inputs), rtol=0, atol=0)
+
+
+def test_shards_together_hold_every_released_key(tmp_path: Path) -> None:
+    save_transformer(small_dit(), tmp_path, max_shard_bytes=4000)
+    index = json.loads((tmp_path / INDEX).read_text())
+    shards = {path.name: load_file(path) for path in tmp_path.glob("*.safetensors")}
+    assert len(shards) > 3
+    assert all(re.fullmatch(r"diffusion_pytorch_model-\d{5}-of-\d{5}\.safetensors", name) for name in shards)
+    assert index["weight_map"] == {key: name for name, shard in shards.items() for key in shard}
+    assert index["metadata"]["total_size"] == sum(t.nbytes for shard in shards.values() for t in shard.values())
+
+
+def test_dtype_and_device_are_chosen_while_loading(tmp_path: Path) -> None:
+    save_transformer(small_dit(), tmp_path)
+    loaded = load_transformer(tmp_path, dtype=torch.bfloat16)
+    assert {weight.dtype for weight in loaded.parameters()} == {torch.bfloat16}
+    assert all(weight.requires_grad for weight in loaded.parameters())
+
+
+def test_loaded_weights_do_not_live_in_the_file(tmp_path: Path) -> None:
+    dit = small_dit()
+    save_transformer(dit, tmp_path)
+    loaded = load_transformer(tmp_path)
+    before = {name: weight.clone() for name, weight in loaded.state_dict().items()}
+    (tmp_path / SINGLE).write_bytes(bytes((tmp_path / SINGLE).stat().st_size))
+    for name, weight in loaded.state_dict().items():
+        torch.testing.assert_close(weight, before[name], rtol=0, atol=0)
+
+
+def test_the_released_configuration_is_understood(tmp_path: Path) -> None:
+    """The released config.json, cut to one layer so that it fits here: sizes, keys and order of axes survive."""
+    released = json.loads((FOLDER / "released_state_dict.json").read_text())["config"]
+    small = released | {
+        "hidden_size": 24,
+        "num_layers": 1,
+        "num_refiner_layers": 1,
+        "num_attention_heads": 3,
+        "num_kv_heads": 1,
+        "axes_dim_rope": [4, 2, 2],
+        "multiple_of": 16,
+        "text_feat_dim": 10,
+        "_class_name": "OmniGen2Transformer2DModel",
+        "_diffusers_version": "0.33.1",
+        "out_channels": None,
+    }
+    save_transformer(small_dit(), tmp_path)
+    model_keys = load_file(tmp_path / SINGLE)
+    kept = {key: value for key, value in model_keys.items() if not key.startswith("layers.1")}
+    kept["x_embedder.weight"] = torch.zeros(24, 64)
+    kept["ref_image_patch_embedder.weight"] = torch.zeros(24, 64)
+    kept["norm_out.linear_2.weight"] = torch.zeros(64, 24)
+    kept["norm_out.linear_2.bias"] = torch.zeros(64)
+    save_file(kept, tmp_path / SINGLE)
+    (tmp_path / "config.json").write_text(json.dumps(small))
+    loaded = load_transformer(tmp_path)
+    assert (loaded.config.in_channels, loaded.config.axes, loaded.config.max_references) == (16, (4, 2, 2), 5)
+    assert loaded.positions == OmniPositions()
+    save_transformer(loaded, tmp_path / "again")
+    again = json.loads((tmp_path / "again" / "config.json").read_text())
+    assert again == {key: value for key, value in small.items() if key != "_diffusers_version"}
+
+
+@pytest.mark.parametrize(
+    "positions", [OmniPositions(), OmniPositions("consecutive", "first"), LuminaPositions()], ids=str
+)
+def test_the_position_scheme_travels_with_the_weights(tmp_path: Path, positions: PositionScheme) -> None:
+    save_transformer(DiffusionTransformer(SMALL, positions), tmp_path)
+    assert load_transformer(tmp_path).positions == positions
+    assert load_transformer(tmp_path, positions=OmniPositions()).positions == OmniPositions()
+
+
+def test_existing_weights_are_not_replaced_unasked(tmp_path: Path) -> None:
+    save_transformer(small_dit(), tmp_path, max_shard_bytes=4000)
+    with pytest.raises(FileExistsError, match=r"has weights already \(diffusion.*overwrite=True"):
+        save_transformer(small_dit(1), tmp_path)
+    save_transformer(small_dit(1), tmp_path, overwrite=True)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["config.json", SINGLE]
+    torch.testing.assert_close(load_transformer(tmp_path).state_dict(), small_dit(1).state_dict(), rtol=0, atol=0)
+
+
+def edit_json(path: Path, change: Callable[[dict], None]) -> None:
+    content = json.loads(path.read_text())
+    change(content)
+    path.write_text(json.dumps(content))
+
+
+def edit_tensors(path: Path, change: Callable[[dict], object]) -> None:
+    tensors = load_file(path)
+    change(tensors)
+    save_file(tensors, path)
+
+
+def truncate(path: Path, keep: float) -> None:
+    path.write_bytes(path.read_bytes()[: int(path.stat().st_size * keep)])
+
+
+FAULTS: dict[str, tuple[Callable[[Path], object], str]] = {
+    "truncated": (lambda d: truncate(d / SINGLE, 0.7), rf"{SINGLE} \(\d+ bytes\) is not a whole safetensors file"),
+    "truncated header": (lambda d: truncate(d / SINGLE, 0.01), rf"{SINGLE} \(\d+ bytes\) is not a whole"),
+    "empty": (lambda d: (d / SINGLE).write_bytes(b""), r"\(0 bytes\) is not a whole"),
+    "missing key": (
+        lambda d: edit_tensors(d / SINGLE, lambda t: t.pop("layers.1.attn.to_k.weight")),
+        rf"{SINGLE} lacks layers.1.attn.to_k.weight",
+    ),
+    "unexpected key": (
+        lambda d: edit_tensors(d / SINGLE, lambda t: t.update(extra=torch.zeros(1))),
+        rf"{SINGLE} has unexpected extra",
+    ),
+    "wrong shape": (
+        lambda d: edit_tensors(d / SINGLE, lambda t: t.update({"x_embedder.bias": torch.zeros(7)})),
+        rf"{SINGLE}: x_embedder.bias has shape \(7,\), but config.json implies \(24,\)",
+    ),
+    "no weights": (lambda d: (d / SINGLE).unlink(), f"neither {SINGLE} nor {INDEX}"),
+    "no config": (lambda d: (d / "config.json").unlink(), "has no config.json"),
+    "config not JSON": (lambda d: (d / "config.json").write_text("{"), "config.json is not JSON"),
+    "config a list": (lambda d: (d / "config.json").write_text("[]"), "holds list, expected a JSON object"),
+    "config key unknown": (
+        lambda d: edit_json(d / "config.json", lambda c: c.update(hidden=3)),
+        r"config.json: unknown keys \['hidden'\]; expected",
+    ),
+    "config key missing": (
+        lambda d: edit_json(d / "config.json", lambda c: c.pop("text_feat_dim")),
+        r"config.json: missing keys \['text_feat_dim'\]",
+    ),
+    "config sizes do not fit": (
+        lambda d: edit_json(d / "config.json", lambda c: c.update(hidden_size=25)),
+        r"config.json: hidden_size \(25\) must be num_heads \(3\) times .* which is 24",
+    ),
+    "other output channels": (
+        lambda d: edit_json(d / "config.json", lambda c: c.update(out_channels=8)),
+        r"out_channels is 8, .* in_channels \(3\)",
+    ),
+    "unknown scheme": (
+        lambda d: edit_json(d / "config.json", lambda c: c.update(positions={"class": "Mine"})),
+        'scheme "Mine" is not one of .*; pass positions= when loading',
+    ),
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_broken_folder_says_what_is_wrong(tmp_path: Path, fault: str) -> None:
+    save_transformer(small_dit(), tmp_path)
+    damage, message = FAULTS[fault]
+    damage(tmp_path)
+    with pytest.raises(CheckpointError, match=message) as error:
+        load_transformer(tmp_path)
+    assert str(tmp_path) in str(error.value)
+
+
+def first_shard(directory: Path) -> Path:
+    return min(directory.glob("*.safetensors"))
+
+
+SHARD_FAULTS: dict[str, tuple[Callable[[Path], object], str]] = {
+    "truncated shard": (lambda d: truncate(first_shard(d), 0.5), r"00001-of-\d+.safetensors \(\d+ bytes\)"),
+    "lost shard": (
+        lambda d: first_shard(d).unlink(),
+        r"index.json names diffusion_pytorch_model-00001-of-\d+.safetensors, which is not there",
+    ),
+    "key moved out of its shard": (
+        lambda d: edit_tensors(first_shard(d), lambda t: t.pop("x_embedder.bias")),
+        r"00001-of-\d+.safetensors lacks x_embedder.bias",
+    ),
+    "index lacks a key": (
+        lambda d: edit_json(d / INDEX, lambda c: c["weight_map"].pop("x_embedder.bias")),
+        "index.json lacks x_embedder.bias",
+    ),
+    "index has no map": (lambda d: (d / INDEX).write_text("{}"), 'has no "weight_map"'),
+}
+
+
+@pytest.mark.parametrize("fault", SHARD_FAULTS)
+def test_broken_shards_say_what_is_wrong(tmp_path: Path, fault: str) -> None:
+    save_transformer(small_dit(), tmp_path, max_shard_bytes=4000)
+    damage, message = SHARD_FAULTS[fault]
+    damage(tmp_path)
+    with pytest.raises(CheckpointError, match=message):
+        load_transformer(tmp_path)
+
+
+def test_a_missing_folder_and_a_senseless_shard_size_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match="no folder .*nowhere; expected one with config.json"):
+        load_transformer(tmp_path / "nowhere")
+    with pytest.raises(ValueError, match="positive, got 0"):
+        save_transformer(small_dit(), tmp_path, max_shard_bytes=0)
