@@ -1,0 +1,212 @@
+r"""Solvers for $\mathrm d x / \mathrm d t = \text{velocity}(x, t)$ over packed tokens.
+
+Every sample has its own column of the time grid, so that pictures of different sizes, shifted differently, are
+sampled in one packed batch. States are float32 or wider. Coefficients are computed on the host in float64 and copied
+to the device once before the first step; the loop never waits for the device.
+
+Each solver is a generator of states (`states`), so that the caller owns the loop: progress bars, previews and early
+stops need no callbacks. Wrap the call in `torch.no_grad()` to sample; without it, gradients flow through all steps.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from omnigen2.flow.grid import Models, Times, plan_walk
+from omnigen2.flow.model import call_model
+from omnigen2.flow.packed import SampleIndex, States, spread
+
+
+class Solver(ABC):
+    """A way from noise to data along a time grid."""
+
+    @abstractmethod
+    def states(self, model: Models, noise: States, times: Times, sample_index: SampleIndex) -> Iterator[States]:
+        """The state after each step.
+
+        Args:
+            model: The velocity, or one velocity per step.
+            noise: State at the first time, shape (tokens, *features).
+            times: Increasing times on the CPU, shape (steps + 1, samples), as `time_grid` makes them.
+            sample_index: The sample of each token, shape (tokens,).
+
+        Yields:
+            Shape (tokens, *features), float32 or wider; the last one is the result.
+        """
+        ...
+
+    def solve(self, model: Models, noise: States, times: Times, sample_index: SampleIndex) -> States:
+        """The state at the last time.
+
+        Args:
+            model: The velocity, or one velocity per step.
+            noise: State at the first time, shape (tokens, *features).
+            times: Increasing times on the CPU, shape (steps + 1, samples).
+            sample_index: The sample of each token, shape (tokens,).
+
+        Returns:
+            Shape (tokens, *features), float32 or wider.
+        """
+        x = noise
+        for state in self.states(model, noise, times, sample_index):
+            x = state
+        return x
+
+
+@dataclass(frozen=True, slots=True)
+class EulerSolver(Solver):
+    """Order 1, one evaluation per step; exact where velocities are constant. What the official pipeline uses."""
+
+    def states(self, model: Models, noise: States, times: Times, sample_index: SampleIndex) -> Iterator[States]:
+        """The state after each step; see `Solver.states`.
+
+        Args:
+            model: The velocity, or one velocity per step.
+            noise: State at the first time.
+            times: Increasing times on the CPU.
+            sample_index: The sample of each token.
+
+        Yields:
+            The state.
+        """
+        walk = plan_walk(model, noise, times, sample_index)
+        x, increments = walk.start, walk.increments()
+        for k, step_model in walk:
+            velocity = call_model(step_model, x, walk.times[k])
+            x = x + spread(increments[k], x, sample_index) * velocity
+            yield x
+
+
+@dataclass(frozen=True, slots=True)
+class HeunSolver(Solver):
+    """Order 2, two evaluations per step: an Euler step, then the mean of the velocities at its two ends.
+
+    It evaluates the model at the last time of the grid, t = 1, too.
+
+    Source: Karras et al., arXiv:2206.00364, algorithm 1 (whose last step is left at order 1, because its velocity
+    divides by sigma; ours does not).
+    """
+
+    def states(self, model: Models, noise: States, times: Times, sample_index: SampleIndex) -> Iterator[States]:
+        """The state after each step; see `Solver.states`.
+
+        Args:
+            model: The velocity, or one velocity per step.
+            noise: State at the first time.
+            times: Increasing times on the CPU.
+            sample_index: The sample of each token.
+
+        Yields:
+            The state.
+        """
+        walk = plan_walk(model, noise, times, sample_index)
+        x, increments = walk.start, walk.increments()
+        for k, step_model in walk:
+            dt = spread(increments[k], x, sample_index)
+            here = call_model(step_model, x, walk.times[k])
+            there = call_model(step_model, x + dt * here, walk.times[k + 1])
+            x = x + dt * (here + there) / 2
+            yield x
+
+
+@dataclass(frozen=True, slots=True)
+class DPMSolver(Solver):
+    r"""DPM-Solver++ multistep of order 2 or 3, one evaluation per step.
+
+    It integrates the data prediction $x_t + (1 - t)\,\text{velocity}$ in the half log signal-to-noise ratio
+    $\lambda = \log t - \log(1 - t)$, reusing the predictions of the one or two steps before. The first step, and the
+    last one when it ends at t = 1 where $\lambda$ is infinite, are of order 1; at order 3 the second step is of order 2
+    and so is the last but one of a grid of fewer than 15 steps, as in the official scheduler. A previous step that
+    began at t = 0 lies infinitely far away in $\lambda$ and contributes nothing.
+
+    The third-order formula that the authors' code, diffusers and the official scheduler share gives the second
+    difference half the weight of the parabola through the three predictions, which leaves it at order 2.
+    `second_difference="halved"` reproduces it; on the whole path with few steps its caution can pay.
+
+    Source: Lu et al., arXiv:2211.01095, algorithm 2 (2M), and the integrals of its eq. 9 for 3M.
+
+    Attributes:
+        order: 2 or 3.
+        correction: Weight of the first difference in steps of order 2: half the step's own weight (`"midpoint"`) or
+            the exact integral of a straight line (`"heun"`).
+        second_difference: Its weight in steps of order 3: the exact integral of a parabola (`"integrated"`), or half
+            of that (`"halved"`).
+    """
+
+    order: Literal[2, 3] = 2
+    correction: Literal["midpoint", "heun"] = "midpoint"
+    second_difference: Literal["integrated", "halved"] = "integrated"
+
+    def states(self, model: Models, noise: States, times: Times, sample_index: SampleIndex) -> Iterator[States]:
+        """The state after each step; see `Solver.states`.
+
+        Args:
+            model: The velocity, or one velocity per step.
+            noise: State at the first time.
+            times: Increasing times on the CPU.
+            sample_index: The sample of each token.
+
+        Yields:
+            The state.
+        """
+        walk = plan_walk(model, noise, times, sample_index)
+        weights = walk.on_device(self.weights(walk.exact))
+        to_data = walk.on_device(1 - walk.exact)
+        x = walk.start
+        data: list[States] = []
+        for k, step_model in walk:
+            velocity = call_model(step_model, x, walk.times[k])
+            data = [x + spread(to_data[k], x, sample_index) * velocity, *data[:2]]
+            mixed = spread(weights[k, 0], x, sample_index) * x
+            for back in range(self._order_of(k, walk.exact)):
+                mixed = mixed + spread(weights[k, 1 + back], x, sample_index) * data[back]
+            x = mixed
+            yield x
+
+    def weights(self, times: Times) -> Float[Tensor, "steps 4 samples"]:
+        """What each step multiplies the state and the last three data predictions with, newest first.
+
+        Args:
+            times: float64 on the host, shape (steps + 1, samples), increasing in [0, 1].
+
+        Returns:
+            float64; the four numbers of a step add up so that a constant data prediction is integrated exactly.
+        """
+        half_log_snr = times.log() - torch.log1p(-times)
+        return torch.stack([self._step_weights(k, times, half_log_snr) for k in range(times.shape[0] - 1)])
+
+    def _order_of(self, k: int, times: Times) -> int:
+        steps = times.shape[0] - 1
+        if k == 0 or bool((times[k + 1] == 1).any()):
+            return 1
+        if k == steps - 2 and steps < 15:
+            return 2
+        return min(self.order, k + 1)
+
+    def _step_weights(self, k: int, times: Times, half_log_snr: Times) -> Float[Tensor, "4 samples"]:
+        start, end = times[k], times[k + 1]
+        keep = (1 - end) / (1 - start)
+        newest = end - keep * start
+        none = torch.zeros_like(keep)
+        order = self._order_of(k, times)
+        if order == 1:
+            return torch.stack([keep, newest, none, none])
+        steps = half_log_snr.diff(dim=0)
+        h, h_before = steps[k], steps[k - 1]
+        line = end - newest / h
+        if order == 2:
+            slope = (newest / 2 if self.correction == "midpoint" else line) * h / h_before
+            return torch.stack([keep, newest + slope, -slope, none])
+        h_first = steps[k - 2]
+        share, stretch = h_before / (h_before + h_first), h / (h_before + h_first)
+        curve = line / h - end / 2
+        if self.second_difference == "integrated":
+            curve = 2 * curve
+        recent = (line * (1 + share) - curve * stretch) * h / h_before
+        earlier = (curve * stretch - line * share) * h / h_first
+        return torch.stack([keep, newest + recent, earlier - recent, -earlier])

@@ -1,0 +1,49 @@
+"""Velocity fields with known answers."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class GaussianFlow:
+    """The exact flow to normal data with the given mean and standard deviation, one pair per sample."""
+
+    mean: Tensor
+    std: Tensor
+    sample_index: Tensor
+
+    def __call__(self, x_t: Tensor, t: Tensor) -> Tensor:
+        t, mean, std = (values[self.sample_index][:, None] for values in (t.to(x_t.dtype), self.mean, self.std))
+        variance = t.square() * std.square() + (1 - t).square()
+        return mean + (t * std.square() - (1 - t)) / variance * (x_t - t * mean)
+
+    def spread_at(self, t: Tensor) -> Tensor:
+        """Standard deviation of x_t per sample."""
+        return (t.square() * self.std.square() + (1 - t).square()).sqrt()
+
+    def exact(self, x: Tensor, start: Tensor, end: Tensor) -> Tensor:
+        """Where the flow takes x from one time to another."""
+        standard = (x - (start * self.mean)[self.sample_index][:, None]) / self.spread_at(start)[self.sample_index][
+            :, None
+        ]
+        return (end * self.mean)[self.sample_index][:, None] + self.spread_at(end)[self.sample_index][
+            :, None
+        ] * standard
+
+
+def gaussian_flow(samples: int = 2, tokens: int = 3) -> tuple[GaussianFlow, Tensor]:
+    """A flow in float64 and noise for it, tokens of the samples interleaved."""
+    generator = torch.Generator().manual_seed(0)
+    index = torch.arange(samples).repeat(tokens)
+    mean = torch.linspace(-1, 2, samples, dtype=torch.float64)
+    std = torch.linspace(0.3, 0.6, samples, dtype=torch.float64)
+    noise = torch.randn(samples * tokens, 4, generator=generator, dtype=torch.float64)
+    return GaussianFlow(mean, std, index), noise
+
+
+def slope(steps: list[int], errors: list[float]) -> float:
+    """Order of convergence: minus the slope of log error over log steps, by least squares."""
+    x, y = torch.tensor(steps, dtype=torch.float64).log(), torch.tensor(errors, dtype=torch.float64).log()
+    return -(((x - x.mean()) * (y - y.mean())).sum() / (x - x.mean()).square().sum()).item()
