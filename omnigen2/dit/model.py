@@ -116,13 +116,15 @@ class DiffusionTransformer(nn.Module):
         self.noise_refiner = nn.ModuleList(self._modulated_block() for _ in refiners)
         self.blocks = nn.ModuleList(self._modulated_block() for _ in range(config.num_layers))
         self.output = OutputLayer(config.time_size, hidden, patch_channels)
-        self.reference_index = ImageIndexEmbedding(config.max_references, hidden) if config.max_references else None
+        self.reference_index: ImageIndexEmbedding | None = None
         self.reset_parameters()
+        if config.max_references:  # last, so that it takes no random numbers from the other weights
+            self.reference_index = ImageIndexEmbedding(config.max_references, hidden)
 
     def reset_parameters(self) -> None:
         """Draw new weights: Xavier-uniform matrices, zero biases, zero output and (weights of) modulation.
 
-        The image-index embedding is drawn last, so that models with and without it share all other weights.
+        From one seed, models with and without an image-index embedding get the same other weights.
         """
         for module in self.modules():
             if isinstance(module, nn.Linear):
