@@ -15,6 +15,23 @@ from omnigen2.training.errors import UserError
 LOCK = ".run.lock"  # it also marks the folder as ours: nothing is deleted in a folder without it
 
 
+def claim(folder: Path) -> None:
+    """Make a folder for a run, or make sure that it is one.
+
+    Args:
+        folder: Made if it does not exist.
+
+    Raises:
+        UserError: If it has files that no run has made.
+    """
+    if folder.exists() and not folder.is_dir():
+        raise UserError(f"{folder} is a file; the output needs a folder")
+    if folder.is_dir() and any(folder.iterdir()) and not (folder / LOCK).exists():
+        raise UserError(f"{folder} has files that no run has made; choose an empty or new folder with --out")
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / LOCK).touch()
+
+
 @contextmanager
 def locked(folder: Path, patience: float = 0.0) -> Generator[None]:
     """Hold a folder for this process alone; the system frees it when the process ends in any way.
@@ -27,13 +44,9 @@ def locked(folder: Path, patience: float = 0.0) -> Generator[None]:
         Nothing.
 
     Raises:
-        UserError: If another process holds the folder, or it has files and is not the folder of a run.
+        UserError: If another process holds the folder.
     """
-    if folder.exists() and not folder.is_dir():
-        raise UserError(f"{folder} is a file; the output needs a folder")
-    if folder.is_dir() and any(folder.iterdir()) and not (folder / LOCK).exists():
-        raise UserError(f"{folder} has files that no run has made; choose an empty or new folder with --out")
-    folder.mkdir(parents=True, exist_ok=True)
+    claim(folder)
     deadline = time.monotonic() + patience
     with (folder / LOCK).open("a+", encoding="utf-8") as file:
         while True:

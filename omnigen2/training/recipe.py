@@ -154,10 +154,12 @@ def layered_arguments(layers: Sequence[Path | Document], documents: Sequence[Doc
     Returns:
         Arguments of the form `--config=…`.
     """
-    configs = [str(layer) if isinstance(layer, Path) else yaml.safe_dump(layer) for layer in layers if layer]
+    configs = [
+        str(layer) if isinstance(layer, Path) else yaml.safe_dump(layer, sort_keys=False) for layer in layers if layer
+    ]
     blocks = [document["vars"] for document in documents if isinstance(document.get("vars"), dict)]
     if len(blocks) > 1:
-        configs.append(yaml.safe_dump({"vars": merged(blocks)}))
+        configs.append(yaml.safe_dump({"vars": merged(blocks)}, sort_keys=False))
     return [f"--config={config}" for config in configs]
 
 

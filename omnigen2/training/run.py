@@ -2,7 +2,8 @@
 
 import importlib.util
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -88,28 +89,31 @@ def check_unchanged(folder: Path, config: Config) -> None:
         )
 
 
-def build_error(error: Exception) -> UserError:
-    """Say that something could not be built from the recipe's values.
+@contextmanager
+def building() -> Generator[None]:
+    """Turn what a class has to say about its arguments into an error for the user.
 
-    Args:
-        error: What a class raised.
+    Yields:
+        Nothing.
 
-    Returns:
-        An error with the class's own words.
+    Raises:
+        UserError: If a class refuses its arguments.
     """
-    return UserError(f"{error}\n  ({type(error).__name__} while building the recipe; --verbose shows where)")
+    try:
+        yield
+    except (ValueError, TypeError, MisconfigurationException) as error:
+        name = type(error).__name__
+        raise UserError(f"{error}\n  ({name} while building the recipe; --verbose shows where)") from error
 
 
 def _train(config: Config, folder: Path, command: str, checkpoint: Path | None, output: Output) -> dict[str, Any]:
     quiet(not output.verbose)
     if config.seed is not None:
         seed_everything(config.seed, workers=True, verbose=False)
-    try:
+    with building():
         trainer, model, data = config.build(
             lambda callbacks, loggers: _trainer_arguments(config, folder, output, callbacks, loggers)
         )
-    except (ValueError, TypeError, MisconfigurationException) as error:
-        raise build_error(error) from error
     try:
         trainer.fit(model, datamodule=data, ckpt_path=checkpoint, weights_only=True)
     except SystemExit as stop:

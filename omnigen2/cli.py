@@ -1,0 +1,194 @@
+"""The commands `omnigen2` and `lightning`. Imports nothing heavy until a command needs it.
+
+`lightning run RECIPE` is ours; everything else that the command `lightning` can do belongs to
+Lightning's own tool (the package lightning-sdk), to which we hand it over if it is installed.
+"""
+
+import argparse
+import importlib
+import importlib.util
+import os
+import sys
+import traceback
+from collections.abc import Callable, Sequence
+from difflib import get_close_matches
+from importlib.metadata import version
+from pathlib import Path
+from typing import NoReturn
+
+Command = Callable[[Sequence[str]], int]
+
+USAGE = """\
+usage: omnigen2 COMMAND …
+
+commands:
+  run RECIPE.yaml    train what a recipe describes, or go on with it (also: lightning run RECIPE.yaml)
+
+options:
+  --help             show this; `omnigen2 run --help` says more about the command
+  --version          show the version
+"""
+RUN_DESCRIPTION = """\
+Train what a recipe describes. The same command again goes on where the last one stopped.
+
+A recipe is a YAML file: one run (trainer, model, data, …), or a study (a table of runs).
+Further YAML files are layers over it; --KEY=VALUE changes one setting, last of all:
+
+  lightning run recipes/rope_toy.yaml
+  lightning run recipes/rope_toy.yaml --trainer.max_steps=50 --study.seeds=[0]
+
+Everything is written under runs/RECIPE/: config.yaml, metrics.csv, checkpoints/, report.md, report.json.
+Classes are found by their import path, also in the current folder.
+"""
+
+
+class UsageError(Exception):
+    """The command line is wrong."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command `omnigen2`.
+
+    Args:
+        arguments: What follows the command's name; from `sys.argv` if not given.
+
+    Returns:
+        The exit status: 0 done, 1 failed, 2 the user has to mend something, 130 stopped by Ctrl-C.
+    """
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    name = words[0] if words else "--help"
+    if name in COMMANDS:
+        return COMMANDS[name](words[1:])
+    if name in ("--help", "-h"):
+        print(USAGE, end="")
+        return 0
+    if name in ("--version", "-V"):
+        print(f"omnigen2 {version('omnigen2')}")
+        return 0
+    near = get_close_matches(name, COMMANDS, n=1)
+    hint = f"did you mean {near[0]}?" if near else f"commands: {', '.join(COMMANDS)}"
+    print(f"omnigen2: there is no command {name!r}; {hint}", file=sys.stderr)
+    return 2
+
+
+def lightning_main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command `lightning`: `run RECIPE` here, everything else in Lightning's own tool.
+
+    Args:
+        arguments: What follows the command's name; from `sys.argv` if not given.
+
+    Returns:
+        The exit status.
+    """
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    if words[:1] == ["run"] and words[1:2] not in (["job"], ["mmt"]):
+        return run(words[1:])
+    if importlib.util.find_spec("lightning_sdk") is None:
+        theirs = " ".join(["lightning", *words[:2]])
+        print(
+            "lightning: `lightning run RECIPE.yaml` (from omnigen2) is the one command here; "
+            f"for Lightning's cloud tool (`{theirs}`) pip install lightning-sdk",
+            file=sys.stderr,
+        )
+        return 2
+    entry = importlib.import_module("lightning_sdk.cli.entrypoint")
+    return int(entry.main_cli(args=words, prog_name="lightning") or 0)
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run the command `run`.
+
+    Args:
+        arguments: What follows the word `run`.
+
+    Returns:
+        The exit status.
+    """
+    verbose = "--verbose" in arguments
+    try:
+        options, overrides = parse_run(arguments)
+        if os.getcwd() not in sys.path:
+            sys.path.append(os.getcwd())
+        from omnigen2.training.errors import UserError
+        from omnigen2.training.launch import Options, launch
+    except UsageError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    try:
+        return launch(
+            Options(
+                files=tuple(options.files),
+                overrides=tuple(overrides),
+                out=options.out,
+                jobs=options.jobs,
+                restart=options.restart,
+                verbose=verbose,
+                mode="print_config" if options.print_config else "dry_run" if options.dry_run else "run",
+            )
+        )
+    except UserError as error:
+        if verbose:
+            traceback.print_exc()
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("\nstopped; the same command goes on from the last checkpoint", file=sys.stderr)
+        return 130
+
+
+def parse_run(arguments: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
+    """Separate the command's own options from the recipe's settings.
+
+    Args:
+        arguments: What follows the word `run`.
+
+    Returns:
+        The options, and the settings of the form `--key=value`.
+
+    Raises:
+        UsageError: If an option is unknown, or no recipe is named.
+    """
+    parser = _Parser(
+        prog="lightning run",
+        usage="lightning run RECIPE.yaml [LAYER.yaml …] [--KEY=VALUE …] [options]",
+        description=RUN_DESCRIPTION,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument("files", nargs="*", type=Path, metavar="RECIPE.yaml", help="the recipe, then layers over it")
+    parser.add_argument("--out", type=Path, metavar="FOLDER", help="write here instead of runs/RECIPE")
+    parser.add_argument("--restart", action="store_true", help="delete what was written before and start over")
+    parser.add_argument("--jobs", type=int, metavar="N", help="study: runs side by side (default: one per core)")
+    parser.add_argument("--dry_run", "--dry-run", action="store_true", help="build everything, train nothing")
+    parser.add_argument("--print_config", "--print-config", action="store_true", help="print the resolved settings")
+    parser.add_argument("--verbose", action="store_true", help="show tracebacks and Lightning's messages")
+    options, rest = parser.parse_known_intermixed_args(list(arguments))
+    own = [name for action in parser._actions for name in action.option_strings]
+    for word in rest:
+        if not word.startswith("--") or "=" not in word:
+            near = get_close_matches(word, own, n=1)
+            hint = f"did you mean {near[0]}?" if near else "a recipe's settings are written --key=value"
+            raise UsageError(f"unknown option {word}; {hint}")
+    if not options.files:
+        raise UsageError("no recipe is named; write `lightning run RECIPE.yaml` (--help says more)")
+    if options.jobs is not None and options.jobs < 1:
+        raise UsageError(f"--jobs must be at least 1, got {options.jobs}")
+    return options, rest
+
+
+class _Parser(argparse.ArgumentParser):
+    """Raises instead of leaving the process."""
+
+    def error(self, message: str) -> NoReturn:
+        """Raise what argparse found.
+
+        Args:
+            message: What is wrong.
+
+        Raises:
+            UsageError: Always.
+        """
+        raise UsageError(f"{message} (--help shows the options)")
+
+
+COMMANDS: dict[str, Command] = {"run": run}

@@ -1,0 +1,98 @@
+"""What `lightning run` does with a recipe: run it, or show what it would do."""
+
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, assert_never
+
+from omnigen2.training.recipe import Recipe, layered_arguments, read_recipe
+
+Mode = Literal["run", "dry_run", "print_config"]
+
+
+@dataclass(frozen=True)
+class Options:
+    """One command line.
+
+    Attributes:
+        files: The recipe and the layers over it.
+        overrides: Settings of the form `--key=value`.
+        out: The output folder; None for `runs/<recipe>`.
+        jobs: How many runs of a study go side by side; None for one per core.
+        restart: Whether to delete earlier output and start over.
+        verbose: Whether to show Lightning's messages.
+        mode: Whether to run, to build only, or to print the settings only.
+    """
+
+    files: tuple[Path, ...]
+    overrides: tuple[str, ...]
+    out: Path | None
+    jobs: int | None
+    restart: bool
+    verbose: bool
+    mode: Mode
+
+
+def launch(options: Options) -> int:
+    """Do what a command line asks for.
+
+    Args:
+        options: The command line.
+
+    Returns:
+        The exit status.
+    """
+    recipe = read_recipe(options.files, options.overrides)
+    folder = options.out or Path("runs") / recipe.name
+    return _launch_study(recipe, folder, options) if recipe.is_study else _launch_plain(recipe, folder, options)
+
+
+def _launch_plain(recipe: Recipe, folder: Path, options: Options) -> int:
+    from omnigen2.training.config import Config
+    from omnigen2.training.dry_run import describe
+    from omnigen2.training.run import Output, quiet, run
+
+    arguments = [*layered_arguments(recipe.files, recipe.documents), *recipe.overrides]
+    config = Config(arguments, recipe.files)
+    match options.mode:
+        case "print_config":
+            print(config.text, end="")
+        case "dry_run":
+            quiet(not options.verbose)
+            print(f"{config.text}\n{describe(config)}\noutput would go to {folder}/; nothing was trained or written")
+        case "run":
+            quiet(not options.verbose)
+            output = Output(say=say, send=None, terminal=sys.stdout.isatty(), verbose=options.verbose)
+            run(config, folder, recipe.command, options.restart, output)
+            print(f"report: {folder / 'report.md'}")
+        case _:
+            assert_never(options.mode)
+    return 0
+
+
+def _launch_study(recipe: Recipe, folder: Path, options: Options) -> int:
+    from omnigen2.training.run import quiet
+    from omnigen2.training.study import plan_study
+    from omnigen2.training.study_run import describe_study, run_study
+
+    quiet(not options.verbose)
+    plan = plan_study(recipe, folder)
+    match options.mode:
+        case "print_config":
+            print(plan.text, end="")
+        case "dry_run":
+            print(f"{plan.text}\n{describe_study(plan)}\noutput would go to {folder}/; nothing was trained or written")
+        case "run":
+            return run_study(plan, options.jobs, options.restart)
+        case _:
+            assert_never(options.mode)
+    return 0
+
+
+def say(line: str) -> None:
+    """Print one line at once.
+
+    Args:
+        line: The line.
+    """
+    print(line, flush=True)
