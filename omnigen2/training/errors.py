@@ -104,7 +104,7 @@ def top_level(known: Iterable[str]) -> list[str]:
 
 
 def parameters_of(class_path: str) -> list[str]:
-    """Return the parameter names of a class and of its parents.
+    """Return the parameter names of a class; those of its parents too if it hands `**kwargs` on.
 
     Args:
         class_path: Dotted path of the class.
@@ -118,10 +118,14 @@ def parameters_of(class_path: str) -> list[str]:
     except (ImportError, AttributeError, ValueError):
         return []
     names: list[str] = []
-    for parent in inspect.getmro(owner):
+    for parent in inspect.getmro(owner) if inspect.isclass(owner) else ():
         init = vars(parent).get("__init__")
-        if inspect.isfunction(init):
-            names += [name for name in inspect.signature(init).parameters if name != "self"]
+        if not inspect.isfunction(init):
+            continue
+        parameters = list(inspect.signature(init).parameters.values())[1:]
+        names += [p.name for p in parameters if p.kind not in (p.VAR_KEYWORD, p.VAR_POSITIONAL)]
+        if all(p.kind != p.VAR_KEYWORD for p in parameters):
+            break
     return names
 
 

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, assert_never
 
-from omnigen2.training.recipe import Recipe, layered_arguments, read_recipe
+from omnigen2.training.layers import arguments
+from omnigen2.training.recipe import Recipe, read_recipe
 
 Mode = Literal["run", "dry_run", "print_config"]
 
@@ -52,8 +53,7 @@ def _launch_plain(recipe: Recipe, folder: Path, options: Options) -> int:
     from omnigen2.training.dry_run import describe
     from omnigen2.training.run import Output, quiet, run
 
-    arguments = [*layered_arguments(recipe.files, recipe.documents), *recipe.overrides]
-    config = Config(arguments, recipe.files)
+    config = Config(arguments(recipe.files, recipe.documents, recipe.overrides), recipe.files)
     match options.mode:
         case "print_config":
             print(config.text, end="")

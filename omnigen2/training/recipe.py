@@ -1,11 +1,11 @@
 """Reads recipe files and decides which form of recipe they are; imports nothing heavy.
 
 A recipe is one YAML file and any number of further layers over it. The values are checked later,
-by the parser of `config.py`; here we only find the files, read them and merge mappings.
+by the parser of `config.py`; here we only find the files and read them.
 """
 
 import re
-from collections.abc import Hashable, Iterable, Mapping, Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
@@ -101,66 +101,6 @@ def read_yaml(path: Path) -> Document:
     if not isinstance(content, dict) or not all(isinstance(key, str) for key in content):
         raise UserError(f"{path} must hold a mapping of names to values, got {type(content).__name__}\n  {FORMS}")
     return cast(Document, content)
-
-
-def nested(overrides: Mapping[str, Any]) -> Document:
-    """Expand dotted keys: `{"a.b": 1, "a": {"c": 2}}` becomes `{"a": {"b": 1, "c": 2}}`.
-
-    Args:
-        overrides: Dotted keys or nested mappings or both.
-
-    Returns:
-        A nested mapping without dotted keys on its first level.
-    """
-    result: Document = {}
-    for dotted, value in overrides.items():
-        *parents, last = dotted.split(".")
-        layer: Document = {last: value}
-        for parent in reversed(parents):
-            layer = {parent: layer}
-        result = merged([result, layer])
-    return result
-
-
-def merged(layers: Iterable[Mapping[str, Any]]) -> Document:
-    """Merge mappings, the later ones over the earlier ones; lists and single values are replaced.
-
-    Args:
-        layers: Mappings, the most important one last.
-
-    Returns:
-        A new mapping.
-    """
-    result: Document = {}
-    for layer in layers:
-        for key, value in layer.items():
-            old = result.get(key)
-            if isinstance(value, dict) and isinstance(old, dict):
-                result[key] = merged([old, value])
-            else:
-                result[key] = value
-    return result
-
-
-def layered_arguments(layers: Sequence[Path | Document], documents: Sequence[Document]) -> list[str]:
-    """Write layers as arguments of the parser.
-
-    The parser replaces dictionaries where later layers should add to them; for `vars` we merge them here.
-
-    Args:
-        layers: Files (whose relative paths count from the file) or mappings, the most important one last.
-        documents: The contents of the layers.
-
-    Returns:
-        Arguments of the form `--config=…`.
-    """
-    configs = [
-        str(layer) if isinstance(layer, Path) else yaml.safe_dump(layer, sort_keys=False) for layer in layers if layer
-    ]
-    blocks = [document["vars"] for document in documents if isinstance(document.get("vars"), dict)]
-    if len(blocks) > 1:
-        configs.append(yaml.safe_dump({"vars": merged(blocks)}, sort_keys=False))
-    return [f"--config={config}" for config in configs]
 
 
 class _Loader(yaml.SafeLoader):

@@ -12,7 +12,8 @@ from jsonargparse import ActionConfigFile, ArgumentParser  # pyright: ignore[rep
 
 from omnigen2.training.config import Config
 from omnigen2.training.errors import UserError, explain
-from omnigen2.training.recipe import Document, Recipe, layered_arguments, merged, nested, read_yaml
+from omnigen2.training.layers import arguments, merged, nested
+from omnigen2.training.recipe import Document, Recipe, read_yaml
 from omnigen2.training.report import MetricTable, Row, StudyReport
 
 
@@ -135,9 +136,10 @@ def plan_study(recipe: Recipe, folder: Path) -> Plan:
     for seed in spec.seeds:
         for name, row in spec.rows.items():
             overrides = nested(row.overrides)
-            arguments = layered_arguments([base, extra, overrides], [base_document, extra, overrides])
+            documents = [base_document, extra, overrides]
+            options = [*others, f"--seed_everything={seed}"]
             try:
-                configs[name, seed] = Config([*arguments, *others, f"--seed_everything={seed}"], files)
+                configs[name, seed] = Config(arguments([base, extra, overrides], documents, options), files)
             except UserError as error:
                 raise UserError(f"row {name}: {error}") from error
     return Plan(
