@@ -142,7 +142,7 @@ class Photographs(ImageSource):
             )
         row, column = rng.integers(rows + 1), rng.integers(columns + 1)
         piece = small[rng.permutation(3), row : row + height, column : column + width]
-        return torch.from_numpy(np.ascontiguousarray(piece[:, :, ::-1] if rng.integers(2) else piece))
+        return torch.from_numpy((piece[:, :, ::-1] if rng.integers(2) else piece).copy())
 
 
 def shrunk(file: Path, blocks: Sequence[int]) -> list[Float32[np.ndarray, "3 _ _"]]:

@@ -47,8 +47,8 @@ class ToyBatch:
     """
 
     layout: Layout
-    references: Patches
-    target: Patches
+    references: Float[Tensor, "reference_tokens patch_channels"]
+    target: Float[Tensor, "target_tokens patch_channels"]
     asked: Int[Tensor, " samples"]
     seed: int
 
