@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
+from omnigen2.flow.guidance import TextGuidance, TextImageGuidance
 from omnigen2.flow.ode import EulerSolver
 from omnigen2.flow.schedule import IdentityShift, SquareRootShift, time_grid
 from omnigen2.flow.sde import sample_sde
@@ -160,3 +161,10 @@ def test_parity_rl_sde() -> None:
         torch.testing.assert_close(drawn, x_next, **tolerance)
         for name in ("log_prob", "log_prob_recomputed"):
             torch.testing.assert_close(step.log_prob(x_next), tensors[f"outputs.{name}"][:, k], **tolerance)
+    rules = {"cfg3": TextImageGuidance(4.0, 2.0), "cfg2": TextGuidance(3.0)}
+    for name, k in (("cfg3", 3), ("cfg2", 3), ("cfg3", 0)):
+        branches = tensors[f"inputs.{name}_pred"].unflatten(0, (-1, 3))[:, mask]
+        x, x_next = tensors["outputs.latents"][k][mask], tensors["outputs.latents"][k + 1][mask]
+        step = transition(x, rules[name].combine(branches, index, 3), times[k], times[k + 1], index, level)
+        torch.testing.assert_close(step.mean, tensors[f"outputs.{name}_step{k}.mean"][mask], **tolerance)
+        torch.testing.assert_close(step.log_prob(x_next), tensors[f"outputs.{name}_step{k}.log_prob"], **tolerance)
