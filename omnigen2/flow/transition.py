@@ -11,9 +11,10 @@ for any noise level $\sigma_t$. A step of the Euler-Maruyama scheme is a Gaussia
 Source: Liu et al., Flow-GRPO, arXiv:2505.05470, section 4.2, there with time running from data to noise.
 """
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from math import isfinite, log, pi
-from typing import Literal, Protocol, TypeAlias, assert_never, runtime_checkable
+from typing import Literal, TypeAlias, assert_never
 
 import torch
 from jaxtyping import Float
@@ -27,10 +28,10 @@ Reduction: TypeAlias = Literal["mean", "sum"]
 elements, so that its size, and a clip range for ratios of it, do not depend on the size of the picture."""
 
 
-@runtime_checkable
-class NoiseLevel(Protocol):
+class NoiseLevel(ABC):
     """The noise level sigma of a step, free to choose: it changes the paths and not their marginals."""
 
+    @abstractmethod
     def __call__(self, t: PerSample, t_next: PerSample, /) -> PerSample:
         """The level.
 
@@ -45,7 +46,7 @@ class NoiseLevel(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class FlowGRPONoise:
+class FlowGRPONoise(NoiseLevel):
     r"""$\sigma_t = \text{scale} \sqrt{(1 - t) / t}$, with the end of the step in the denominator where t = 0.
 
     The level is infinite at t = 0, where every sampler starts, so the first step needs a finite one: both official
@@ -72,7 +73,7 @@ class FlowGRPONoise:
 
 
 @dataclass(frozen=True, slots=True)
-class ConstantNoise:
+class ConstantNoise(NoiseLevel):
     """The same level at every time, as DanceGRPO uses.
 
     Attributes:

@@ -1,16 +1,16 @@
 """Weights of the flow loss by time."""
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from math import pi
-from typing import Protocol, runtime_checkable
 
 from omnigen2.flow.packed import PerSample
 
 
-@runtime_checkable
-class LossWeighting(Protocol):
+class LossWeighting(ABC):
     """A weight for each sample, from its time."""
 
+    @abstractmethod
     def __call__(self, t: PerSample, /) -> PerSample:
         """The weights.
 
@@ -24,7 +24,7 @@ class LossWeighting(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Unweighted:
+class Unweighted(LossWeighting):
     """Weight 1 everywhere, as OmniGen2 trains."""
 
     def __call__(self, t: PerSample, /) -> PerSample:
@@ -33,7 +33,7 @@ class Unweighted:
 
 
 @dataclass(frozen=True, slots=True)
-class CosineMapWeighting:
+class CosineMapWeighting(LossWeighting):
     r"""Weight $2 / (\pi - 2 \pi t + 2 \pi t^2)$: the density of times on a path whose signal-to-noise is cosine-like.
 
     With uniform times it puts twice as much on the middle of the path as on its ends, and has mean 1. It is

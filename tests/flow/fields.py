@@ -5,6 +5,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from omnigen2.flow.transition import NoiseLevel
+
 
 @dataclass(frozen=True)
 class GaussianFlow:
@@ -47,3 +49,11 @@ def slope(steps: list[int], errors: list[float]) -> float:
     """Order of convergence: minus the slope of log error over log steps, by least squares."""
     x, y = torch.tensor(steps, dtype=torch.float64).log(), torch.tensor(errors, dtype=torch.float64).log()
     return -(((x - x.mean()) * (y - y.mean())).sum() / (x - x.mean()).square().sum()).item()
+
+
+class NoNoise(NoiseLevel):
+    """The level 0, which the library's own classes refuse."""
+
+    def __call__(self, t: Tensor, t_next: Tensor, /) -> Tensor:
+        del t_next
+        return torch.zeros_like(t)

@@ -13,7 +13,7 @@ from omnigen2.flow.sde import sample_sde
 from omnigen2.flow.transition import ConstantNoise, FlowGRPONoise, NoiseLevel, transition
 
 from .cases import parity
-from .fields import GaussianFlow, gaussian_flow, slope
+from .fields import GaussianFlow, NoNoise, gaussian_flow, slope
 
 LEVELS: list[NoiseLevel] = [FlowGRPONoise(0.7), ConstantNoise(0.8)]
 
@@ -138,7 +138,7 @@ def test_wrong_windows_and_levels_are_refused() -> None:
     flow, noise = gaussian_flow()
     times = time_grid(2, IdentityShift(), [4, 4])
     with pytest.raises(ValueError, match=r"the noise level of step 0 is \[0\.0, 0\.0\]"):
-        sample_sde(flow, noise, times, flow.sample_index, lambda t, t_next: 0 * t, torch.Generator())
+        sample_sde(flow, noise, times, flow.sample_index, NoNoise(), torch.Generator())
 
 
 def test_parity_rl_sde() -> None:

@@ -13,6 +13,7 @@ from omnigen2.flow.path import velocity_to_score
 from omnigen2.flow.transition import ConstantNoise, FlowGRPONoise, NoiseLevel, Transition, transition
 
 from .cases import Packed, packed, parity
+from .fields import NoNoise
 
 STEPS = packed(low=0.0, high=0.9).map(lambda batch: replace(batch, t=torch.where(batch.t < 0.02, 0, batch.t)))
 """Starts of steps: exactly 0, or far enough from it for the Flow-GRPO level to be a number of ordinary size."""
@@ -45,7 +46,7 @@ def test_drift_is_velocity_plus_half_variance_times_score(noise_level: NoiseLeve
 
 @given(STEPS)
 def test_zero_noise_level_is_the_euler_step_bitwise(batch: Packed) -> None:
-    step = step_of(batch, lambda t, t_next: torch.zeros_like(t))
+    step = step_of(batch, NoNoise())
     dt = ((batch.t + 0.05) - batch.t)[batch.sample_index][:, None]
     assert torch.equal(step.mean, batch.noise + dt * batch.data)
     assert torch.equal(step.sample(torch.Generator()), step.mean)
