@@ -162,18 +162,18 @@ def parse_run(arguments: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
     parser.add_argument("--dry_run", "--dry-run", action="store_true", help="build everything, train nothing")
     parser.add_argument("--print_config", "--print-config", action="store_true", help="print the resolved settings")
     parser.add_argument("--verbose", action="store_true", help="show tracebacks and Lightning's messages")
-    options, rest = parser.parse_known_intermixed_args(list(arguments))
     own = [name for action in parser._actions for name in action.option_strings]
-    for word in rest:
-        if not word.startswith("--") or "=" not in word:
-            near = get_close_matches(word, own, n=1)
-            hint = f"did you mean {near[0]}?" if near else "a recipe's settings are written --key=value"
-            raise UsageError(f"unknown option {word}; {hint}")
+    settings = [word for word in arguments if word.startswith("--") and "=" in word and word.split("=")[0] not in own]
+    options, rest = parser.parse_known_intermixed_args([word for word in arguments if word not in settings])
+    if rest:
+        near = get_close_matches(rest[0], own, n=1)
+        hint = f"did you mean {near[0]}?" if near else "a recipe's settings are written --key=value"
+        raise UsageError(f"unknown option {rest[0]}; {hint}")
     if not options.files:
         raise UsageError("no recipe is named; write `lightning run RECIPE.yaml` (--help says more)")
     if options.jobs is not None and options.jobs < 1:
         raise UsageError(f"--jobs must be at least 1, got {options.jobs}")
-    return options, rest
+    return options, settings
 
 
 class _Parser(argparse.ArgumentParser):

@@ -4,7 +4,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from rich.console import Console
+from rich.console import Console, Group
 from rich.live import Live
 from rich.table import Table
 
@@ -124,19 +124,19 @@ class Board:
         left = sum(1 - cell.done for cell in cells if cell.state in ("waiting", "running"))
         return left * (time.monotonic() - self._began) / work if work > 0.01 and left else None
 
-    def table(self) -> Table:
+    def table(self) -> Group:
         """Draw rows times seeds.
 
         Returns:
-            The table, with the footer as its caption.
+            The table and the footer.
         """
-        table = Table(caption=self.footer(), caption_justify="left")
+        table = Table()
         table.add_column("row")
         for seed in self.seeds:
             table.add_column(f"seed {seed}")
         for row in self.rows:
             table.add_row(row.title, *(self._text(self._cells[row.name, seed]) for seed in self.seeds))
-        return table
+        return Group(table, self.footer())
 
     def _text(self, cell: _Cell) -> str:
         share = f" {cell.done:.0%}" if cell.state == "running" else ""

@@ -23,7 +23,7 @@ from omnigen2.training.errors import UserError, explain, explain_reference
 TrainerArguments = Callable[[list[Callback], list[Logger]], dict[str, Any]]
 """From the callbacks and the loggers of the recipe to the arguments that replace the recipe's own."""
 
-set_parsing_settings(omegaconf_absolute_to_relative_paths=True)
+set_parsing_settings(omegaconf_absolute_to_relative_paths=True, instantiate_subclass_spec_in_any=False)
 
 
 class _RecipeCLI(LightningCLI):

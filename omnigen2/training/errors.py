@@ -62,7 +62,7 @@ def explain(message: str, known: Sequence[str], files: Sequence[Path]) -> str:
         key = match[1].split(".")[0]
         if classes:
             owner = classes[-1]
-            names = (*SPECIAL_KEYS, *parameters_of(owner))
+            names = (*SPECIAL_KEYS, *(parameters_of(owner) or ()))
             return f"{owner} (at {keys}) has no parameter {key!r}{nearest(key, names)}{_where(key, files)}"
         return f"unknown key {key!r}{nearest(key, top_level(known))}{_where(key, files)}"
     if match := re.search(r"the following arguments are required: (.+)", message):
@@ -103,20 +103,20 @@ def top_level(known: Iterable[str]) -> list[str]:
     return sorted({name.split(".")[0] for name in known})
 
 
-def parameters_of(class_path: str) -> list[str]:
+def parameters_of(class_path: str) -> list[str] | None:
     """Return the parameter names of a class; those of its parents too if it hands `**kwargs` on.
 
     Args:
         class_path: Dotted path of the class.
 
     Returns:
-        Names without `self`; none if the class does not import.
+        Names without `self`; None if the class does not import.
     """
     module, _, name = class_path.rpartition(".")
     try:
         owner = getattr(importlib.import_module(module), name)
     except (ImportError, AttributeError, ValueError):
-        return []
+        return None
     names: list[str] = []
     for parent in inspect.getmro(owner) if inspect.isclass(owner) else ():
         init = vars(parent).get("__init__")

@@ -82,16 +82,16 @@ def _changed_class(option: str, document: Document) -> Document:
     place: Any = document
     for part in key.split("."):
         place = place.get(part) if isinstance(place, dict) else None
-    is_class = isinstance(place, dict) and "class_path" in place and parameters_of(name)
+    is_class = isinstance(place, dict) and "class_path" in place and parameters_of(name) is not None
     return nested({f"{key}.class_path": name}) if is_class else {}
 
 
 def _references(value: Document, owner: str | None = None) -> Document:
     """Keep the references, without those that a class has no parameter for."""
     found: Document = {}
-    known = parameters_of(owner) if owner else []
+    known = parameters_of(owner) if owner else None
     for key, inner in value.items():
-        if known and key not in known:
+        if known is not None and key not in known:
             continue
         if isinstance(inner, dict):
             below = _references(inner, value.get("class_path") if key == "init_args" else None)

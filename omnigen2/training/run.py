@@ -15,7 +15,7 @@ from lightning.pytorch.callbacks import ModelCheckpoint, RichProgressBar
 from lightning.pytorch.loggers import Logger, TensorBoardLogger
 
 from omnigen2.training.config import Config, differences
-from omnigen2.training.errors import UserError
+from omnigen2.training.errors import UserError, explain
 from omnigen2.training.folder import emptied, locked, read_json, write_json, write_text
 from omnigen2.training.metrics import CsvLogger
 from omnigen2.training.progress import PlainLines, Progress, ProgressCallback
@@ -55,7 +55,7 @@ def run(config: Config, folder: Path, command: str, restart: bool, output: Outpu
     Returns:
         The summary, as in `run.json`.
     """
-    with locked(folder, patience=5.0):
+    with locked(folder, patience=2.0):
         if restart and (deleted := emptied(folder)):
             output.say(f"starting over: deleted {', '.join(deleted)} in {folder}")
         check_unchanged(folder, config)
@@ -103,7 +103,9 @@ def building() -> Generator[None]:
         yield
     except (ValueError, TypeError, MisconfigurationException) as error:
         name = type(error).__name__
-        raise UserError(f"{error}\n  ({name} while building the recipe; --verbose shows where)") from error
+        raise UserError(
+            f"{explain(str(error), (), ())}\n  ({name} while building the recipe; --verbose shows where)"
+        ) from error
 
 
 def _train(config: Config, folder: Path, command: str, checkpoint: Path | None, output: Output) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from omnigen2.training.errors import UserError, explain
 from omnigen2.training.layers import arguments, merged, nested
 from omnigen2.training.recipe import Document, Recipe, read_yaml
 from omnigen2.training.report import MetricTable, Row, StudyReport
+from omnigen2.training.run import building
 
 
 @dataclass
@@ -161,10 +162,11 @@ def _parse(block: Document, options: Sequence[str], files: Sequence[Path]) -> tu
     parser.add_argument("--study", type=StudySpec)
     try:
         parsed = parser.parse_args([f"--config={yaml.safe_dump({'study': block}, sort_keys=False)}", *options])
-        spec: StudySpec = parser.instantiate_classes(parsed)["study"]
     except ArgumentError as error:
         known = [action.dest for action in parser._actions]  # pyright: ignore[reportPrivateUsage]
         raise UserError(f"{files[0]}: {explain(str(error), known, files)}") from error
+    with building():
+        spec: StudySpec = parser.instantiate(parsed)["study"]
     return spec, spec.report or MetricTable()
 
 

@@ -1,8 +1,12 @@
-"""Small parts for the tests of the runner. They draw random numbers from every generator there is."""
+"""Small parts for the tests of the runner. They draw random numbers from torch and numpy.
+
+Not from Python's `random`: the run-time type checker of the tests draws from it too.
+"""
 
 import os
-import random
 import signal
+import time
+from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
@@ -15,7 +19,7 @@ from omnigen2.training.loader import StepLoader
 
 
 class Net(LightningModule):
-    """A small regression with dropout and with noise from Python and numpy."""
+    """A small regression with dropout and with noise from numpy."""
 
     def __init__(self, width: int = 4, lr: float = 0.01, activation: nn.Module | None = None) -> None:
         super().__init__()
@@ -27,7 +31,7 @@ class Net(LightningModule):
 
     def training_step(self, batch: Any, batch_idx: int) -> Tensor:
         x = batch if isinstance(batch, Tensor) else batch[0]
-        target = x.sum(1, keepdim=True) + 0.1 * random.random() + 0.1 * np.random.rand()
+        target = x.sum(1, keepdim=True) + 0.1 * np.random.rand()
         loss = (self.body(self.head(x)) - target).square().mean()
         self.log("loss", loss)
         return loss
@@ -62,6 +66,7 @@ class Data(LightningDataModule):
         super().__init__()
         self.steps = steps
         self.kind = kind
+        self.delay = delay
 
     def train_dataloader(self) -> Any:
         if self.kind == "shuffled":
@@ -73,6 +78,7 @@ class Data(LightningDataModule):
         return StepLoader(lambda step: torch.ones(4, 3), 2)
 
     def batch(self, step: int) -> Tensor:
+        time.sleep(self.delay)
         return torch.randn(4, 3, generator=torch.Generator().manual_seed(step))
 
 
@@ -113,3 +119,14 @@ class Kill(Callback):
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._count("on_train_end")
+
+
+class Empty(LightningDataModule):
+    """Takes no arguments."""
+
+
+class OwnReport(Callback):
+    """Writes a report when the training ends."""
+
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        (Path(trainer.default_root_dir) / "report.md").write_text("my own words\n")
