@@ -5,7 +5,6 @@ download, is ever called.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -16,67 +15,54 @@ from PIL import Image
 
 from omnigen2.rope.toy.source import ImageSource, Picture, Split
 
-
-@dataclass(frozen=True)
-class Photo:
-    """A photograph that an installed package brings along.
-
-    Attributes:
-        name: What we call it.
-        package: The package that has it: the name under which it is imported.
-        path: Inside the package's folder.
-    """
-
-    name: str
-    package: str
-    path: str
-
-    def locate(self) -> Path:
-        """Find the file.
-
-        Returns:
-            Its path.
-
-        Raises:
-            ImportError: If the package is not installed.
-            FileNotFoundError: If the installed version does not bring the file along.
-        """
-        spec = find_spec(self.package)
-        if spec is None or not spec.submodule_search_locations:
-            raise ImportError(
-                f"the photographs of the toy task need {self.package}, which is not installed; install it with "
-                'pip install "omnigen2[toy]", or use PlaneWaves as the source'
-            )
-        file = Path(spec.submodule_search_locations[0]) / self.path
-        if not file.is_file():
-            raise FileNotFoundError(
-                f"{self.package} is installed but does not bring along {self.path} ({self.name!r}); install another "
-                'version with pip install --upgrade "omnigen2[toy]", leave the photograph out, or use PlaneWaves'
-            )
-        return file
-
-
-def _skimage(file: str) -> Photo:
-    return Photo(Path(file).stem, "skimage", f"data/{file}")
-
-
-def _sklearn(file: str) -> Photo:
-    return Photo(Path(file).stem, "sklearn", f"datasets/images/{file}")
-
-
 TRAINING_PHOTOS = (
-    _skimage("brick.png"),
-    _skimage("camera.png"),
-    _skimage("chelsea.png"),
-    _skimage("coins.png"),
-    _skimage("hubble_deep_field.jpg"),
-    _skimage("ihc.png"),
-    _skimage("motorcycle_left.png"),
-    _skimage("retina.jpg"),
-    _skimage("rocket.jpg"),
-    _sklearn("flower.jpg"),
+    "skimage/data/brick.png",
+    "skimage/data/camera.png",
+    "skimage/data/chelsea.png",
+    "skimage/data/coins.png",
+    "skimage/data/hubble_deep_field.jpg",
+    "skimage/data/ihc.png",
+    "skimage/data/motorcycle_left.png",
+    "skimage/data/retina.jpg",
+    "skimage/data/rocket.jpg",
+    "sklearn/datasets/images/flower.jpg",
 )
-EVALUATION_PHOTOS = (_skimage("astronaut.png"), _skimage("coffee.png"), _sklearn("china.jpg"))
+"""Each is named by a package and a path inside the package's folder."""
+EVALUATION_PHOTOS = (
+    "skimage/data/astronaut.png",
+    "skimage/data/coffee.png",
+    "sklearn/datasets/images/china.jpg",
+)
+
+
+def locate(photo: str) -> Path:
+    """Find the file of a photograph that an installed package brings along.
+
+    Args:
+        photo: Package (the name under which it is imported) and path inside its folder, such as
+            `"skimage/data/coffee.png"`.
+
+    Returns:
+        Its path.
+
+    Raises:
+        ImportError: If the package is not installed.
+        FileNotFoundError: If the installed version does not bring the file along.
+    """
+    package, _, path = photo.partition("/")
+    spec = find_spec(package)
+    if spec is None or not spec.submodule_search_locations:
+        raise ImportError(
+            f"the photograph {photo} is part of the package {package}, which is not installed; install it with "
+            'pip install "omnigen2[toy]", or use PlaneWaves as the source'
+        )
+    file = Path(spec.submodule_search_locations[0]) / path
+    if not file.is_file():
+        raise FileNotFoundError(
+            f"{package} is installed but does not bring along {path}; install another version with "
+            'pip install --upgrade "omnigen2[toy]", leave the photograph out, or use PlaneWaves as the source'
+        )
+    return file
 
 
 class Photographs(ImageSource):
@@ -88,7 +74,7 @@ class Photographs(ImageSource):
     permuted.
 
     Args:
-        train: Photographs to draw from in training.
+        train: Photographs to draw from in training, named as in `TRAINING_PHOTOS`.
         evaluation: Photographs to draw from in evaluation.
         blocks: Sides of the averaged blocks, each at least 1.
 
@@ -100,11 +86,11 @@ class Photographs(ImageSource):
 
     def __init__(
         self,
-        train: Sequence[Photo] = TRAINING_PHOTOS,
-        evaluation: Sequence[Photo] = EVALUATION_PHOTOS,
+        train: Sequence[str] = TRAINING_PHOTOS,
+        evaluation: Sequence[str] = EVALUATION_PHOTOS,
         blocks: Sequence[int] = (4, 8),
     ) -> None:
-        shared = sorted({photo.name for photo in train} & {photo.name for photo in evaluation})
+        shared = sorted(set(train) & set(evaluation))
         if shared:
             raise ValueError(f"photographs for evaluation must be held out of training, but both have {shared}")
         if not train or not evaluation or not blocks or min(blocks) < 1:
@@ -113,8 +99,8 @@ class Photographs(ImageSource):
                 f"{len(train)} for training, {len(evaluation)} for evaluation, blocks {list(blocks)}"
             )
         self.stocks: dict[Split, list[Float32[np.ndarray, "3 _ _"]]] = {
-            "train": [small for photo in train for small in shrunk(photo.locate(), blocks)],
-            "evaluation": [small for photo in evaluation for small in shrunk(photo.locate(), blocks)],
+            "train": [small for photo in train for small in shrunk(locate(photo), blocks)],
+            "evaluation": [small for photo in evaluation for small in shrunk(locate(photo), blocks)],
         }
 
     def draw(self, height: int, width: int, split: Split, rng: np.random.Generator) -> Picture:

@@ -1,6 +1,7 @@
 import math
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import lightning as L
 import pytest
@@ -27,14 +28,33 @@ def data(steps: int, task: CopyTask = TASK, size: int = 4) -> ToyData:
     return ToyData(PlaneWaves(), task, seed=0, steps=steps, batch_size=size, evaluation_size=8)
 
 
-def trained(module: ToyModule, source: ToyData, folder: Path, every: int) -> L.Trainer:
+class SaveAt(L.Callback):
+    """Saves a checkpoint after one step."""
+
+    def __init__(self, step: int, file: Path) -> None:
+        self.step, self.file = step, file
+
+    def on_train_batch_end(self, trainer: L.Trainer, *args: object) -> None:
+        if trainer.global_step == self.step:
+            trainer.save_checkpoint(self.file)
+
+
+def trained(
+    module: ToyModule,
+    source: ToyData,
+    folder: Path,
+    every: int,
+    callbacks: list[L.Callback] | None = None,
+    checkpoint: Path | None = None,
+) -> None:
+    folder.mkdir(exist_ok=True)
     trainer = L.Trainer(
+        callbacks=callbacks,
         max_epochs=1, val_check_interval=every, num_sanity_val_steps=0, gradient_clip_val=1.0, log_every_n_steps=1,
         logger=CsvLogger(folder), default_root_dir=folder, enable_progress_bar=False, accelerator="cpu",
         enable_checkpointing=False, enable_model_summary=False,
     )  # fmt: skip
-    trainer.fit(module, datamodule=source)
-    return trainer
+    trainer.fit(module, datamodule=source, ckpt_path=checkpoint, weights_only=True)
 
 
 @pytest.mark.parametrize("positions", [OmniPositions(), OmniPositions("consecutive", "first"), QwenPositions()])
@@ -80,6 +100,20 @@ def test_a_few_steps_of_training_reduce_the_loss(objective: Objective, tmp_path:
     first, last = kept["step_000040.safetensors"], kept["step_000120.safetensors"]
     assert all(torch.equal(a.target, b.target) and a.asked == b.asked for a, b in zip(first, last, strict=True))
     assert not torch.equal(first[0].answer, last[0].answer)
+
+
+@pytest.mark.parametrize("objective", OBJECTIVES)
+def test_a_run_that_goes_on_from_a_checkpoint_ends_with_the_same_weights(objective: Objective, tmp_path: Path) -> None:
+    def ended(seed: int, folder: Path, **options: Any) -> dict[str, torch.Tensor]:
+        torch.manual_seed(seed)
+        module = ToyModule(OmniPositions(), SMALL, objective=objective, image_index=True, warmup_steps=2)
+        trained(module, data(8, SMALL), folder, every=4, **options)
+        return module.state_dict()
+
+    file = tmp_path / "at_5.ckpt"
+    whole = ended(0, tmp_path / "whole", callbacks=[SaveAt(5, file)])
+    resumed = ended(1, tmp_path / "resumed", checkpoint=file)
+    assert all(torch.equal(value, resumed[name]) for name, value in whole.items())
 
 
 @pytest.mark.parametrize("objective", OBJECTIVES)
