@@ -29,7 +29,10 @@ def describe(config: Config) -> str:
     if config.seed is not None:
         seed_everything(config.seed, workers=True, verbose=False)
     with building():
-        _, model, data = config.build(lambda callbacks, loggers: {"callbacks": callbacks, "logger": False})
+        trainer, model, data = config.build(lambda callbacks, loggers: {"callbacks": callbacks, "logger": False})
+    model.trainer = trainer
+    trainer.strategy.connect(model)  # so that the model may ask its trainer how long the run is
+    trainer._data_connector.attach_data(model, datamodule=data)  # pyright: ignore[reportPrivateUsage]
     source = type(model if data is None else data)
     return "\n".join(
         [
@@ -50,9 +53,10 @@ def parameter_table(model: LightningModule) -> str:
     Returns:
         A table with a line per child and one for all.
     """
-    own = [parameter for _, parameter in model.named_parameters(recurse=False)]
-    lines = [_line(name, list(child.parameters())) for name, child in model.named_children()]
-    lines += [_line("(its own)", own)] if own else []
+    part, prefix = _widest(model)
+    own = [parameter for _, parameter in part.named_parameters(recurse=False)]
+    lines = [_line(f"{prefix}{name}", list(child.parameters())) for name, child in part.named_children()]
+    lines += [_line(f"{prefix}(its own)", own)] if own else []
     lines.append(_line("all", list(model.parameters())))
     return markdown_table(["part", "parameters", "trainable"], lines)
 
@@ -89,6 +93,17 @@ def memory(model: LightningModule) -> str:
         f"memory: weights {_size(weights)} + gradients {_size(gradients)} + {names or 'no optimizer'} {_size(states)}"
         f"{guess} = {_size(weights + gradients + states)}. Activations are not counted."
     )
+
+
+def _widest(model: nn.Module) -> tuple[nn.Module, str]:
+    """Go down as long as one child has all parameters."""
+    part, prefix = model, ""
+    while len(children := [(n, c) for n, c in part.named_children() if any(True for _ in c.parameters())]) == 1:
+        if any(True for _ in part.parameters(recurse=False)) or not list(children[0][1].children()):
+            break
+        prefix += f"{children[0][0]}."
+        part = children[0][1]
+    return part, prefix
 
 
 def _optimizers(model: LightningModule) -> list[Optimizer]:

@@ -6,6 +6,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from lightning.pytorch import Callback, LightningModule, Trainer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, TimeRemainingColumn
+from rich.progress import Progress as Drawing
 
 
 @dataclass(frozen=True)
@@ -71,6 +74,38 @@ def total_steps(trainer: Trainer) -> int:
     if trainer.max_epochs is not None and trainer.max_epochs >= 0 and batches != float("inf"):
         limits.append(trainer.max_epochs * -(-int(batches) // trainer.accumulate_grad_batches))
     return min(limits, default=0)
+
+
+class Bar:
+    """Draws progress as one line of a terminal, drawn again and again.
+
+    Args:
+        console: The terminal.
+    """
+
+    def __init__(self, console: Console) -> None:
+        columns = (
+            "[progress.description]{task.description}",
+            BarColumn(),
+            MofNCompleteColumn(),
+            "steps,",
+            TimeRemainingColumn(compact=True),
+            "left {task.fields[metrics]}",
+        )
+        self._bar = Drawing(*columns, console=console)
+        self._task = self._bar.add_task("training", metrics="")
+
+    def __call__(self, progress: Progress) -> None:
+        """Draw how far the run is; the last time when it is at its end.
+
+        Args:
+            progress: How far the run is.
+        """
+        self._bar.start()
+        metrics = " · ".join(f"{name} {value:.4g}" for name, value in sorted(progress.metrics.items()))
+        self._bar.update(self._task, completed=progress.step, total=progress.steps or None, metrics=metrics)
+        if progress.step >= progress.steps > 0:
+            self._bar.stop()
 
 
 class PlainLines:

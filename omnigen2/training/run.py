@@ -11,14 +11,15 @@ from typing import Any
 import yaml
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import Callback, seed_everything
-from lightning.pytorch.callbacks import ModelCheckpoint, RichProgressBar
+from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.loggers import Logger, TensorBoardLogger
+from rich.console import Console
 
 from omnigen2.training.config import Config, differences
 from omnigen2.training.errors import UserError, explain
 from omnigen2.training.folder import emptied, locked, read_json, write_json, write_text
 from omnigen2.training.metrics import CsvLogger
-from omnigen2.training.progress import PlainLines, Progress, ProgressCallback
+from omnigen2.training.progress import Bar, PlainLines, Progress, ProgressCallback
 from omnigen2.training.resume import ResumePoint, roll_back
 from omnigen2.training.summary import SUMMARY, summarize, write_report
 
@@ -145,11 +146,10 @@ def _trainer_arguments(
         ]
         callbacks.append(ResumePoint(every_n_train_steps=max(steps, default=0)))
     wanted = config.values["trainer"]["enable_progress_bar"] is not False
-    bar = wanted and output.terminal and output.send is None
-    if bar:
-        callbacks.append(RichProgressBar())
-    elif output.send is not None:
+    if output.send is not None:
         callbacks.append(ProgressCallback(output.send, seconds=0.5))
+    elif wanted and output.terminal:
+        callbacks.append(ProgressCallback(Bar(Console()), seconds=0.25))
     elif wanted:
         callbacks.append(ProgressCallback(PlainLines(output.say), seconds=10.0))
     return {
@@ -157,8 +157,8 @@ def _trainer_arguments(
         "logger": loggers,
         "callbacks": callbacks,
         "enable_checkpointing": True,
-        "enable_progress_bar": bar,
-        "enable_model_summary": bar and config.values["trainer"]["enable_model_summary"] is not False,
+        "enable_progress_bar": False,
+        "enable_model_summary": False,
     }
 
 
