@@ -21,7 +21,7 @@ class ToyData(L.LightningDataModule):
         source: Where pictures come from.
         task: How questions are drawn.
         seed: Of the training batches, at least 0.
-        steps: Training batches.
+        steps: Training batches in an epoch; give it the trainer's `max_steps`.
         batch_size: Questions per training batch, at least 1.
         evaluation_size: Questions per evaluation set, at least 1.
 

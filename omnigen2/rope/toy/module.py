@@ -43,8 +43,8 @@ class ToyModule(L.LightningModule):
     - after the last step, `eval/more_references` and `eval/larger_images`: the same error on questions with one
       picture more, and with larger pictures, than any in training.
 
-    The learning rate rises linearly over the warm-up, then falls along a cosine to 5 % of its peak, over as many steps
-    as the trainer has.
+    The learning rate rises linearly over the warm-up, then falls along a cosine to 5 % of its peak, over the trainer's
+    `max_steps`, which must be given.
 
     Args:
         positions: Where tokens stand: what the experiment compares.
@@ -97,11 +97,11 @@ class ToyModule(L.LightningModule):
         Raises:
             ValueError: If the last step is not followed by a validation.
         """
-        steps, interval = self._total_steps, self.trainer.val_check_batch
-        if interval and steps % int(interval):
+        steps, interval = self.trainer.max_steps, int(self.trainer.val_check_batch or 1)
+        if steps % interval:
             raise ValueError(
-                f"{steps} training steps are not a multiple of the validation interval of {int(interval)}, so the "
-                "final model would not be evaluated; change data.steps or trainer.val_check_interval"
+                f"trainer.max_steps ({steps}) must be a multiple of trainer.val_check_interval ({interval}), "
+                "otherwise the final model is not evaluated"
             )
 
     def training_step(self, batch: ToyBatch, batch_idx: int) -> Tensor:
@@ -133,7 +133,7 @@ class ToyModule(L.LightningModule):
             batch: The whole set.
             batch_idx: Which set, see `EVALUATIONS`; all but the first wait for the last step.
         """
-        last = self.global_step == self._total_steps
+        last = self.global_step == self.trainer.max_steps
         if batch_idx and not last:
             return
         answer = self.answer(batch)
@@ -199,14 +199,15 @@ class ToyModule(L.LightningModule):
 
         Returns:
             The optimizer, and the schedule, which advances every step.
-        """
-        optimizer = AdamW(self.parameters(), lr=self.learning_rate, betas=(0.9, 0.99), weight_decay=0.0, fused=True)
-        factor = partial(warm_cosine, warmup=self.warmup_steps, total=self._total_steps)
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": LambdaLR(optimizer, factor), "interval": "step"}}
 
-    @property
-    def _total_steps(self) -> int:
-        return int(self.trainer.estimated_stepping_batches)
+        Raises:
+            ValueError: If the trainer has no `max_steps`.
+        """
+        if self.trainer.max_steps < 1:
+            raise ValueError("the learning rate depends on the number of steps: set trainer.max_steps, not max_epochs")
+        optimizer = AdamW(self.parameters(), lr=self.learning_rate, betas=(0.9, 0.99), weight_decay=0.0, fused=True)
+        factor = partial(warm_cosine, warmup=self.warmup_steps, total=self.trainer.max_steps)
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": LambdaLR(optimizer, factor), "interval": "step"}}
 
     def _owners(self, batch: ToyBatch) -> Tensor:
         return batch.layout.segments("target").owners(batch.target.device)

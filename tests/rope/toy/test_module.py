@@ -49,10 +49,9 @@ def trained(
 ) -> None:
     folder.mkdir(exist_ok=True)
     trainer = L.Trainer(
-        callbacks=callbacks,
-        max_epochs=1, val_check_interval=every, num_sanity_val_steps=0, gradient_clip_val=1.0, log_every_n_steps=1,
-        logger=CsvLogger(folder), default_root_dir=folder, enable_progress_bar=False, accelerator="cpu",
-        enable_checkpointing=False, enable_model_summary=False,
+        callbacks=callbacks, max_steps=source.loader.steps, val_check_interval=every, num_sanity_val_steps=0,
+        gradient_clip_val=1.0, log_every_n_steps=1, logger=CsvLogger(folder), default_root_dir=folder,
+        accelerator="cpu", enable_progress_bar=False, enable_checkpointing=False, enable_model_summary=False,
     )  # fmt: skip
     trainer.fit(module, datamodule=source, ckpt_path=checkpoint, weights_only=True)
 
@@ -182,8 +181,14 @@ def test_law_the_learning_rate_rises_then_falls_to_a_twentieth(warmup: int, rest
 
 def test_steps_without_a_final_evaluation_are_refused(tmp_path: Path) -> None:
     module = ToyModule(OmniPositions(), SMALL)
-    with pytest.raises(ValueError, match=r"7 training steps .* interval of 3.*data\.steps"):
+    with pytest.raises(ValueError, match=r"max_steps \(7\) must be a multiple of .*\(3\)"):
         trained(module, data(7, SMALL), tmp_path, every=3)
+
+
+def test_a_trainer_without_a_number_of_steps_is_refused() -> None:
+    trainer = L.Trainer(max_epochs=1, accelerator="cpu", logger=False, enable_checkpointing=False)
+    with pytest.raises(ValueError, match=r"set trainer\.max_steps"):
+        trainer.fit(ToyModule(OmniPositions(), SMALL), datamodule=data(2, SMALL))
 
 
 def test_bad_arguments_are_refused_with_the_values() -> None:
