@@ -2,14 +2,16 @@
 
 import json
 import re
+import weakref
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from omnigen2.dit import DiffusionTransformer
+from omnigen2.dit import DiffusionTransformer, checkpoint
 from omnigen2.dit.checkpoint import INDEX, CheckpointError, load_transformer, save_transformer
 from omnigen2.layout import ImageSegment, Layout, TextSegment
 from omnigen2.rope import LuminaPositions, OmniPositions, PositionScheme
@@ -62,6 +64,24 @@ def test_loaded_weights_do_not_live_in_the_file(tmp_path: Path) -> None:
     (tmp_path / SINGLE).write_bytes(bytes((tmp_path / SINGLE).stat().st_size))
     for name, weight in loaded.state_dict().items():
         torch.testing.assert_close(weight, before[name], rtol=0, atol=0)
+
+
+def test_tensors_are_streamed_one_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """When a tensor is read from disk, the one before is gone: there is never a second copy of the model."""
+    save_transformer(small_dit(), tmp_path, max_shard_bytes=4000)
+    alive: weakref.WeakSet[torch.Tensor] = weakref.WeakSet()
+    most = 0
+    read = checkpoint._tensor
+
+    def watched(*arguments: Any) -> torch.Tensor:
+        nonlocal most
+        alive.add(tensor := read(*arguments))
+        most = max(most, len(alive))
+        return tensor
+
+    monkeypatch.setattr(checkpoint, "_tensor", watched)
+    load_transformer(tmp_path)
+    assert most <= 2
 
 
 def test_the_released_configuration_is_understood(tmp_path: Path) -> None:

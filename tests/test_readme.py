@@ -1,0 +1,89 @@
+"""The README does what it says: every snippet and every command is run here or by `.ci/run`."""
+
+import os
+import re
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text()
+SNIPPETS = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+LINES = [line for block in re.findall(r"```bash\n(.*?)```", README, re.DOTALL) for line in block.splitlines()]
+SETUP = [line for line in LINES if line.startswith("python3 -m venv .venv && .venv/bin/pip install -e '.[")]
+COMMANDS = [line for line in LINES if line not in SETUP]
+LONG = [line for line in COMMANDS if re.search(r" run \S+$", line)]
+
+
+def shell(command: str, folder: Path) -> str:
+    """Run a line of the README with this environment's programs, writing into a scratch folder."""
+    scratch = folder / "checkout"
+    if not scratch.exists():
+        scratch.mkdir()
+        (scratch / "recipes").symlink_to(ROOT / "recipes")
+    bin_folder = Path(sys.executable).parent
+    done = subprocess.run(
+        ["bash", "-euc", command.replace(".venv/bin/", f"{bin_folder}/")],
+        capture_output=True,
+        text=True,
+        cwd=scratch,
+        check=False,
+        env=os.environ | {"COLUMNS": "120"},
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+@pytest.mark.parametrize("number", range(len(SNIPPETS)))
+def test_snippet_runs(number: int) -> None:
+    exec(compile(textwrap.dedent(SNIPPETS[number]), f"README snippet {number}", "exec"), {})
+
+
+def test_the_layout_snippet_prints_what_it_says(capsys: pytest.CaptureFixture[str]) -> None:
+    snippet = next(text for text in SNIPPETS if "print(" in text)
+    exec(snippet, {})
+    assert capsys.readouterr().out.strip() == snippet.rpartition("# ")[2].strip()
+
+
+def test_the_readme_has_two_commands_for_a_fresh_machine() -> None:
+    """The second is what `.ci/run` runs, in a fresh environment of a scratch folder."""
+    assert len(SETUP) == 2
+    assert SETUP[0].endswith("'.[toy]' && .venv/bin/lightning run recipes/rope_toy.yaml")
+    assert SETUP[1].endswith("'.[test]' && .venv/bin/pytest -n auto")
+    assert "grep -E '^python3 -m venv .*pytest' README.md" in (ROOT / ".ci" / "run").read_text()
+
+
+@pytest.mark.parametrize("command", [line for line in COMMANDS if line not in LONG])
+def test_quick_command_runs(command: str, tmp_path: Path) -> None:
+    assert shell(command, tmp_path)
+
+
+def test_the_main_command_builds_everything_it_would_train(tmp_path: Path) -> None:
+    command = SETUP[0].rpartition("&& ")[2]
+    assert "21 cells" in shell(f"{command} --dry_run", tmp_path)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(3600)
+@pytest.mark.parametrize("command", [*LONG, SETUP[0].rpartition("&& ")[2]])
+def test_long_command_runs(command: str, tmp_path: Path) -> None:
+    shell(command, tmp_path)
+    (folder,) = (tmp_path / "checkout" / "runs").iterdir()
+    assert {"report.md", "report.json", "curves.png", "samples.png"} <= {path.name for path in folder.iterdir()}
+
+
+def test_files_that_the_readme_links_to_exist() -> None:
+    links = re.findall(r"\]\(([^)#]+)\)", README)
+    local = [link for link in links if "://" not in link]
+    assert len(local) > 5
+    assert not [link for link in local if not (ROOT / link).exists()]
+
+
+def test_the_table_is_that_of_the_committed_report() -> None:
+    report = (ROOT / "docs" / "rope_toy" / "report.md").read_text()
+    table = [line for line in report.splitlines() if line.startswith("|")]
+    assert len(table) > 8
+    assert "\n".join(table) in README
