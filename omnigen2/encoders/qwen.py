@@ -1,0 +1,243 @@
+"""Qwen2.5-VL: the model that reads prompts, looks at pictures and decides when to draw."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal, NamedTuple, TypeAlias, cast
+
+import torch
+from jaxtyping import Int
+from torch import Tensor, nn
+
+from omnigen2.encoders.bridge import HiddenStateBridge, PackedText
+from omnigen2.encoders.chat import Conversation
+from omnigen2.encoders.dtype import check_dtype
+from omnigen2.encoders.folder import check_folder
+from omnigen2.encoders.tokens import ChatTokenizer, PromptBatch, PromptRules
+
+Stop: TypeAlias = Literal["end", "image", "length"]
+
+
+class Answer(NamedTuple):
+    """What the model said.
+
+    Attributes:
+        text: Its words, without what ended them.
+        stop: `"image"` when it said `<|img|>` and wants to draw, `"end"` when it was done, `"length"` when it was
+            cut off.
+    """
+
+    text: str
+    stop: Stop
+
+
+class QwenEncoder(nn.Module):
+    """Qwen2.5-VL as the text encoder and as the chat model, frozen until someone asks for gradients.
+
+    Positions are computed on the host from the roles of the tokens and given to the model explicitly: left out, it
+    falls back to one-dimensional positions without a word, and what it remembers of an earlier call could leak in.
+
+    Args:
+        model: A `Qwen2_5_VLForConditionalGeneration`. Its embedding tables grow only if the tokenizer has more
+            tokens than they have rows; nothing else about it changes.
+        tokenizer: Tokenises conversations.
+        bridge: Which hidden states are passed on; text tokens and template by default.
+
+    Source: arXiv:2502.13923 (the model); arXiv:2506.18871, section 2 (its part in OmniGen2).
+
+    Example:
+        >>> encoder = QwenEncoder.from_folder("model/mllm", "model/processor")  # doctest: +SKIP
+        >>> encoder(encoder.tokenizer.drawings(["a red cube"])).borders.lengths  # doctest: +SKIP
+        (29,)
+    """
+
+    def __init__(self, model: nn.Module, tokenizer: ChatTokenizer, bridge: HiddenStateBridge | None = None) -> None:
+        super().__init__()
+        self.model = model
+        self.tokenizer = tokenizer
+        self.bridge = HiddenStateBridge() if bridge is None else bridge
+        vlm = cast(Any, model)
+        if len(tokenizer) > vlm.get_input_embeddings().num_embeddings:
+            vlm.resize_token_embeddings(len(tokenizer))
+        model.requires_grad_(False)
+        self.eval()
+
+    @classmethod
+    def from_folder(
+        cls,
+        mllm_dir: str | Path,
+        processor_dir: str | Path,
+        dtype: torch.dtype = torch.bfloat16,
+        device: torch.device | str = "cpu",
+        rules: PromptRules | None = None,
+        bridge: HiddenStateBridge | None = None,
+        local_files_only: bool = True,
+    ) -> "QwenEncoder":
+        """Load a model folder written by transformers, such as `mllm/` and `processor/` of the released model.
+
+        Args:
+            mllm_dir: Folder with config.json and safetensors files.
+            processor_dir: Folder with the tokenizer and preprocessor_config.json (without the latter the model
+                cannot be shown images).
+            dtype: bfloat16 or float32.
+            device: Where the model goes.
+            rules: How prompts become tokens.
+            bridge: Which hidden states are passed on.
+            local_files_only: False also accepts names of the Hugging Face hub and downloads.
+
+        Returns:
+            The frozen encoder.
+
+        Raises:
+            FileNotFoundError: If a folder or its config is missing.
+            ValueError: If the dtype is not supported.
+        """
+        from transformers import Qwen2_5_VLForConditionalGeneration
+
+        check_dtype(dtype, "Qwen2.5-VL")
+        check_folder(mllm_dir, "config.json", local_files_only)
+        tokenizer = load_tokenizer(processor_dir, rules, local_files_only)
+        model = Qwen2_5_VLForConditionalGeneration.from_pretrained(
+            str(mllm_dir), dtype=dtype, local_files_only=local_files_only, use_safetensors=True
+        )
+        return cls(cast(nn.Module, model), tokenizer, bridge).to(device)
+
+    @property
+    def dim(self) -> int:
+        """Channels of the hidden states: the transformer's `text_dim`."""
+        return cast(Any, self.model).get_input_embeddings().embedding_dim
+
+    @property
+    def device(self) -> torch.device:
+        """Where the model is."""
+        return next(self.model.parameters()).device
+
+    def train(self, mode: bool = True) -> "QwenEncoder":
+        """Stay in evaluation mode as long as nothing of the model trains.
+
+        Args:
+            mode: What the surrounding module is set to.
+
+        Returns:
+            Itself.
+        """
+        return super().train(mode and any(parameter.requires_grad for parameter in self.model.parameters()))
+
+    def positions(self, batch: PromptBatch) -> Int[Tensor, "3 batch length"]:
+        """(time, height, width) positions of every token, computed on the host.
+
+        Args:
+            batch: Tokens on any device.
+
+        Returns:
+            int64 on the host; padding is at 0. Text counts in all three axes alike; the tokens of an image share
+            the time at which it begins.
+        """
+        model: Any = cast(Any, self.model).model
+        roles, mask = batch.image_mask, batch.attention_mask
+        positions, _ = model.get_rope_index(roles, roles, image_grid_thw=batch.grids, attention_mask=mask)
+        return positions
+
+    def forward(self, batch: PromptBatch) -> PackedText:
+        """Read prompts.
+
+        Args:
+            batch: Tokens on any device; roles on the host.
+
+        Returns:
+            Last hidden states after the final norm, in the model's dtype, packed by the bridge.
+        """
+        device = self.device
+        grids = None if batch.grids is None else batch.grids.to(device, non_blocking=True)
+        here = batch.to(device)
+        output = cast(Any, self.model).model(
+            input_ids=here.ids,
+            attention_mask=batch.attention_mask.to(device, non_blocking=True),
+            position_ids=self.positions(batch).to(device, non_blocking=True),
+            pixel_values=here.pixel_values,
+            image_grid_thw=grids,
+            mm_token_type_ids=batch.image_mask.to(device, non_blocking=True),
+            use_cache=False,
+        )
+        return self.bridge(output.last_hidden_state, batch.roles)
+
+    @torch.no_grad()
+    def answer(
+        self, conversations: Sequence[Conversation], max_new_tokens: int = 256, temperature: float = 0.0
+    ) -> list[Answer]:
+        """Continue conversations with the assistant's next turn, up to its end or to `<|img|>`.
+
+        Args:
+            conversations: One per sample; their images are always seen.
+            max_new_tokens: Longest answer, in tokens.
+            temperature: 0 takes the likeliest token each time; above, tokens are drawn from torch's global generator
+                with the other sampling settings of the model folder.
+
+        Returns:
+            One answer per conversation. To draw after `"image"`, encode the conversation with the answer's text
+            as the beginning of the assistant's turn: `tokenizer([conversation], answers=[answer.text])`.
+
+        Raises:
+            ValueError: If a setting is out of range.
+        """
+        if max_new_tokens < 1 or temperature < 0:
+            raise ValueError(
+                f"got max_new_tokens {max_new_tokens} and temperature {temperature}; "
+                "expected at least 1 token and a temperature of 0 or more"
+            )
+        batch = self.tokenizer(conversations, answers=[""] * len(conversations), padding="left")
+        here = batch.to(self.device)
+        ends = {"end": [self.tokenizer.end_id, self.tokenizer.pad_id], "image": [self.tokenizer.image_token_id]}
+        sampling = {"temperature": temperature} if temperature else {"temperature": None, "top_p": None, "top_k": None}
+        made: Tensor = cast(Any, self.model).generate(
+            input_ids=here.ids,
+            attention_mask=batch.attention_mask.to(self.device),
+            mm_token_type_ids=batch.image_mask.to(self.device),
+            pixel_values=here.pixel_values,
+            image_grid_thw=None if batch.grids is None else batch.grids.to(self.device),
+            max_new_tokens=max_new_tokens,
+            do_sample=temperature > 0,
+            eos_token_id=ends["end"] + ends["image"],
+            pad_token_id=self.tokenizer.pad_id,
+            **sampling,
+        )
+        return [self._read(row) for row in made[:, batch.ids.shape[1] :].tolist()]
+
+    def _read(self, ids: list[int]) -> Answer:
+        """Cut an answer at its first end token."""
+        stops: dict[int, Stop] = {self.tokenizer.end_id: "end", self.tokenizer.pad_id: "end"}
+        stops[self.tokenizer.image_token_id] = "image"
+        at = next((index for index, token in enumerate(ids) if token in stops), len(ids))
+        text: str = self.tokenizer.tokenizer.decode(ids[:at], skip_special_tokens=True)
+        return Answer(text, stops[ids[at]] if at < len(ids) else "length")
+
+
+def load_tokenizer(
+    processor_dir: str | Path, rules: PromptRules | None = None, local_files_only: bool = True
+) -> ChatTokenizer:
+    """Load the tokenizer, and the image processor if the folder has one: all that a data loader needs.
+
+    Args:
+        processor_dir: Folder written by transformers.
+        rules: How prompts become tokens.
+        local_files_only: False also accepts names of the Hugging Face hub and downloads.
+
+    Returns:
+        The tokenizer of conversations.
+
+    Raises:
+        FileNotFoundError: If the folder or its tokenizer is missing.
+    """
+    from transformers import AutoImageProcessor, AutoTokenizer
+
+    check_folder(processor_dir, "tokenizer_config.json", local_files_only)
+    folder = Path(processor_dir)
+    tokenizer = AutoTokenizer.from_pretrained(str(processor_dir), local_files_only=local_files_only)
+    has_images = not folder.is_dir() or any(
+        (folder / name).exists() for name in ("preprocessor_config.json", "processor_config.json")
+    )
+    images = (
+        AutoImageProcessor.from_pretrained(str(processor_dir), local_files_only=local_files_only, backend="pil")
+        if has_images
+        else None
+    )
+    return ChatTokenizer(tokenizer, images, rules)

@@ -1,0 +1,218 @@
+"""The FLUX autoencoder: pixels to scaled latents and back."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal, TypeAlias, assert_never, cast
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from omnigen2.encoders.dtype import check_dtype
+from omnigen2.encoders.folder import check_folder
+
+Pixels: TypeAlias = Float[Tensor, "3 height width"]
+"""One image in [-1, 1], channels first."""
+Latent: TypeAlias = Float[Tensor, "channels latent_height latent_width"]
+"""One scaled latent image."""
+Posterior: TypeAlias = Literal["sample", "mode"]
+VAEMemory: TypeAlias = Literal["together", "one_by_one", "tiled"]
+
+
+class FluxVAE(nn.Module):
+    """A frozen autoencoder with the shift and scale of its config.
+
+    `latent = (z - shift) * scale`, so that latents have about zero mean and unit variance (FLUX: shift 0.1159,
+    scale 0.3611). Images may have different sizes and are never padded. Latents and pixels are float32 whatever the
+    model's dtype.
+
+    Args:
+        vae: A diffusers `AutoencoderKL`.
+        memory: How many pixels are worked on at once. `"together"`: all images of one size; `"one_by_one"`: one
+            image, whose result then cannot depend on the batch it is in; `"tiled"`: one image in overlapping tiles
+            whose seams are blended, for images that are too large otherwise (an approximation: the tiles do not
+            see one another).
+        patch_size: Side of the transformer's patches in latent pixels; image sides must be multiples of this times
+            the autoencoder's reduction.
+
+    Raises:
+        ValueError: If the config lacks shift or scale.
+
+    Source: arXiv:2112.10752 (the autoencoder); the constants are those of FLUX.1's configuration.
+    """
+
+    def __init__(self, vae: nn.Module, memory: VAEMemory = "one_by_one", patch_size: int = 2) -> None:
+        super().__init__()
+        config: Any = cast(Any, vae).config
+        if config.scaling_factor is None or config.shift_factor is None:
+            raise ValueError(
+                f"the VAE has scaling_factor {config.scaling_factor} and shift_factor {config.shift_factor}; "
+                "expected two numbers in its config.json (FLUX: 0.3611 and 0.1159)"
+            )
+        self.vae = vae.requires_grad_(False)
+        self.scale: float = config.scaling_factor
+        self.shift: float = config.shift_factor
+        self.channels: int = config.latent_channels
+        self.reduction = 2 ** (len(config.block_out_channels) - 1)
+        self.multiple = self.reduction * patch_size
+        self.memory: VAEMemory = memory
+        if memory == "tiled":
+            cast(Any, vae).enable_tiling()
+        self.eval()
+
+    @classmethod
+    def from_folder(
+        cls,
+        vae_dir: str | Path,
+        dtype: torch.dtype = torch.float32,
+        device: torch.device | str = "cpu",
+        memory: VAEMemory = "one_by_one",
+        local_files_only: bool = True,
+    ) -> "FluxVAE":
+        """Load a folder written by diffusers, such as `vae/` of the released model.
+
+        Args:
+            vae_dir: Folder with config.json and a safetensors file.
+            dtype: float32 or bfloat16.
+            device: Where the model goes.
+            memory: See the class.
+            local_files_only: False also accepts names of the Hugging Face hub and downloads.
+
+        Returns:
+            The frozen autoencoder.
+
+        Raises:
+            FileNotFoundError: If the folder or its config is missing.
+            ValueError: If the dtype is not supported.
+        """
+        from diffusers import AutoencoderKL
+
+        check_dtype(dtype, "the VAE")
+        check_folder(vae_dir, "config.json", local_files_only)
+        vae = AutoencoderKL.from_pretrained(
+            str(vae_dir),
+            torch_dtype=dtype,
+            local_files_only=local_files_only,
+            use_safetensors=True,
+            low_cpu_mem_usage=False,
+        )
+        return cls(cast(nn.Module, vae), memory).to(device)
+
+    def train(self, mode: bool = True) -> "FluxVAE":
+        """Stay in evaluation mode.
+
+        Args:
+            mode: Not used: the autoencoder never trains.
+
+        Returns:
+            Itself.
+        """
+        del mode
+        return super().train(False)
+
+    def scaled(self, z: Tensor) -> Tensor:
+        """`(z - shift) * scale` in float32.
+
+        Args:
+            z: What the autoencoder makes, any shape.
+
+        Returns:
+            What the transformer learns.
+        """
+        return (z.float() - self.shift) * self.scale
+
+    def unscaled(self, latent: Tensor) -> Tensor:
+        """`latent / scale + shift` in float32: the inverse of `scaled`.
+
+        Args:
+            latent: What the transformer makes, any shape.
+
+        Returns:
+            What the decoder reads.
+        """
+        return latent.float() / self.scale + self.shift
+
+    @torch.no_grad()
+    def encode(
+        self,
+        images: Sequence[Pixels],
+        posterior: Posterior = "sample",
+        generators: Sequence[torch.Generator] | None = None,
+    ) -> list[Latent]:
+        """Images to scaled latents.
+
+        Args:
+            images: Each of shape (3, height, width) in [-1, 1], sides multiples of `multiple` (16), on any device.
+            posterior: `"sample"` draws from the encoder's distribution, as the released code does; `"mode"` takes
+                its mean.
+            generators: One per image for the draw, on any device; torch's global generator if None.
+
+        Returns:
+            float32 latents of shape (channels, height / 8, width / 8) on the model's device.
+
+        Raises:
+            ValueError: If a side is not such a multiple, or there are not as many generators as images.
+        """
+        for number, image in enumerate(images):
+            height, width = image.shape[1:]
+            if height % self.multiple or width % self.multiple or not height or not width:
+                raise ValueError(
+                    f"image {number} has height {height} and width {width} pixels; both must be multiples of "
+                    f"{self.multiple} (reduction {self.reduction} times patch size), resize it with a ResizePolicy"
+                )
+        if generators is not None and len(generators) != len(images):
+            raise ValueError(f"got {len(images)} images and {len(generators)} generators; give one per image")
+        latents: dict[int, Latent] = {}
+        for group in self._groups(images):
+            pixels = torch.stack([images[i].to(self._weight) for i in group])
+            distribution: Any = cast(Any, self.vae).encode(pixels).latent_dist
+            match posterior:
+                case "sample":
+                    noise = [self._noise(distribution.mean[0], generators and generators[i]) for i in group]
+                    z = distribution.mean + distribution.std * torch.stack(noise)
+                case "mode":
+                    z = distribution.mode()
+                case _:
+                    assert_never(posterior)
+            latents |= zip(group, self.scaled(z), strict=True)
+        return [latents[i] for i in range(len(images))]
+
+    def decode(self, latents: Sequence[Latent]) -> list[Pixels]:
+        """Scaled latents to images. Gradients flow to the latents.
+
+        Args:
+            latents: Each of shape (channels, height, width) in latent pixels, on any device.
+
+        Returns:
+            float32 images of shape (3, 8 height, 8 width) in [-1, 1] on the model's device.
+
+        Raises:
+            ValueError: If a latent has another number of channels.
+        """
+        for number, latent in enumerate(latents):
+            if latent.shape[0] != self.channels:
+                raise ValueError(f"latent {number} has shape {tuple(latent.shape)}; expected {self.channels} channels")
+        images: dict[int, Pixels] = {}
+        for group in self._groups(latents):
+            z = torch.stack([self.unscaled(latents[i]).to(self._weight) for i in group])
+            images |= zip(group, cast(Any, self.vae).decode(z).sample.float().clamp(-1, 1), strict=True)
+        return [images[i] for i in range(len(latents))]
+
+    @property
+    def _weight(self) -> Tensor:
+        """A parameter, for its dtype and device."""
+        return next(self.vae.parameters())
+
+    def _groups(self, images: Sequence[Tensor]) -> list[list[int]]:
+        """Numbers of the images that go through the model together."""
+        if self.memory != "together":
+            return [[number] for number in range(len(images))]
+        groups: dict[torch.Size, list[int]] = {}
+        for number, image in enumerate(images):
+            groups.setdefault(image.shape, []).append(number)
+        return list(groups.values())
+
+    def _noise(self, like: Tensor, generator: torch.Generator | None) -> Tensor:
+        """Standard normal noise, drawn in float32 where the generator lives."""
+        device = like.device if generator is None else generator.device
+        return torch.randn(like.shape, generator=generator, device=device).to(like)
