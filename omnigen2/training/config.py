@@ -20,6 +20,9 @@ from omegaconf.errors import OmegaConfBaseException
 
 from omnigen2.training.errors import UserError, explain, explain_reference
 
+Value = None | bool | int | float | list[Any] | dict[str, Any] | str
+"""What stands in the block `vars`. Not `Any`: the parser would read the text `a: b` as a mapping."""
+
 TrainerArguments = Callable[[list[Callback], list[Logger]], dict[str, Any]]
 """From the callbacks and the loggers of the recipe to the arguments that replace the recipe's own."""
 
@@ -48,7 +51,7 @@ class _RecipeCLI(LightningCLI):
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """Allow a block of values that other keys refer to."""
-        parser.add_argument("--vars", type=dict[str, Any], default={}, help="Values for ${vars.name}.")
+        parser.add_argument("--vars", type=dict[str, Value], default={}, help="Values for ${vars.name}.")
 
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
         """Parse without Lightning's warning that `sys.argv` is not used."""

@@ -12,6 +12,7 @@ from lightning.pytorch.callbacks import Checkpoint
 from omnigen2.training.folder import read_json, write_json
 from omnigen2.training.metrics import CsvLogger
 from omnigen2.training.randomness import random_states, set_random_states
+from omnigen2.training.running_values import Values, add_running_values, log_running_values, running_values
 
 POINTER = "resume.json"
 
@@ -26,8 +27,8 @@ class ResumePoint(Checkpoint):
     number of rows, and the older checkpoint is deleted. A run that is killed at any moment has a valid
     `resume.json`.
 
-    Exact for one process. The mean of a training metric over a whole epoch (`on_epoch=True`) forgets the
-    batches before the stop, because Lightning does not store it.
+    Exact for one process, and for loaders that can be restored in the middle of an epoch (`StepLoader`) or
+    checkpoints at the ends of epochs.
 
     Args:
         every_n_train_steps: Optimizer steps between two checkpoints; 0 for none within an epoch.
@@ -55,6 +56,8 @@ class ResumePoint(Checkpoint):
         self._earlier_seconds = 0.0
         self._epoch_ended = False
         self._logged_step = 0
+        self._running: Values = {}  # what the metrics of this epoch had gathered before a restart
+        self._running_now: Values = {}
         self._restored: dict[str, Any] | None = None
 
     @property
@@ -68,6 +71,7 @@ class ResumePoint(Checkpoint):
             "seconds": self.seconds,
             "epoch_ended": self._epoch_ended,
             "logged_step": self._logged_step,
+            "running": self._running_now,
             "random": random_states(),
         }
 
@@ -79,6 +83,7 @@ class ResumePoint(Checkpoint):
         """
         self._restored = state_dict
         self._earlier_seconds = state_dict["seconds"]
+        self._running = state_dict["running"]
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Set the random states if the next thing is a new epoch, whose loader draws its seed early."""
@@ -114,6 +119,7 @@ class ResumePoint(Checkpoint):
         """Save if it is time; wait if a validation or the end of the epoch comes next."""
         loop = trainer.fit_loop.epoch_loop
         self._epoch_ended = False
+        self._running = add_running_values(trainer, self._running)
         accumulating = trainer.fit_loop._should_accumulate()  # pyright: ignore[reportPrivateUsage]
         if accumulating or loop.batch_progress.is_last_batch or not self._is_time(trainer):
             return
@@ -131,6 +137,8 @@ class ResumePoint(Checkpoint):
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Save at the end of an epoch, and at the end of training."""
         self._epoch_ended = True
+        log_running_values(pl_module, self._running)
+        self._running = {}
         ends = (
             trainer.should_stop
             or 0 <= trainer.max_steps <= trainer.global_step
@@ -158,6 +166,7 @@ class ResumePoint(Checkpoint):
             return
         stepped = trainer.fit_loop.epoch_loop._batches_that_stepped  # pyright: ignore[reportPrivateUsage]
         self._logged_step = stepped if self._epoch_ended else stepped + 1
+        self._running_now = {} if self._epoch_ended else self._running | running_values(trainer)
         trainer.save_checkpoint(path)
         self._pending = path
         self._saved_step = trainer.global_step

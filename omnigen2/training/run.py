@@ -2,6 +2,7 @@
 
 import importlib.util
 import logging
+import warnings
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -168,5 +169,7 @@ def quiet(silent: bool) -> None:
     Args:
         silent: False to hear everything.
     """
+    if silent:  # what Lightning calls in torch is not the user's business
+        warnings.filterwarnings("ignore", message=".*LeafSpec.* is deprecated")
     for name in ("lightning.pytorch", "lightning.fabric"):
         logging.getLogger(name).setLevel(logging.WARNING if silent else logging.INFO)

@@ -20,7 +20,10 @@ from omnigen2.training.run import building
 
 @dataclass
 class RowSpec:
-    """One row as the recipe writes it.
+    """One row as the recipe writes it, for the parser to check.
+
+    The parser reads text such as `a: b` inside of a mapping as YAML once more; so the overrides and the notes that
+    count are those of the file.
 
     Attributes:
         title: What the report calls it; its name if not given.
@@ -126,21 +129,26 @@ def plan_study(recipe: Recipe, folder: Path) -> Plan:
     block = merged(blocks)
     if isinstance(rows := block.get("rows"), dict):
         block["rows"] = {str(name): row or {} for name, row in rows.items()}  # `omni:` alone is the base itself
-    spec, report = _parse(block, [o for o in recipe.overrides if o.startswith("--study.")], recipe.files)
+    options = [option for option in recipe.overrides if option.startswith("--study.")]
+    if any(option.startswith("--study.rows") for option in options):
+        raise UserError("rows are changed in the recipe or in a layer over it, not by an option --study.rows")
+    spec, report = _parse(block, options, recipe.files)
     _check(spec, recipe.files[0])
-    base, base_document = _base(spec, recipe.files[0])
+    base, base_document = _base(spec.base if isinstance(spec.base, str) else block["base"], recipe.files[0])
     extra = merged({k: v for k, v in document.items() if k != "study"} for document in recipe.documents)
     others = [option for option in recipe.overrides if not option.startswith("--study.")]
     files = (*recipe.files, *([base] if isinstance(base, Path) else []))
-    rows = tuple(Row(name, row.title or name, row.notes) for name, row in spec.rows.items())
+    rows = tuple(
+        Row(name, row.title or name, block["rows"][name].get("notes") or {}) for name, row in spec.rows.items()
+    )
     configs: dict[tuple[str, int], Config] = {}
     for seed in spec.seeds:
-        for name, row in spec.rows.items():
-            overrides = nested(row.overrides)
+        for name in spec.rows:
+            overrides = nested(block["rows"][name].get("overrides") or {})
             documents = [base_document, extra, overrides]
-            options = [*others, f"--seed_everything={seed}"]
+            settings = [*others, f"--seed_everything={seed}"]
             try:
-                configs[name, seed] = Config(arguments([base, extra, overrides], documents, options), files)
+                configs[name, seed] = Config(arguments([base, extra, overrides], documents, settings), files)
             except UserError as error:
                 raise UserError(f"row {name}: {error}") from error
     return Plan(
@@ -183,10 +191,10 @@ def _check(spec: StudySpec, file: Path) -> None:
         raise UserError(f"{file}: the row {odd[0]!r} cannot name a folder; use letters, digits, and . + - _")
 
 
-def _base(spec: StudySpec, file: Path) -> tuple[Path | Document, Document]:
-    if isinstance(spec.base, dict):
-        return spec.base, spec.base
-    path = file.parent / spec.base
+def _base(base: str | Document, file: Path) -> tuple[Path | Document, Document]:
+    if isinstance(base, dict):
+        return base, base
+    path = file.parent / base
     document = read_yaml(path)
     if "study" in document:
         raise UserError(f"{file}: the base {path} is a study itself; it must be a plain recipe")

@@ -167,5 +167,6 @@ def test_a_study_that_is_no_mapping(plain: Path, capsys: pytest.CaptureFixture[s
 def test_a_mistake_in_an_option_of_a_study(plain: Path, capsys: pytest.CaptureFixture[str]) -> None:
     write(Path("study.yaml"), STUDY)
     assert "unknown option --study.sedes" in fails(["study.yaml", "--study.sedes=[0]"], capsys)
+    assert "not by an option --study.rows" in fails(["study.yaml", "--study.rows.a.title=x"], capsys)
     assert "study.seeds has 3 twice" in fails(["study.yaml", "--study.seeds=[3,3]"], capsys)
     assert "row a: unknown option --trainer.max_step" in fails(["study.yaml", "--trainer.max_step=3"], capsys)

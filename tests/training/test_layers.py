@@ -68,6 +68,11 @@ def test_small_numbers_may_be_written_in_any_way() -> None:
     assert values({"vars": {"lr": 1e-05}})["model"]["init_args"]["lr"] == 1e-05
 
 
+def test_text_stays_text() -> None:
+    assert values({"vars": {"text": "a: b"}})["vars"]["text"] == "a: b"
+    assert values(options=("--vars.number=3", "--vars.text=yes: no"))["vars"]["number"] == 3
+
+
 def test_a_nested_file_counts_from_its_recipe() -> None:
     Path("parts").mkdir()
     write(Path("parts/model.yaml"), {"class_path": f"{PARTS}.Net", "init_args": {"width": 11}})

@@ -18,7 +18,7 @@ from omnigen2.training.config import Config
 from omnigen2.training.randomness import random_states, set_random_states
 from omnigen2.training.resume import ResumePoint, committed_checkpoint, roll_back
 from omnigen2.training.run import Output, run
-from tests.training.recipes import PLAIN, checkpoints_every, write
+from tests.training.recipes import PARTS, PLAIN, checkpoints_every, write
 from tests.training.toy_parts import Kill
 
 SILENT = Output(say=lambda line: None, send=None, terminal=False, verbose=False)
@@ -41,6 +41,14 @@ SETUPS: dict[str, tuple[dict[str, Any], ...]] = {
             "data": {"init_args": {"steps": 100}},
         },
         checkpoints_every(2),
+    ),
+    "metrics gathered over epochs, checkpoints within them": (
+        {
+            "trainer": {"max_steps": -1, "max_epochs": 2, "val_check_interval": 4},
+            "model": {"class_path": f"{PARTS}.EpochNet"},
+            "data": {"init_args": {"steps": 8}},
+        },
+        checkpoints_every(1),
     ),
     "a shuffled loader, checkpoints at the end of each epoch": (
         {

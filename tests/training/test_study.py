@@ -25,7 +25,7 @@ STUDY: dict[str, Any] = {
         "base": "parts/plain.yaml",
         "seeds": [5, 1],
         "rows": {
-            "zeta": {"title": "The Z", "notes": {"paper": 800}},
+            "zeta": {"title": "The Z", "notes": {"paper": 800, "formula": "(a), b: (c)"}},
             "alpha": {"overrides": {"vars.width": 6, "model": {"init_args": {"lr": 0.02}}}},
         },
     }
@@ -64,7 +64,7 @@ def test_cells_are_planned_seed_by_seed_with_their_settings() -> None:
     planned = plan()
     assert list(planned.configs) == [("zeta", 5), ("alpha", 5), ("zeta", 1), ("alpha", 1)]
     assert [row.title for row in planned.rows] == ["The Z", "alpha"]
-    assert planned.rows[0].notes == {"paper": 800}
+    assert planned.rows[0].notes == {"paper": 800, "formula": "(a), b: (c)"}
     zeta, alpha = (planned.configs[row, 1].values for row in ("zeta", "alpha"))
     assert zeta["seed_everything"] == alpha["seed_everything"] == 1
     assert zeta["model"]["init_args"] == {"width": 4, "lr": 0.01, "activation": None}

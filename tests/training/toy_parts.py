@@ -47,6 +47,18 @@ class Net(LightningModule):
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
 
+class EpochNet(Net):
+    """Logs metrics that are gathered over an epoch, one of them not in every step."""
+
+    def training_step(self, batch: Any, batch_idx: int) -> Tensor:
+        loss = super().training_step(batch, batch_idx)
+        self.log("epoch/mean", loss, on_step=True, on_epoch=True)
+        self.log("epoch/max", loss, on_step=False, on_epoch=True, reduce_fx="max")
+        if batch_idx % 3 == 0:
+            self.log("epoch/sum", loss, on_step=False, on_epoch=True, reduce_fx="sum")
+        return loss
+
+
 class Broken(Net):
     """Fails in the middle of the training."""
 
