@@ -134,6 +134,7 @@ class QwenEncoder(nn.Module):
         """
         model: Any = cast(Any, self.model).model
         roles, mask = batch.image_mask, batch.attention_mask
+        # of the ids it only reads the shape
         positions, _ = model.get_rope_index(roles, roles, image_grid_thw=batch.grids, attention_mask=mask)
         return positions
 

@@ -93,11 +93,13 @@ def write_tiny_vae(directory: str | Path, latent_channels: int = 16, seed: int =
         latent_channels: Channels of the latents.
         seed: Of the weights; torch's global generator is not touched.
     """
-    from diffusers import AutoencoderKL
+    from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
 
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        vae = AutoencoderKL(
+        # diffusers annotates tuples of any length as tuples of one
+        build: Any = AutoencoderKL
+        vae = build(
             down_block_types=("DownEncoderBlock2D",) * 4,
             up_block_types=("UpDecoderBlock2D",) * 4,
             block_out_channels=(8, 8, 8, 8),

@@ -90,7 +90,7 @@ class ChatTokenizer:
         rules: Limits and what the model is shown.
 
     Raises:
-        ValueError: If the tokenizer lacks a token of the template.
+        ValueError: If the tokenizer lacks a token of the template, or would read it in what users write.
     """
 
     def __init__(self, tokenizer: Any, image_processor: Any = None, rules: PromptRules | None = None) -> None:
@@ -106,7 +106,15 @@ class ChatTokenizer:
             raise ValueError(f"the tokenizer has no {', '.join(missing)}; use that of Qwen2.5-VL or one like it")
         self.special_ids = {name: vocabulary[name] for name in names}
         self.pad_id: int = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else self.end_id
-        self._plain = _without_special_tokens(tokenizer)
+        self._plain = type(tokenizer.backend_tokenizer).from_str(tokenizer.backend_tokenizer.to_str())
+        self._plain.no_padding()
+        self._plain.no_truncation()
+        read = [name for name in names if self.special_ids[name] in self._encode(name).ids]
+        if read:
+            raise ValueError(
+                f"the tokenizer does not count {', '.join(read)} as special, so users could write template tokens; "
+                "add them with special_tokens=True"
+            )
 
     @property
     def image_token_id(self) -> int:
@@ -197,6 +205,12 @@ class ChatTokenizer:
         lengths = (grids.prod(1) // self.image_processor.merge_size**2).tolist()
         return made["pixel_values"], grids, lengths
 
+    def _encode(self, text: str) -> Any:
+        """Tokenise letters as letters."""
+        # set each time: copies of a tokenizer, also those in data loader workers, forget it
+        self._plain.encode_special_tokens = True
+        return self._plain.encode(text, add_special_tokens=False)
+
     def _row(self, pieces: list[Piece], image_lengths: list[int]) -> _Row:
         row = _Row([], [])
         for piece in pieces:
@@ -206,7 +220,7 @@ class ChatTokenizer:
                 row.ids.extend([self.special_ids[piece.text]] * repeats)
                 row.roles.extend([role] * repeats)
                 continue
-            encoding = self._plain.encode(piece.text, add_special_tokens=False)
+            encoding = self._encode(piece.text)
             row.ids.extend(encoding.ids)
             ends = (end for _, end in encoding.offsets)
             row.roles.extend(TokenRole.TEXT if end > piece.template else TokenRole.TEMPLATE for end in ends)
@@ -234,13 +248,3 @@ class ChatTokenizer:
             ids[number, span] = torch.tensor(row.ids, dtype=torch.int64)
             roles[number, span] = torch.tensor(row.roles, dtype=torch.int8)
         return ids, roles
-
-
-def _without_special_tokens(tokenizer: Any) -> Any:
-    """A private copy of the fast tokenizer that reads special tokens as plain letters."""
-    backend = tokenizer.backend_tokenizer
-    plain = type(backend).from_str(backend.to_str())
-    plain.no_padding()
-    plain.no_truncation()
-    plain.encode_special_tokens = True
-    return plain

@@ -34,14 +34,17 @@ class FluxVAE(nn.Module):
             see one another).
         patch_size: Side of the transformer's patches in latent pixels; image sides must be multiples of this times
             the autoencoder's reduction.
+        tile_size: Side of a tile in pixels, a multiple of four times the reduction (a quarter of a tile overlaps).
 
     Raises:
-        ValueError: If the config lacks shift or scale.
+        ValueError: If the config lacks shift or scale, or the tile size is no such multiple.
 
     Source: arXiv:2112.10752 (the autoencoder); the constants are those of FLUX.1's configuration.
     """
 
-    def __init__(self, vae: nn.Module, memory: VAEMemory = "one_by_one", patch_size: int = 2) -> None:
+    def __init__(
+        self, vae: nn.Module, memory: VAEMemory = "one_by_one", patch_size: int = 2, tile_size: int = 512
+    ) -> None:
         super().__init__()
         config: Any = cast(Any, vae).config
         if config.scaling_factor is None or config.shift_factor is None:
@@ -57,7 +60,12 @@ class FluxVAE(nn.Module):
         self.multiple = self.reduction * patch_size
         self.memory: VAEMemory = memory
         if memory == "tiled":
-            cast(Any, vae).enable_tiling()
+            if tile_size < 1 or tile_size % (4 * self.reduction):
+                raise ValueError(f"tile_size must be a multiple of {4 * self.reduction} pixels, got {tile_size}")
+            tiler = cast(Any, vae)
+            tiler.enable_tiling()
+            tiler.tile_sample_min_size = tile_size
+            tiler.tile_latent_min_size = tile_size // self.reduction
         self.eval()
 
     @classmethod
@@ -85,7 +93,7 @@ class FluxVAE(nn.Module):
             FileNotFoundError: If the folder or its config is missing.
             ValueError: If the dtype is not supported.
         """
-        from diffusers import AutoencoderKL
+        from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
 
         check_dtype(dtype, "the VAE")
         check_folder(vae_dir, "config.json", local_files_only)
@@ -162,13 +170,14 @@ class FluxVAE(nn.Module):
                 )
         if generators is not None and len(generators) != len(images):
             raise ValueError(f"got {len(images)} images and {len(generators)} generators; give one per image")
+        draws = [None] * len(images) if generators is None else generators
         latents: dict[int, Latent] = {}
         for group in self._groups(images):
             pixels = torch.stack([images[i].to(self._weight) for i in group])
             distribution: Any = cast(Any, self.vae).encode(pixels).latent_dist
             match posterior:
                 case "sample":
-                    noise = [self._noise(distribution.mean[0], generators and generators[i]) for i in group]
+                    noise = [self._noise(distribution.mean[0], draws[i]) for i in group]
                     z = distribution.mean + distribution.std * torch.stack(noise)
                 case "mode":
                     z = distribution.mode()

@@ -14,6 +14,8 @@ AnimatedImages: TypeAlias = Literal["refuse", "first_frame"]
 
 FORMATS = ("PNG", "JPEG", "MPO", "WEBP", "GIF", "BMP", "TIFF", "PPM", "AVIF")
 """Formats that are read. Others are refused, as some of Pillow's plugins start other programs."""
+MODES = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBa", "RGBX", "CMYK", "YCbCr", "HSV", "LAB")
+"""Kinds of pixels that become RGB; those of 16-bit grey are scaled first."""
 DECODING_ERRORS = (
     OSError,
     SyntaxError,
@@ -111,17 +113,17 @@ class ImageReader:
             ImageFileError: If its mode has no defined range of values.
         """
         upright = ImageOps.exif_transpose(image)
-        if upright.mode == "F" or (upright.mode == "I" and image.format not in ("PNG", "PPM")):
+        # Pillow opens 16-bit grey PNG and PPM as 32-bit integers in some versions
+        if upright.mode.startswith("I;16") or (upright.mode == "I" and image.format in ("PNG", "PPM")):
+            upright = _to_8_bits(upright)
+        if upright.mode not in MODES:
             raise ImageFileError(
-                f"image {name} has pixels of mode {upright.mode} without a defined white; convert it to 8 or 16 bits"
-            )
-        if upright.mode.startswith("I"):
-            return Image.fromarray((np.asarray(upright).astype(np.float64) / 257).round().astype(np.uint8)).convert(
-                "RGB"
+                f"image {name} has pixels of mode {upright.mode}, which have no defined black and white; convert it to "
+                "RGB, or to grey of 8 or 16 bits"
             )
         if upright.has_transparency_data:
             behind = Image.new("RGBA", upright.size, (*self.background, 255))
-            return Image.alpha_composite(behind, upright.convert("RGBA")).convert("RGB")
+            upright = Image.alpha_composite(behind, upright.convert("RGBA"))
         rgb = upright.convert("RGB")
         return Image.frombytes("RGB", rgb.size, rgb.tobytes())
 
@@ -137,3 +139,13 @@ class ImageReader:
             raise ImageFileError(
                 f"image file {name} has {frames} frames; use animated='first_frame' to take the first, or convert it"
             )
+
+
+def _to_8_bits(image: Image.Image) -> Image.Image:
+    """16-bit grey to 8-bit grey, with alpha where one grey value is marked as transparent."""
+    values = np.asarray(image).astype(np.int64)
+    grey = Image.fromarray((values / 257).round().astype(np.uint8))
+    transparent = image.info.get("transparency")
+    if transparent is not None:
+        grey.putalpha(Image.fromarray(np.where(values == transparent, 0, 255).astype(np.uint8)))
+    return grey
