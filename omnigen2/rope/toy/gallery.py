@@ -65,6 +65,7 @@ def plot_answers(result: StudyResult) -> Figure | None:
 
 def _question(axes: Axes, question: Answer, number: int | None) -> None:
     _show(axes, question.target if number is None else question.references[number])
+    axes.set_anchor("S")
     if number is None:
         axes.set_title("target", fontsize=9, color=INK, pad=3)
     elif number != question.asked:

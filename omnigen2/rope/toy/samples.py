@@ -54,7 +54,7 @@ def answers(batch: ToyBatch, predicted: Patches, patch_size: int) -> list[Answer
 
 
 def richest(found: list[Answer], count: int) -> list[Answer]:
-    """The questions that are best to look at: those whose plainest reference has the most contrast.
+    """The questions that are best to look at: with the most references, and no reference of one flat colour.
 
     Args:
         found: Questions with answers.
@@ -63,9 +63,11 @@ def richest(found: list[Answer], count: int) -> list[Answer]:
     Returns:
         The best first; the same questions whatever the answers.
     """
-    contrast = [min(float(picture.std()) for picture in answer.references) for answer in found]
-    best = sorted(range(len(found)), key=lambda number: -contrast[number])
-    return [found[number] for number in best[:count]]
+
+    def richness(answer: Answer) -> tuple[int, float]:
+        return len(answer.references), min(float(picture.flatten(1).std(1).mean()) for picture in answer.references)
+
+    return sorted(found, key=richness, reverse=True)[:count]
 
 
 def save_answers(found: list[Answer], file: Path) -> None:
