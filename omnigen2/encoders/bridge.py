@@ -16,8 +16,8 @@ TokenMask: TypeAlias = Shaped[Tensor, "batch length"]
 """1 or True where a padded batch has a token."""
 TokenRoles: TypeAlias = Int[Tensor, "batch length"]
 """What each token of a padded batch is, values of `TokenRole`; always on the host."""
-PaddedStates: TypeAlias = Float[Tensor, "batch length dim"]
-"""Hidden states of a padded batch."""
+PaddedStates: TypeAlias = Float[Tensor, "_ _ dim"]
+"""Hidden states of a padded batch, shape (batch, length, dim)."""
 
 KeptTokens: TypeAlias = Literal["text", "all"]
 KeptTemplate: TypeAlias = Literal["keep", "drop"]

@@ -11,10 +11,10 @@ from torch import Tensor, nn
 from omnigen2.encoders.dtype import check_dtype
 from omnigen2.encoders.folder import check_folder
 
-Pixels: TypeAlias = Float[Tensor, "3 height width"]
-"""One image in [-1, 1], channels first."""
-Latent: TypeAlias = Float[Tensor, "channels latent_height latent_width"]
-"""One scaled latent image."""
+Pixels: TypeAlias = Float[Tensor, "3 _ _"]
+"""One image in [-1, 1], shape (3, height, width)."""
+Latent: TypeAlias = Float[Tensor, "_ _ _"]
+"""One scaled latent image, shape (channels, height, width) in latent pixels."""
 Posterior: TypeAlias = Literal["sample", "mode"]
 VAEMemory: TypeAlias = Literal["together", "one_by_one", "tiled"]
 
