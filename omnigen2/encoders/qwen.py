@@ -186,27 +186,34 @@ class QwenEncoder(nn.Module):
                 "expected at least 1 token and a temperature of 0 or more"
             )
         batch = self.tokenizer(conversations, answers=[""] * len(conversations), padding="left")
-        here = batch.to(self.device)
-        ends = {"end": [self.tokenizer.end_id, self.tokenizer.pad_id], "image": [self.tokenizer.image_token_id]}
+        device = self.device
+        inputs: dict[str, Any] = {
+            "input_ids": batch.ids,
+            "attention_mask": batch.attention_mask,
+            "mm_token_type_ids": batch.image_mask,
+        }
+        if batch.grids is not None:  # generate takes the mere presence of the argument for an image
+            inputs |= {"pixel_values": batch.pixel_values, "image_grid_thw": batch.grids}
         sampling = {"temperature": temperature} if temperature else {"temperature": None, "top_p": None, "top_k": None}
         made: Tensor = cast(Any, self.model).generate(
-            input_ids=here.ids,
-            attention_mask=batch.attention_mask.to(self.device),
-            mm_token_type_ids=batch.image_mask.to(self.device),
-            pixel_values=here.pixel_values,
-            image_grid_thw=None if batch.grids is None else batch.grids.to(self.device),
-            max_new_tokens=max_new_tokens,
-            do_sample=temperature > 0,
-            eos_token_id=ends["end"] + ends["image"],
-            pad_token_id=self.tokenizer.pad_id,
+            **{name: tensor.to(device) for name, tensor in inputs.items()},
             **sampling,
+            do_sample=temperature > 0,
+            max_new_tokens=max_new_tokens,
+            eos_token_id=list(self._stops),
+            pad_token_id=self.tokenizer.pad_id,
         )
         return [self._read(row) for row in made[:, batch.ids.shape[1] :].tolist()]
 
+    @property
+    def _stops(self) -> dict[int, Stop]:
+        """Tokens that end an answer."""
+        tokens = self.tokenizer
+        return {tokens.end_id: "end", tokens.pad_id: "end", tokens.image_token_id: "image"}
+
     def _read(self, ids: list[int]) -> Answer:
         """Cut an answer at its first end token."""
-        stops: dict[int, Stop] = {self.tokenizer.end_id: "end", self.tokenizer.pad_id: "end"}
-        stops[self.tokenizer.image_token_id] = "image"
+        stops = self._stops
         at = next((index for index, token in enumerate(ids) if token in stops), len(ids))
         text: str = self.tokenizer.tokenizer.decode(ids[:at], skip_special_tokens=True)
         return Answer(text, stops[ids[at]] if at < len(ids) else "length")

@@ -12,8 +12,9 @@ from PIL import Image, ImageOps
 
 AnimatedImages: TypeAlias = Literal["refuse", "first_frame"]
 
-FORMATS = ("PNG", "JPEG", "MPO", "WEBP", "GIF", "BMP", "TIFF", "PPM", "AVIF")
-"""Formats that are read. Others are refused, as some of Pillow's plugins start other programs."""
+FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "AVIF")
+"""Formats that are read, as far as Pillow was built with them (MPO photos are opened as JPEG). Others are refused:
+some of Pillow's plugins start other programs."""
 MODES = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBa", "RGBX", "CMYK", "YCbCr", "HSV", "LAB")
 """Kinds of pixels that become RGB; those of 16-bit grey are scaled first."""
 DECODING_ERRORS = (
@@ -86,8 +87,9 @@ class ImageReader:
         source = io.BytesIO(file) if isinstance(file, bytes) else Path(file)
         if isinstance(source, Path) and not source.is_file():
             raise ImageFileError(f"there is no image file {called}; check the path")
+        Image.init()
         try:
-            with Image.open(source, formats=FORMATS) as image:
+            with Image.open(source, formats=[kind for kind in FORMATS if kind in Image.OPEN]) as image:
                 self._check(image, called)
                 image.load()
                 return self.to_rgb(image, called)
