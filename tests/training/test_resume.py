@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from omnigen2.training.config import Config
@@ -104,6 +104,8 @@ def test_killed_and_continued_equals_uninterrupted(name: str, tmp_path: Path) ->
     whole = outcome(tmp_path / "whole")
 
     @given(kills=st.lists(st.tuples(st.sampled_from(HOOKS), st.integers(1, 17)), min_size=1, max_size=2))
+    @example(kills=[("on_before_optimizer_step", 1)])  # in the middle of the first accumulated step
+    @example(kills=[("on_train_epoch_end", 1)])  # between the last checkpoint of an epoch and its end
     def law(kills: list[tuple[str, int]]) -> None:
         folder = Path(tempfile.mkdtemp(dir=tmp_path))
         for hook, count in kills:
