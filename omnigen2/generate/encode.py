@@ -1,0 +1,129 @@
+"""The vision-language model and the autoencoder at work, on the device only as long as they have something to do."""
+
+import hashlib
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
+from typing import Literal, TypeAlias
+
+import torch
+from PIL import Image
+from torch import nn
+
+from omnigen2.encoders import FluxVAE, Message, PromptBatch, QwenEncoder, to_image, to_pixels
+from omnigen2.encoders.qwen import Answer
+from omnigen2.generate.branches import Latent, TextStates
+
+Offload: TypeAlias = Literal["none", "idle"]
+
+
+class Encoders:
+    """Words and pictures to states and latents, and latents to pictures.
+
+    Args:
+        vlm: Reads prompts, and answers.
+        vae: Pixels to latents and back.
+        device: Where they work.
+        offload: `"idle"` keeps them in the host's memory while they have nothing to do, for the price of a copy per
+            call; `"none"` leaves them where they are.
+    """
+
+    def __init__(self, vlm: QwenEncoder, vae: FluxVAE, device: torch.device, offload: Offload) -> None:
+        self.vlm = vlm
+        self.vae = vae
+        self.device = device
+        self.offload: Offload = offload
+
+    def prompt(self, text: str, references: Sequence[Image.Image] = ()) -> PromptBatch:
+        """Tokens of one drawing prompt.
+
+        Args:
+            text: The prompt.
+            references: Looked at only if the tokenizer's rules say so.
+
+        Returns:
+            A batch of one.
+        """
+        return self.vlm.tokenizer.drawings([text], [list(references)])
+
+    def read(
+        self, prompts: Sequence[PromptBatch], negatives: Sequence[str]
+    ) -> tuple[list[TextStates], list[TextStates]]:
+        """States of prompts and negative prompts.
+
+        Each prompt is read alone, so that it cannot depend on the batch, and each negative prompt once.
+
+        Args:
+            prompts: Batches of one.
+            negatives: As many negative prompts.
+
+        Returns:
+            As many states of each.
+        """
+        with self._awake(self.vlm):
+            states = [self.vlm(prompt).states for prompt in prompts]
+            once = {text: self.vlm(self.prompt(text)).states for text in dict.fromkeys(negatives)}
+        return states, [once[text] for text in negatives]
+
+    def encode(self, references: Sequence[Sequence[Image.Image]]) -> list[tuple[Latent, ...]]:
+        """Latents of references, of equal pictures once.
+
+        Args:
+            references: Those of each sample.
+
+        Returns:
+            As many tuples of latents. They are means of the encoder's distribution: the official pipeline draws from
+            it, which would make a picture depend on the draws before it.
+        """
+        keys = [[_digest(image) for image in own] for own in references]
+        distinct = {
+            key: image
+            for own, shown in zip(keys, references, strict=True)
+            for key, image in zip(own, shown, strict=True)
+        }
+        if not distinct:
+            return [()] * len(references)
+        with self._awake(self.vae):
+            encoded = self.vae.encode([to_pixels(image) for image in distinct.values()], posterior="mode")
+        latents = dict(zip(distinct, encoded, strict=True))
+        return [tuple(latents[key].to(self.device) for key in own) for own in keys]
+
+    def decode(self, latents: Sequence[Latent]) -> list[Image.Image]:
+        """Pictures of latents.
+
+        Args:
+            latents: Scaled.
+
+        Returns:
+            RGB images.
+        """
+        with self._awake(self.vae):
+            return [to_image(pixels) for pixels in self.vae.decode(latents)]
+
+    def answer(self, conversation: tuple[Message, ...], max_new_tokens: int, temperature: float) -> Answer:
+        """The assistant's next turn.
+
+        Args:
+            conversation: What was said.
+            max_new_tokens: Longest answer.
+            temperature: 0 takes the likeliest token each time.
+
+        Returns:
+            Words, and why they ended.
+        """
+        with self._awake(self.vlm):
+            return self.vlm.answer([conversation], max_new_tokens, temperature)[0]
+
+    @contextmanager
+    def _awake(self, module: nn.Module) -> Generator[None]:
+        if self.offload == "none":
+            yield
+            return
+        module.to(self.device)
+        try:
+            yield
+        finally:
+            module.to("cpu")
+
+
+def _digest(image: Image.Image) -> tuple[tuple[int, int], str]:
+    return image.size, hashlib.sha256(image.tobytes()).hexdigest()

@@ -1,0 +1,119 @@
+"""Trained weights as a model folder in the released layout."""
+
+import shutil
+from pathlib import Path
+from typing import cast
+
+import torch
+from torch import Tensor
+
+from omnigen2.dit import DiffusionTransformer
+from omnigen2.dit.checkpoint import load_transformer, save_transformer
+from omnigen2.dit.keys import released_key
+from omnigen2.dit.released_config import model_from_config
+from omnigen2.generate.errors import GenerateError
+from omnigen2.generate.folder import PARTS, ModelFolder
+from omnigen2.generate.lora import load_lora, merge_lora
+from omnigen2.generate.weights import read_weights
+
+ANCHORS = ("target_embedder.weight", released_key("target_embedder.weight"))
+"""Names by which a transformer is found inside a larger state dict: ours and the released one."""
+
+
+def export_model(
+    source: str | Path,
+    base: str | Path,
+    out: str | Path,
+    *,
+    lora: str | Path | None = None,
+    prefix: str | None = None,
+    dtype: torch.dtype | None = None,
+    transformer_only: bool = False,
+    overwrite: bool = False,
+) -> list[Path]:
+    """Write a model folder whose transformer is a trained one and whose other parts are those of another folder.
+
+    Args:
+        source: A Lightning checkpoint, a file of weights, or a folder in the released layout (the transformer's or
+            the whole model's).
+        base: The model folder that was trained from: it says the sizes, and gives the other parts.
+        out: The folder to write.
+        lora: An adapter that is merged into the weights.
+        prefix: What stands in front of the transformer's names in the checkpoint, if it holds several.
+        dtype: Of the written weights; as they are by default.
+        transformer_only: Leave the other parts out.
+        overwrite: Whether parts that are there already are replaced.
+
+    Returns:
+        The files of the transformer.
+
+    Raises:
+        GenerateError: If the weights are not those of the base's transformer, or a part is there already.
+    """
+    folder, out = ModelFolder(Path(base)), Path(out)
+    copied = () if transformer_only else tuple(part for part in PARTS if part != "transformer")
+    there = [part for part in ("transformer", *copied) if (out / part).exists()]
+    if there and not overwrite:
+        raise GenerateError(f"{out} has {', '.join(there)} already", "give another folder, or allow to overwrite")
+    model = _load(Path(source), folder, prefix)
+    if lora is not None:
+        load_lora(model, lora)
+        merge_lora(model)
+    if dtype is not None:
+        model.to(dtype)
+    written = save_transformer(model, out / "transformer", overwrite=overwrite)
+    for part in copied:
+        shutil.copytree(folder.part(part), out / part, dirs_exist_ok=True)
+    return written
+
+
+def match_weights(
+    weights: dict[str, Tensor], model: DiffusionTransformer, prefix: str | None = None
+) -> dict[str, Tensor]:
+    """The transformer's part of a state dict, under our names.
+
+    Args:
+        weights: Names in ours or in the released layout, behind any prefix.
+        model: The transformer they belong to.
+        prefix: What stands in front, if the state dict holds several transformers.
+
+    Returns:
+        What `model.load_state_dict` takes.
+
+    Raises:
+        GenerateError: If none or several are found, or names or shapes differ.
+    """
+    plain = {name.replace("_orig_mod.", ""): tensor for name, tensor in weights.items()}
+    found = sorted({name.removesuffix(anchor) for anchor in ANCHORS for name in plain if _ends(name, anchor)})
+    if prefix is None and len(found) != 1:
+        what = f"several transformers, behind {', '.join(map(repr, found))}" if found else "no transformer"
+        raise GenerateError(f"the weights hold {what}", "say which with prefix" if found else "is it the right file?")
+    front = found[0] if prefix is None else prefix
+    own = {name.removeprefix(front): tensor for name, tensor in plain.items() if name.startswith(front)}
+    expected = cast(dict[str, Tensor], model.state_dict())
+    names = {name: name if ANCHORS[0] in own else released_key(name) for name in expected}
+    for keys, problem in ((set(names.values()) - set(own), "lack"), (set(own) - set(names.values()), "also have")):
+        if keys:
+            some = ", ".join(sorted(keys)[:3]) + (f" and {len(keys) - 3} more" if len(keys) > 3 else "")
+            raise GenerateError(f"the weights {problem} {some}", "give the base that was trained from")
+    for ours, theirs in names.items():
+        if own[theirs].shape != expected[ours].shape:
+            raise GenerateError(
+                f"{theirs} has shape {tuple(own[theirs].shape)}, the base implies {tuple(expected[ours].shape)}",
+                "give the base that was trained from",
+            )
+    return {ours: own[theirs] for ours, theirs in names.items()}
+
+
+def _load(source: Path, base: ModelFolder, prefix: str | None) -> DiffusionTransformer:
+    if source.is_dir():
+        return load_transformer(source / "transformer" if (source / "transformer").is_dir() else source)
+    weights = read_weights(source)
+    with torch.device("meta"):
+        model = model_from_config(base.config("transformer"), None, "auto")
+    model.load_state_dict(match_weights(weights, model, prefix), assign=True)
+    return model
+
+
+def _ends(name: str, anchor: str) -> bool:
+    return name == anchor or name.endswith(f".{anchor}")

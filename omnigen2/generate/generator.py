@@ -1,0 +1,252 @@
+"""From prompts and pictures to pictures, or to words."""
+
+import secrets
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Unpack
+
+import torch
+
+from omnigen2.dit import AttentionBackend, DiffusionTransformer
+from omnigen2.dit.checkpoint import load_transformer
+from omnigen2.encoders import SYSTEM_PROMPT, FluxVAE, Message, PromptBatch, PromptRules, QwenEncoder
+from omnigen2.encoders.vae import VAEMemory
+from omnigen2.flow import SquareRootShift, TimeShift
+from omnigen2.generate.branches import EncodedSample, Latent
+from omnigen2.generate.denoise import Progress, denoise
+from omnigen2.generate.encode import Encoders, Offload
+from omnigen2.generate.errors import GenerateError
+from omnigen2.generate.folder import LATENT_SIDE, ModelFolder
+from omnigen2.generate.lora import load_lora
+from omnigen2.generate.picture import Picture, Reply, Result
+from omnigen2.generate.plan import Plan, Planner
+from omnigen2.generate.request import ImageInput, Request, Sampling, SamplingOptions
+
+
+class Generator:
+    """Draws, edits, combines and answers with one set of models.
+
+    Args:
+        transformer: Makes latents.
+        vlm: Reads prompts, and answers.
+        vae: Pixels to latents and back.
+        shift: The time shift of the sampler; the official square root shift by default.
+        offload: `"idle"` keeps the vision-language model and the autoencoder in the host's memory while they have
+            nothing to do, for the price of a copy per call; `"none"` leaves them where they are.
+        name: Of the model, for the parameters of its pictures.
+
+    Raises:
+        GenerateError: If the three models do not fit together.
+
+    Source: arXiv:2506.18871.
+
+    Example:
+        >>> generator = Generator.from_folder("OmniGen2")  # doctest: +SKIP
+        >>> generator("a red cube on a table", height=512, width=512, seed=0).images[0]  # doctest: +SKIP
+    """
+
+    def __init__(
+        self,
+        transformer: DiffusionTransformer,
+        vlm: QwenEncoder,
+        vae: FluxVAE,
+        shift: TimeShift | None = None,
+        offload: Offload = "none",
+        name: str = "",
+    ) -> None:
+        config = transformer.config
+        pairs = (("text states", vlm.dim, config.text_dim), ("latents", vae.channels, config.in_channels))
+        for what, made, read in pairs:
+            if made != read:
+                raise GenerateError(
+                    f"the {what} have {made} channels, but the transformer reads {read}", "use parts of one model"
+                )
+        self.transformer = transformer.eval()
+        self.encoders = Encoders(vlm, vae, transformer.target_embedder.weight.device, offload)
+        self.plan = Planner(vae.reduction * config.patch_size, config.max_references)
+        self.shift = SquareRootShift(LATENT_SIDE / config.patch_size) if shift is None else shift
+        self.name = name
+        self.adapters: tuple[str, ...] = ()
+
+    @classmethod
+    def from_folder(
+        cls,
+        path: str | Path,
+        *,
+        dtype: torch.dtype | None = None,
+        device: torch.device | str = "cpu",
+        offload: Offload = "none",
+        vae_memory: VAEMemory = "one_by_one",
+        rules: PromptRules | None = None,
+        backend: AttentionBackend = "auto",
+    ) -> "Generator":
+        """Load a model folder in the released layout. Never reaches the network.
+
+        Args:
+            path: Has `transformer/`, `vae/`, `mllm/`, `processor/` and `scheduler/`.
+            dtype: bfloat16 or float32; by default float32 on the CPU, bfloat16 elsewhere.
+            device: Where the models work.
+            offload: See the class.
+            vae_memory: `"tiled"` encodes and decodes large pictures in tiles, see `FluxVAE`.
+            rules: How prompts become tokens, and whether the vision-language model sees the references.
+            backend: Attention kernel, see `omnigen2.dit.attend`.
+
+        Returns:
+            The generator.
+        """
+        folder = ModelFolder(Path(path))
+        device = torch.device(device)
+        dtype = dtype or (torch.float32 if device.type == "cpu" else torch.bfloat16)
+        rest = torch.device("cpu") if offload == "idle" else device
+        transformer = load_transformer(folder.part("transformer"), dtype=dtype, device=device, backend=backend)
+        vlm = QwenEncoder.from_folder(folder.part("mllm"), folder.part("processor"), dtype, rest, rules)
+        vae = FluxVAE.from_folder(folder.part("vae"), dtype, rest, vae_memory)
+        shift = folder.shift(transformer.config.patch_size)
+        return cls(transformer, vlm, vae, shift, offload, folder.path.resolve().name)
+
+    def __call__(
+        self,
+        prompt: str,
+        *,
+        images: Sequence[ImageInput] = (),
+        height: int | None = None,
+        width: int | None = None,
+        negative_prompt: str = "",
+        seed: int | None = None,
+        num_images: int = 1,
+        progress: Progress | None = None,
+        **sampling: Unpack[SamplingOptions],
+    ) -> Result:
+        """Draw one prompt, once or several times, in one packed batch.
+
+        Args:
+            prompt: What to draw, or what to do with the images.
+            images: References: none for text-to-image, one for an edit, several for in-context generation.
+            height: See `Request`.
+            width: See `Request`.
+            negative_prompt: See `Request`.
+            seed: Of the first picture; the others have the seeds after it. Drawn if None, and told by the pictures.
+            num_images: Number of pictures, at least 1.
+            progress: Told after each step.
+            **sampling: `steps`, `text_scale`, `image_scale`, `guidance_interval`, `solver`; see `Sampling`.
+
+        Returns:
+            The pictures, each with everything that made it.
+
+        Raises:
+            GenerateError: If a value cannot be used.
+        """
+        if num_images < 1:
+            raise GenerateError(f"num_images must be at least 1, got {num_images}", "ask for one picture or more")
+        first = secrets.randbelow(2**31) if seed is None else seed
+        request = Request(
+            prompt=prompt,
+            images=tuple(images),
+            height=height,
+            width=width,
+            negative_prompt=negative_prompt,
+            seed=first,
+        )
+        requests = [replace(request, seed=first + number) for number in range(num_images)]
+        return Result(self.many(requests, Sampling(**sampling), progress))
+
+    def many(
+        self, requests: Sequence[Request], sampling: Sampling | None = None, progress: Progress | None = None
+    ) -> tuple[Picture, ...]:
+        """Draw different requests (prompts, sizes, numbers of references) in one packed batch.
+
+        Args:
+            requests: At least one.
+            sampling: What they share.
+            progress: Told after each step.
+
+        Returns:
+            One picture per request.
+
+        Raises:
+            GenerateError: If there is no request, or one cannot be used.
+        """
+        if not requests:
+            raise GenerateError("got no requests", "give at least one")
+        plans = [self.plan(request) for request in requests]
+        prompts = [self.encoders.prompt(plan.request.prompt, plan.references) for plan in plans]
+        return self._draw(plans, prompts, sampling or Sampling(), progress)
+
+    def chat(
+        self,
+        messages: Sequence[Message],
+        *,
+        height: int | None = None,
+        width: int | None = None,
+        seed: int | None = None,
+        max_new_tokens: int = 256,
+        temperature: float = 0.0,
+        progress: Progress | None = None,
+        **sampling: Unpack[SamplingOptions],
+    ) -> Reply:
+        """Answer a conversation in words; when the model says `<|img|>`, also draw.
+
+        The drawing is conditioned on the whole conversation up to and including the answer. Its references are all
+        images of the conversation in order, the numbers by which the model knows them.
+
+        Args:
+            messages: The conversation; the official system prompt is put in front if there is none.
+            height: See `Request`.
+            width: See `Request`.
+            seed: See `Request`.
+            max_new_tokens: Longest answer in tokens.
+            temperature: 0 takes the likeliest token each time.
+            progress: Told after each step of a drawing.
+            **sampling: See `Sampling`.
+
+        Returns:
+            Words, and the picture if there is one.
+
+        Raises:
+            GenerateError: If the last message is not the user's, or there are too many images.
+        """
+        if not messages or messages[-1].speaker != "user":
+            said = f"the last of them is the {messages[-1].speaker}'s" if messages else "there is nothing to answer"
+            raise GenerateError(f"got {len(messages)} messages, {said}", "end the conversation with a user message")
+        settings = Sampling(**sampling)
+        images = tuple(image for message in messages for image in message.images)
+        request = Request(prompt=messages[-1].text, images=images, height=height, width=width, seed=seed)
+        plan = self.plan(request)
+        system = () if messages[0].speaker == "system" else (Message("system", SYSTEM_PROMPT),)
+        shown = [replace(each, images=tuple(map(self.plan.reader.to_rgb, each.images))) for each in messages]
+        conversation = (*system, *shown)
+        answer = self.encoders.answer(conversation, max_new_tokens, temperature)
+        if answer.stop != "image":
+            return Reply(answer.text)
+        prompt = self.encoders.vlm.tokenizer([conversation], answers=[answer.text])
+        return Reply(answer.text, self._draw([plan], [prompt], settings, progress))
+
+    def load_lora(self, path: str | Path) -> None:
+        """Add a LoRA adapter to the transformer; pictures made from now on name it.
+
+        Args:
+            path: See `omnigen2.generate.lora.load_lora`.
+        """
+        load_lora(self.transformer, path, f"adapter_{len(self.adapters)}")
+        self.adapters = (*self.adapters, Path(path).resolve().name)
+
+    @torch.no_grad()
+    def _draw(
+        self, plans: Sequence[Plan], prompts: Sequence[PromptBatch], sampling: Sampling, progress: Progress | None
+    ) -> tuple[Picture, ...]:
+        texts, negatives = self.encoders.read(prompts, [plan.request.negative_prompt for plan in plans])
+        references = self.encoders.encode([plan.references for plan in plans])
+        noise = [self._noise(plan) for plan in plans]
+        samples = [EncodedSample(*parts) for parts in zip(texts, negatives, references, noise, strict=True)]
+        images = self.encoders.decode(denoise(self.transformer, samples, sampling, self.shift, progress))
+        return tuple(
+            Picture(image, plan.request, sampling, self.name, self.adapters)
+            for image, plan in zip(images, plans, strict=True)
+        )
+
+    def _noise(self, plan: Plan) -> Latent:
+        """Drawn on the host from the picture's own seed."""
+        vae = self.encoders.vae
+        shape = (vae.channels, *(side // vae.reduction for side in plan.size))
+        return torch.randn(shape, generator=torch.Generator().manual_seed(plan.seed))

@@ -1,0 +1,143 @@
+"""What comes out: pictures that know how they were made, also in their files."""
+
+import json
+from dataclasses import asdict, dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, cast
+
+from PIL import Image, PngImagePlugin, UnidentifiedImageError
+
+from omnigen2.generate.errors import GenerateError
+from omnigen2.generate.request import ImageInput, Request, Sampling
+
+PNG_KEY = "omnigen2"
+"""Key of the PNG text chunk that holds the parameters as JSON."""
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A picture and everything that made it.
+
+    Attributes:
+        image: RGB.
+        request: What was asked for, with the size and the seed that were used.
+        sampling: How it was sampled.
+        model: Name of the model folder, without its place on the disk; empty for a model built in memory.
+        adapters: Names of the LoRA adapters that were loaded.
+    """
+
+    image: Image.Image
+    request: Request
+    sampling: Sampling
+    model: str = ""
+    adapters: tuple[str, ...] = ()
+
+    @property
+    def parameters(self) -> dict[str, Any]:
+        """Everything as JSON values. References are told by their file's name, or by their size."""
+        request = self.request
+        return {
+            "prompt": request.prompt,
+            "negative_prompt": request.negative_prompt,
+            "images": [_called(image) for image in request.images],
+            "height": request.height,
+            "width": request.width,
+            "seed": request.seed,
+            **asdict(self.sampling),
+            "model": self.model,
+            "adapters": list(self.adapters),
+            "version": version("omnigen2"),
+        }
+
+    def save(self, path: str | Path) -> Path:
+        """Write a PNG file with the parameters inside. A file of that name is replaced, at once and whole.
+
+        Args:
+            path: Ends in `.png`; its folder is made.
+
+        Returns:
+            The path.
+
+        Raises:
+            GenerateError: If the name ends otherwise.
+        """
+        path = Path(path)
+        check_png_name(path)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        chunks = PngImagePlugin.PngInfo()
+        chunks.add_itxt(PNG_KEY, json.dumps(self.parameters, ensure_ascii=False))
+        unfinished = path.with_name(path.name + ".part")
+        self.image.save(unfinished, format="PNG", pnginfo=chunks)
+        return unfinished.replace(path)
+
+
+@dataclass(frozen=True)
+class Result:
+    """The pictures of one call.
+
+    Attributes:
+        pictures: One per seed.
+    """
+
+    pictures: tuple[Picture, ...]
+
+    @property
+    def images(self) -> tuple[Image.Image, ...]:
+        """The bare images."""
+        return tuple(picture.image for picture in self.pictures)
+
+
+@dataclass(frozen=True)
+class Reply:
+    """The model's turn in a conversation.
+
+    Attributes:
+        text: Its words.
+        pictures: What it drew, empty unless it said `<|img|>`.
+    """
+
+    text: str
+    pictures: tuple[Picture, ...] = ()
+
+
+def check_png_name(path: Path) -> None:
+    """Refuse names of files that could not hold the parameters.
+
+    Args:
+        path: Where a picture is to be written.
+
+    Raises:
+        GenerateError: If it does not end in `.png`.
+    """
+    if path.suffix.lower() != ".png":
+        raise GenerateError(
+            f"pictures are written as PNG, got the name {path.name}", "end it in .png; the parameters are stored inside"
+        )
+
+
+def read_parameters(path: str | Path) -> dict[str, Any]:
+    """The parameters that `Picture.save` stored.
+
+    Args:
+        path: A PNG file.
+
+    Returns:
+        JSON values.
+
+    Raises:
+        GenerateError: If the file is no picture of ours.
+    """
+    try:
+        with Image.open(path, formats=("PNG",)) as image:
+            image.load()
+            text = cast(Any, image).text.get(PNG_KEY)
+    except UnidentifiedImageError as error:
+        raise GenerateError(f"{path} is not a PNG file", "give a picture that this library wrote") from error
+    if text is None:
+        raise GenerateError(f"{path} has no parameters inside", "other programs drop them when they save a picture")
+    return cast(dict[str, Any], json.loads(text))
+
+
+def _called(image: ImageInput) -> str:
+    return f"<{image.width}x{image.height}>" if isinstance(image, Image.Image) else Path(image).name

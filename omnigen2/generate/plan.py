@@ -1,0 +1,86 @@
+"""From requests as people write them to requests with read references, a size and a seed."""
+
+import secrets
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from PIL import Image
+
+from omnigen2.encoders import ImageReader, ResizePolicy
+from omnigen2.generate.errors import GenerateError
+from omnigen2.generate.request import Request
+
+DEFAULT_SIDE = 1024
+"""Side of a picture without a given size, and most pixels per side of a reference."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A request that can be drawn.
+
+    Attributes:
+        request: With its size and seed.
+        references: RGB images of the sizes in which they are encoded.
+        size: (height, width) in pixels.
+        seed: Of the noise.
+    """
+
+    request: Request
+    references: tuple[Image.Image, ...]
+    size: tuple[int, int]
+    seed: int
+
+
+class Planner:
+    """Checks requests against what a model can do.
+
+    Args:
+        multiple: What both sides of a picture must be multiples of, in pixels.
+        max_references: Most references per picture; 0 for no limit.
+    """
+
+    def __init__(self, multiple: int, max_references: int) -> None:
+        self.multiple = multiple
+        self.max_references = max_references
+        self.reader = ImageReader()
+        self.policy = ResizePolicy(max_side=DEFAULT_SIDE, multiple=multiple, reference_pixels=(DEFAULT_SIDE**2,))
+
+    def __call__(self, request: Request) -> Plan:
+        """Read the references and decide what is left open.
+
+        Args:
+            request: What is asked for.
+
+        Returns:
+            What is drawn.
+
+        Raises:
+            GenerateError: If there are too many references, or a side is no multiple.
+        """
+        given = len(request.images)
+        if self.max_references and given > self.max_references:
+            raise GenerateError(
+                f"got {given} reference images, the model knows at most {self.max_references}", "leave some out"
+            )
+        read = [
+            self.reader.to_rgb(image) if isinstance(image, Image.Image) else self.reader.read(image)
+            for image in request.images
+        ]
+        references = tuple(self.policy.resize_references(read))
+        height, width = self._size(request, references)
+        seed = secrets.randbelow(2**31) if request.seed is None else request.seed
+        settled = replace(request, height=height, width=width, seed=seed)
+        return Plan(settled, references, (height, width), seed)
+
+    def _size(self, request: Request, references: Sequence[Image.Image]) -> tuple[int, int]:
+        if request.height is None or request.width is None:
+            default = (DEFAULT_SIDE, DEFAULT_SIDE)
+            return (references[0].height, references[0].width) if len(references) == 1 else default
+        for name, side in (("height", request.height), ("width", request.width)):
+            if side < self.multiple or side % self.multiple:
+                below = max(side // self.multiple, 1) * self.multiple
+                raise GenerateError(
+                    f"{name} must be a positive multiple of {self.multiple}, got {side}",
+                    f"use {below} or {below + self.multiple}",
+                )
+        return request.height, request.width
