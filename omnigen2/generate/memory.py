@@ -9,9 +9,14 @@ from typing import Any, cast
 import torch
 from safetensors import SafetensorError, safe_open
 
+from omnigen2.dit import TransformerConfig
 from omnigen2.dit.released_config import model_from_config
+from omnigen2.encoders.vae import VAEMemory
+from omnigen2.generate.encode import Offload
 from omnigen2.generate.errors import GenerateError
 from omnigen2.generate.folder import ModelFolder
+from omnigen2.generate.plan import Plan, Planner
+from omnigen2.generate.request import Sampling
 
 TEXT_TOKENS = 128
 """Assumed length of a prompt with its template."""
@@ -41,56 +46,70 @@ class Estimate:
     Attributes:
         weights: The three models.
         work: Work space of the transformer and of the autoencoder.
-        offload: Whether idle encoders leave the device.
+        offload: Whether encoders leave the device when idle.
     """
 
     weights: tuple[Need, Need, Need]
     work: tuple[Need, Need]
-    offload: bool
+    offload: Offload
 
     @property
     def peak(self) -> int:
         """Bytes on the device at the worst moment."""
         transformer, vlm, vae = (need.bytes for need in self.weights)
         denoising, decoding = (need.bytes for need in self.work)
-        if self.offload:
+        if self.offload == "idle":
             return transformer + max(vlm, denoising, vae + decoding)
         return transformer + vlm + vae + max(denoising, decoding)
 
 
+def planner_of(folder: ModelFolder) -> Planner:
+    """What a model can do, from its configurations alone.
+
+    Args:
+        folder: The model.
+
+    Returns:
+        Checks requests before anything is loaded.
+    """
+    config = _transformer_config(folder)
+    return Planner(_reduction(folder) * config.patch_size, config.max_references)
+
+
 def estimate(
     folder: ModelFolder,
-    targets: Sequence[tuple[int, int]],
-    references: Sequence[tuple[int, int]],
-    branches: int,
+    plans: Sequence[Plan],
+    sampling: Sampling,
     dtype: torch.dtype,
-    offload: bool = False,
-    tiled: bool = False,
+    offload: Offload = "none",
+    vae_memory: VAEMemory = "one_by_one",
 ) -> Estimate:
     """Estimate the memory of one packed batch.
 
     Args:
         folder: The model.
-        targets: (height, width) of each picture of the batch, in pixels.
-        references: The same of all references of the batch.
-        branches: 1 without guidance, 2 with text guidance, 3 with text and image guidance.
+        plans: The batch.
+        sampling: How it is sampled; guidance multiplies the work space.
         dtype: Of the weights.
         offload: Whether the encoders leave the device when idle.
-        tiled: Whether the autoencoder works in tiles.
+        vae_memory: How the autoencoder works.
 
     Returns:
         By part.
     """
-    with torch.device("meta"):
-        config = model_from_config(folder.config("transformer"), None, "auto").config
-    vae = folder.config("vae")
-    channels: list[int] = vae["block_out_channels"]
-    side = config.patch_size * 2 ** (len(channels) - 1)
-    seen = [*(size for size in targets for _ in range(branches)), *(size for size in references for _ in range(2))]
-    tokens = sum(prod(size) // side**2 for size in seen) + branches * len(targets) * TEXT_TOKENS
+    config = _transformer_config(folder)
+    guidance = sampling.guidance(any(plan.references for plan in plans))
+    branches = 1 if guidance is None else guidance.num_branches
+    seen: list[int] = []
+    for plan in plans:
+        seen += [prod(plan.size)] * branches
+        seen += [image.width * image.height for image in plan.references] * max(branches - 1, 1)
+    patch = (_reduction(folder) * config.patch_size) ** 2
+    tokens = sum(pixels // patch for pixels in seen) + branches * len(plans) * TEXT_TOKENS
     per_token = 3 * config.inner_size + 8 * config.hidden_size
-    pixels = max(prod(size) for size in (*targets, *references))
-    pixels = min(pixels, DECODER_TILE**2) if tiled else pixels
+    pixels = sum(seen) if vae_memory == "together" else max(seen)
+    pixels = min(pixels, DECODER_TILE**2) if vae_memory == "tiled" else pixels
+    channels: list[int] = folder.config("vae")["block_out_channels"]
     return Estimate(
         weights=(
             _weights(folder, "transformer", dtype),
@@ -99,10 +118,32 @@ def estimate(
         ),
         work=(
             Need("denoising", 0, tokens * per_token * dtype.itemsize),
-            Need("decoding", 0, 3 * channels[min(1, len(channels) - 1)] * pixels * dtype.itemsize),
+            Need("decoding", 0, 3 * channels[:2][-1] * pixels * dtype.itemsize),
         ),
         offload=offload,
     )
+
+
+def _transformer_config(folder: ModelFolder) -> TransformerConfig:
+    try:
+        with torch.device("meta"):
+            return model_from_config(folder.config("transformer"), None, "auto").config
+    except ValueError as error:
+        path = folder.part("transformer") / "config.json"
+        raise GenerateError(f"{path}: {error}", "is it the transformer's configuration?") from error
+
+
+def _reduction(folder: ModelFolder) -> int:
+    """How many pixels make one latent pixel, per side.
+
+    Raises:
+        GenerateError: If the configuration does not say.
+    """
+    channels: object = folder.config("vae").get("block_out_channels")
+    if not isinstance(channels, list) or not channels:
+        path = folder.part("vae") / "config.json"
+        raise GenerateError(f"{path} has no block_out_channels", "is it the autoencoder's configuration?")
+    return 2 ** (len(cast(list[int], channels)) - 1)
 
 
 def _weights(folder: ModelFolder, part: str, dtype: torch.dtype) -> Need:

@@ -45,14 +45,11 @@ class Planner:
         self.reader = ImageReader()
         self.policy = ResizePolicy(max_side=DEFAULT_SIDE, multiple=multiple, reference_pixels=(DEFAULT_SIDE**2,))
 
-    def __call__(self, request: Request) -> Plan:
-        """Read the references and decide what is left open.
+    def check(self, request: Request) -> None:
+        """Refuse what the model cannot do, without opening a file.
 
         Args:
             request: What is asked for.
-
-        Returns:
-            What is drawn.
 
         Raises:
             GenerateError: If there are too many references, or a side is no multiple.
@@ -62,6 +59,24 @@ class Planner:
             raise GenerateError(
                 f"got {given} reference images, the model knows at most {self.max_references}", "leave some out"
             )
+        for name, side in (("height", request.height), ("width", request.width)):
+            if side is not None and (side < self.multiple or side % self.multiple):
+                below = max(side // self.multiple, 1) * self.multiple
+                raise GenerateError(
+                    f"{name} must be a positive multiple of {self.multiple}, got {side}",
+                    f"use {below} or {below + self.multiple}",
+                )
+
+    def __call__(self, request: Request) -> Plan:
+        """Check a request, read its references and decide what is left open.
+
+        Args:
+            request: What is asked for.
+
+        Returns:
+            What is drawn.
+        """
+        self.check(request)
         read = [
             self.reader.to_rgb(image) if isinstance(image, Image.Image) else self.reader.read(image)
             for image in request.images
@@ -73,14 +88,6 @@ class Planner:
         return Plan(settled, references, (height, width), seed)
 
     def _size(self, request: Request, references: Sequence[Image.Image]) -> tuple[int, int]:
-        if request.height is None or request.width is None:
-            default = (DEFAULT_SIDE, DEFAULT_SIDE)
-            return (references[0].height, references[0].width) if len(references) == 1 else default
-        for name, side in (("height", request.height), ("width", request.width)):
-            if side < self.multiple or side % self.multiple:
-                below = max(side // self.multiple, 1) * self.multiple
-                raise GenerateError(
-                    f"{name} must be a positive multiple of {self.multiple}, got {side}",
-                    f"use {below} or {below + self.multiple}",
-                )
-        return request.height, request.width
+        if request.height is not None and request.width is not None:
+            return request.height, request.width
+        return (references[0].height, references[0].width) if len(references) == 1 else (DEFAULT_SIDE, DEFAULT_SIDE)
