@@ -104,36 +104,40 @@ def run(arguments: Sequence[str]) -> int:
     Returns:
         The exit status.
     """
-    verbose = "--verbose" in arguments
     try:
-        options, overrides = parse_run(arguments)
-        if os.getcwd() not in sys.path:
-            sys.path.append(os.getcwd())
-        from omnigen2.training.errors import UserError
-        from omnigen2.training.launch import Options, launch
+        options, settings = parse_run(arguments)
+        return _launch(options, settings)
     except UsageError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    try:
-        return launch(
-            Options(
-                files=tuple(options.files),
-                overrides=tuple(overrides),
-                out=options.out,
-                jobs=options.jobs,
-                restart=options.restart,
-                verbose=verbose,
-                mode="print_config" if options.print_config else "dry_run" if options.dry_run else "run",
-            )
-        )
-    except UserError as error:
-        if verbose:
-            traceback.print_exc()
         print(f"error: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("\nstopped; the same command goes on from the last checkpoint", file=sys.stderr)
         return 130
+
+
+def _launch(options: argparse.Namespace, settings: list[str]) -> int:
+    if os.getcwd() not in sys.path:
+        sys.path.append(os.getcwd())
+    from omnigen2.training.errors import UserError
+    from omnigen2.training.launch import Options, launch
+
+    try:
+        return launch(
+            Options(
+                files=tuple(options.files),
+                overrides=tuple(settings),
+                out=options.out,
+                jobs=options.jobs,
+                restart=options.restart,
+                verbose=options.verbose,
+                mode="print_config" if options.print_config else "dry_run" if options.dry_run else "run",
+            )
+        )
+    except UserError as error:
+        if options.verbose:
+            traceback.print_exc()
+        print(f"error: {error}", file=sys.stderr)
+        return 2
 
 
 def parse_run(arguments: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:

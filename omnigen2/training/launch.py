@@ -64,7 +64,7 @@ def _launch_plain(recipe: Recipe, folder: Path, options: Options) -> int:
             quiet(not options.verbose)
             output = Output(say=say, send=None, terminal=sys.stdout.isatty(), verbose=options.verbose)
             run(config, folder, recipe.command, options.restart, output)
-            print(f"report: {folder / 'report.md'}")
+            output.say(f"report: {folder / 'report.md'}")
         case _:
             assert_never(options.mode)
     return 0
@@ -90,9 +90,12 @@ def _launch_study(recipe: Recipe, folder: Path, options: Options) -> int:
 
 
 def say(line: str) -> None:
-    """Print one line at once.
+    """Print one line at once; of several processes that train together only the first one speaks.
 
     Args:
         line: The line.
     """
-    print(line, flush=True)
+    from lightning.fabric.utilities.rank_zero import rank_zero_only
+
+    if getattr(rank_zero_only, "rank", 0) == 0:
+        print(line, flush=True)

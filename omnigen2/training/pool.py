@@ -55,7 +55,12 @@ def usable_cores() -> int:
 
 
 def run_tasks(
-    tasks: Sequence[Task], jobs: int, modules: Sequence[str], watch: Watch, tick: Callable[[], None]
+    tasks: Sequence[Task],
+    jobs: int,
+    threads: int,
+    modules: Sequence[str],
+    watch: Watch,
+    tick: Callable[[], None],
 ) -> list[Failure]:
     """Run all tasks, at most `jobs` at a time; a failing one does not stop the others.
 
@@ -66,6 +71,7 @@ def run_tasks(
     Args:
         tasks: What to run, in this order.
         jobs: How many at a time.
+        threads: How many threads each may use.
         modules: Modules that the server imports.
         watch: Told of every change.
         tick: Called a few times per second.
@@ -73,7 +79,6 @@ def run_tasks(
     Returns:
         The tasks that failed.
     """
-    threads = max(1, usable_cores() // jobs)
     for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
         os.environ[name] = str(threads)
     os.environ["PYTHONPATH"] = os.pathsep.join(path for path in sys.path if path)

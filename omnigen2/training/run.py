@@ -11,6 +11,7 @@ from typing import Any
 
 import yaml
 from lightning.fabric.utilities.exceptions import MisconfigurationException
+from lightning.fabric.utilities.rank_zero import rank_zero_only
 from lightning.pytorch import Callback, seed_everything
 from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.loggers import Logger, TensorBoardLogger
@@ -21,7 +22,7 @@ from omnigen2.training.errors import UserError, explain
 from omnigen2.training.folder import emptied, locked, read_json, write_json, write_text
 from omnigen2.training.metrics import CsvLogger
 from omnigen2.training.progress import Bar, PlainLines, Progress, ProgressCallback
-from omnigen2.training.resume import ResumePoint, roll_back
+from omnigen2.training.resume import ResumePoint, committed_checkpoint, roll_back
 from omnigen2.training.summary import SUMMARY, summarize, write_report
 
 CONFIG = "config.yaml"
@@ -47,6 +48,8 @@ class Output:
 def run(config: Config, folder: Path, command: str, restart: bool, output: Output) -> dict[str, Any]:
     """Bring a run to its end, wherever it stands.
 
+    Of several processes that train together, the first one alone cares for the folder.
+
     Args:
         config: The checked recipe.
         folder: Where everything is written.
@@ -57,6 +60,8 @@ def run(config: Config, folder: Path, command: str, restart: bool, output: Outpu
     Returns:
         The summary, as in `run.json`.
     """
+    if getattr(rank_zero_only, "rank", 0) > 0:
+        return _train(config, folder, command, committed_checkpoint(folder), output)
     with locked(folder, patience=2.0):
         if restart and (deleted := emptied(folder)):
             output.say(f"starting over: deleted {', '.join(deleted)} in {folder}")
@@ -127,8 +132,9 @@ def _train(config: Config, folder: Path, command: str, checkpoint: Path | None, 
     points = [callback for callback in trainer.checkpoint_callbacks if isinstance(callback, ResumePoint)]
     seconds = points[0].seconds
     summary = summarize(trainer, model, folder, command=command, seconds=seconds, seed=config.seed)
-    write_report(folder, summary)
-    write_json(folder / SUMMARY, summary)
+    if trainer.is_global_zero:
+        write_report(folder, summary)
+        write_json(folder / SUMMARY, summary)
     return summary
 
 

@@ -54,10 +54,12 @@ def run_study(plan: Plan, jobs: int | None, restart: bool) -> int:
         tasks = open_tasks(plan)
         write_text(plan.folder / STUDY, plan.text)
         total = len(plan.configs)
-        side_by_side = max(1, min(jobs or usable_cores(), len(tasks)))
+        side_by_side = jobs or usable_cores()
         failures: list[Failure] = []
         if tasks:
-            _say(console, f"{plan.folder}: {len(tasks)} of {total} runs to do, {side_by_side} at a time")
+            _say(
+                console, f"{plan.folder}: {len(tasks)} of {total} runs to do, {min(side_by_side, len(tasks))} at a time"
+            )
             failures = _run(plan, tasks, side_by_side, console)
         else:
             _say(console, f"{plan.folder}: all {total} runs are finished (--restart runs them again)")
@@ -135,7 +137,9 @@ def _run(plan: Plan, tasks: list[Task], jobs: int, console: Console) -> list[Fai
     }
     modules = sorted({name for config in plan.configs.values() for name in _modules(config.values)})
     with Board(plan.rows, plan.seeds, finished, plan.watch, console) as board:
-        return run_tasks(tasks, jobs, modules, board.update, board.tick)
+        # The share of threads must not depend on how many cells are left: it changes the last digits of sums.
+        threads = max(1, usable_cores() // jobs)
+        return run_tasks(tasks, jobs, threads, modules, board.update, board.tick)
 
 
 def _modules(value: Any) -> Iterable[str]:
