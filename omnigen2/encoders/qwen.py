@@ -156,7 +156,6 @@ class QwenEncoder(nn.Module):
             position_ids=self.positions(batch).to(device, non_blocking=True),
             pixel_values=here.pixel_values,
             image_grid_thw=grids,
-            mm_token_type_ids=batch.image_mask.to(device, non_blocking=True),
             use_cache=False,
         )
         return self.bridge(output.last_hidden_state, batch.roles)

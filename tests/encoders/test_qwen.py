@@ -1,5 +1,6 @@
 """Qwen2.5-VL: positions, padding, generation, loading. The model is random and tiny; its laws are not."""
 
+import json
 import socket
 from pathlib import Path
 from typing import Any, cast
@@ -51,6 +52,15 @@ def test_token_types_matter(encoder: QwenEncoder) -> None:
     batch = encoder.tokenizer(MIXED[:1])
     wrong = HiddenStateBridge()(raw(encoder, batch), batch.roles).states
     assert (encoder(batch).states - wrong).abs().max() > 1e-3
+
+
+def test_positions_are_computed_on_the_host(encoder: QwenEncoder, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: Any, **__: Any) -> None:
+        raise AssertionError("the model computed positions of its own, on the device")
+
+    monkeypatch.setattr(cast(Any, encoder.model).model, "compute_3d_position_ids", refuse)
+    encoder(encoder.tokenizer(MIXED))
+    assert encoder.positions(encoder.tokenizer(MIXED).to("meta")).device.type == "cpu"
 
 
 def test_nothing_is_remembered_between_calls(encoder: QwenEncoder) -> None:
@@ -193,3 +203,16 @@ def test_a_processor_without_image_settings_reads_text(folder: Path, tmp_path: P
     tokenizer = load_tokenizer(tmp_path, PromptRules())
     assert tokenizer.image_processor is None
     assert tokenizer.drawings(["x"]).ids.shape == load_tokenizer(folder / "processor").drawings(["x"]).ids.shape
+
+
+@pytest.mark.parametrize("kind", ["Qwen2VLImageProcessor", "Qwen2VLImageProcessorFast"])
+def test_image_settings_of_older_folders_are_read(folder: Path, tmp_path: Path, kind: str) -> None:
+    for name in ("tokenizer.json", "tokenizer_config.json"):
+        (tmp_path / name).write_bytes((folder / "processor" / name).read_bytes())
+    settings = {"image_processor_type": kind, "processor_class": "Qwen2_5_VLProcessor", "merge_size": 2}
+    settings |= {"min_pixels": 56 * 56, "max_pixels": 4 * 28 * 28, "patch_size": 14, "temporal_patch_size": 2}
+    (tmp_path / "preprocessor_config.json").write_text(json.dumps(settings))
+    batch = load_tokenizer(tmp_path)([drawing("x", [PICTURE.resize((512, 512))])])
+    assert batch.grids is not None
+    assert batch.grids.tolist() == [[1, 4, 4]]
+    assert batch.image_mask.sum() == 4

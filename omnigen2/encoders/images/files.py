@@ -27,7 +27,7 @@ DECODING_ERRORS = (
     ArithmeticError,
     LookupError,
     TypeError,
-    NotImplementedError,
+    RuntimeError,
     Image.DecompressionBombError,
 )
 """What Pillow raises on broken files."""
