@@ -23,9 +23,13 @@ usage: omnigen2 COMMAND …
 
 commands:
   run RECIPE.yaml    train what a recipe describes, or go on with it (also: lightning run RECIPE.yaml)
+  generate           draw, edit or combine pictures with a model folder
+  chat               talk with a model, and let it draw
+  make-tiny DIR      write a small random model to try the commands with
+  export SOURCE      write trained weights as a model folder
 
 options:
-  --help             show this; `omnigen2 run --help` says more about the command
+  --help             show this; `omnigen2 COMMAND --help` says more about a command
   --version          show the version
 """
 RUN_DESCRIPTION = """\
@@ -195,4 +199,15 @@ class _Parser(argparse.ArgumentParser):
         raise UsageError(f"{message} (--help shows the options)")
 
 
-COMMANDS: dict[str, Command] = {"run": run}
+def _lazy(module: str) -> Command:
+    """A command that is imported when it is called."""
+    return lambda arguments: int(importlib.import_module(f"omnigen2.commands.{module}").main(arguments))
+
+
+COMMANDS: dict[str, Command] = {
+    "run": run,
+    "generate": _lazy("generate"),
+    "chat": _lazy("chat"),
+    "make-tiny": _lazy("make_tiny"),
+    "export": _lazy("export"),
+}

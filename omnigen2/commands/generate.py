@@ -63,13 +63,15 @@ def _run(options: argparse.Namespace) -> None:
     for job in jobs:
         planner.check(job.request)
     resumes = options.from_file is not None
+    if not resumes:
+        planner(jobs[0].request)  # reads the images before a large model is loaded
     pending = [job for job in jobs if not (resumes and job.done)]
     if len(pending) < len(jobs):
         print(f"{len(jobs) - len(pending)} of {len(jobs)} pictures are there already")
     grouped = list(batches(pending, options.batch_size))
     if options.dry_run:
         needs = [_estimate(folder, options, batch) for batch in grouped[:1]]
-        print("\n".join([f"{len(pending)} pictures in {len(grouped)} batches", *map(table, needs)]))
+        print("\n".join([f"pictures to draw: {len(pending)}, batches: {len(grouped)}", *map(table, needs)]))
     elif pending:
         _draw(options, grouped)
 
