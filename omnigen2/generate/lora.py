@@ -1,5 +1,6 @@
 """LoRA adapters of the transformer: new ones, loading, saving, merging."""
 
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
@@ -121,7 +122,9 @@ def _inject(model: DiffusionTransformer, sizes: Mapping[str, tuple[int, float]],
         rank_pattern={layer: rank for layer, (rank, _) in sizes.items()},
         alpha_pattern={layer: alpha for layer, (_, alpha) in sizes.items()},
     )
-    inject_adapter_in_model(config, model, name)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Already found a `peft_config`")  # a second adapter is meant
+        inject_adapter_in_model(config, model, name)
     for module in model.modules():
         if isinstance(module, BaseTunerLayer):
             layer: Any = module

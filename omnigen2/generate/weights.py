@@ -1,6 +1,7 @@
 """Files of trained weights, read without running anything that is inside."""
 
 import pickle
+import struct
 from pathlib import Path
 from typing import Any, cast
 
@@ -12,6 +13,8 @@ from torch import Tensor
 from omnigen2.generate.errors import GenerateError
 
 PICKLED = (".bin", ".pt", ".pth", ".ckpt")
+BROKEN = (RuntimeError, EOFError, ValueError, LookupError, TypeError, AttributeError, AssertionError, struct.error)
+"""What torch raises on files that `torch.save` did not write."""
 
 
 def read_weights(path: str | Path) -> dict[str, Tensor]:
@@ -47,8 +50,9 @@ def read_weights(path: str | Path) -> dict[str, Tensor]:
             f"{path} holds more than weights and was not opened: {reason}",
             "ask for a .safetensors file; this library never runs what is inside a file",
         ) from error
-    except (RuntimeError, EOFError, ValueError) as error:
-        raise GenerateError(f"{path} cannot be read: {str(error).splitlines()[0]}", "is the file whole?") from error
+    except BROKEN as error:
+        reason = (str(error) or type(error).__name__).splitlines()[0]
+        raise GenerateError(f"{path} cannot be read: {reason}", "is the file whole?") from error
     if isinstance(content, dict) and isinstance(content.get("state_dict"), dict):
         content = content["state_dict"]
     if not isinstance(content, dict):
