@@ -79,12 +79,7 @@ def run_tasks(
     Returns:
         The tasks that failed.
     """
-    for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
-        os.environ[name] = str(threads)
-    os.environ["PYTHONPATH"] = os.pathsep.join(path for path in sys.path if path)
-    methods = multiprocessing.get_all_start_methods()
-    context = multiprocessing.get_context("forkserver" if "forkserver" in methods else "spawn")
-    context.set_forkserver_preload([work.__module__, *modules])
+    context = _context(threads, modules)
     waiting = list(tasks)
     workers: list[_Worker] = []
     failures: list[Failure] = []
@@ -108,6 +103,16 @@ def run_tasks(
         for worker in workers:
             worker.process.join()
     return failures
+
+
+def _context(threads: int, modules: Sequence[str]) -> BaseContext:
+    for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+        os.environ[name] = str(threads)
+    os.environ["PYTHONPATH"] = os.pathsep.join(path for path in sys.path if path)
+    methods = multiprocessing.get_all_start_methods()
+    context = multiprocessing.get_context("forkserver" if "forkserver" in methods else "spawn")
+    context.set_forkserver_preload([work.__module__, *modules])
+    return context
 
 
 def _start(context: BaseContext, task: Task, threads: int) -> _Worker:

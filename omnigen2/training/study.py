@@ -147,10 +147,7 @@ def plan_study(recipe: Recipe, folder: Path) -> Plan:
             overrides = nested(block["rows"][name].get("overrides") or {})
             documents = [base_document, extra, overrides]
             settings = [*others, f"--seed_everything={seed}"]
-            try:
-                configs[name, seed] = Config(arguments([base, extra, overrides], documents, settings), files)
-            except UserError as error:
-                raise UserError(f"row {name}: {error}") from error
+            configs[name, seed] = _config(name, arguments([base, extra, overrides], documents, settings), files)
     return Plan(
         name=recipe.name,
         folder=folder,
@@ -162,6 +159,13 @@ def plan_study(recipe: Recipe, folder: Path) -> Plan:
         watch=spec.watch,
         source=block,
     )
+
+
+def _config(row: str, words: Sequence[str], files: Sequence[Path]) -> Config:
+    try:
+        return Config(words, files)
+    except UserError as error:
+        raise UserError(f"row {row}: {error}") from error
 
 
 def _parse(block: Document, options: Sequence[str], files: Sequence[Path]) -> tuple[StudySpec, StudyReport]:
