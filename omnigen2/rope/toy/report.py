@@ -7,8 +7,8 @@ from typing import Any
 
 from omnigen2.rope.toy.gallery import plot_answers
 from omnigen2.rope.toy.plots import plot_curves, save
-from omnigen2.rope.toy.results import FINAL_EVALUATIONS, RowNumbers, numbers_of, sentence
-from omnigen2.training.report import StudyReport, StudyResult, markdown_table, spread
+from omnigen2.rope.toy.results import FINAL_EVALUATIONS, RowNumbers, loss_text, numbers_of, sentence
+from omnigen2.training.report import StudyReport, StudyResult, markdown_table
 
 
 class ToyReport(StudyReport):
@@ -95,9 +95,9 @@ class ToyReport(StudyReport):
                 f"~{row.row.notes['paper_steps']}" if "paper_steps" in row.row.notes else "–",
                 str(row.row.notes.get("paper_loss", "–")),
                 row.steps_text,
-                spread(row.final, 2),
-                spread(row.more_references, 2),
-                spread(row.larger_images, 2),
+                loss_text(row.final),
+                loss_text(row.more_references),
+                loss_text(row.larger_images),
                 f"{1000 * sum(row.step_seconds) / len(row.step_seconds):.0f}",
             ]
             for row in rows

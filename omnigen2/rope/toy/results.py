@@ -178,6 +178,19 @@ def short_steps(row: RowNumbers) -> str:
     return f"{row.least_steps:.0f}" if row.all_reached else f"> {math.floor(row.least_steps)}"
 
 
+def loss_text(losses: Sequence[float]) -> str:
+    """Mean and spread of losses, all to the same decimals so that a column can be read down.
+
+    Args:
+        losses: At least one.
+
+    Returns:
+        Something like `0.0018 ± 0.0004`, without a spread if there is one value.
+    """
+    mean = f"{fmean(losses):.4f}"
+    return f"{mean} ± {stdev(losses):.4f}" if len(losses) > 1 else mean
+
+
 def sentence(rows: Sequence[RowNumbers], target: float) -> str:
     """Say whether the paper's order holds.
 

@@ -130,7 +130,7 @@ def test_all_files_are_written_and_agree(tmp_path: Path) -> None:
             save_answers(answers(batch, noisy, 2), each.folder / "samples" / f"step_{step:06d}.safetensors")
     ToyReport(TARGET).write(result, tmp_path)
     text, data = (tmp_path / "report.md").read_text(), json.loads((tmp_path / "report.json").read_text())
-    assert "| Lumina | (Δ, h, w) | ~2500 | – | > 1000 (0 of 2 seeds) | 0.03 ± 0 | 0.02 ± 0 | 0.3 ± 0 | 40 |" in text
+    assert "| Lumina | (Δ, h, w) | ~2500 | – | > 1000 (0 of 2 seeds) | 0.0300 ± 0.0000 | 0.0200 ± 0.0000 |" in text
     assert "| Ours | (Δ, h, w) | – | – | 300 ± 0 |" in text
     assert data["sentence"] in text
     assert "lightning run toy.yaml" in text
