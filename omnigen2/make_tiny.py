@@ -82,11 +82,20 @@ def tiny_transformer(seed: int = 0) -> DiffusionTransformer:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         model = DiffusionTransformer(CONFIG)
-        with torch.no_grad():
-            for parameter in model.parameters():
-                if not parameter.any():
-                    parameter.normal_(std=0.1)
+        randomize(model)
     return model
+
+
+@torch.no_grad()
+def randomize(model: DiffusionTransformer) -> None:
+    """Replace all parameters that are zero, as those of a new model's output are, by small random ones.
+
+    Args:
+        model: Changed in place.
+    """
+    for parameter in model.parameters():
+        if not parameter.any():
+            parameter.normal_(std=0.1)
 
 
 def _write(path: Path, content: Mapping[str, object]) -> None:

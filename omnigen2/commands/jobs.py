@@ -9,6 +9,7 @@ from types import MappingProxyType
 from typing import Any, cast
 
 from omnigen2.generate import GenerateError, Request, Sampling
+from omnigen2.generate.picture import check_png_name
 
 TYPES: Mapping[str, tuple[type, ...]] = MappingProxyType(
     {
@@ -168,6 +169,7 @@ def _job(line: dict[str, Any], where: str, number: int, images: Path, folder: Pa
     sampling = {key: value for key, value in settings.items() if key in own}
     request = {key: value for key, value in settings.items() if key not in own}
     try:
+        check_png_name(out)
         return Job(out, Request(images=found, **request), Sampling(**sampling))
     except GenerateError as error:
         problem, _, remedy = str(error).partition("\n")

@@ -134,7 +134,7 @@ def load_generator(options: argparse.Namespace) -> Generator:
 
 @contextmanager
 def progress_bar(total: int, what: str) -> Yields[Progress]:
-    """A bar on the terminal over the steps of all batches.
+    """A bar on the terminal over the steps of all batches, from the first step on; nothing where there is no terminal.
 
     Args:
         total: Steps of all batches.
@@ -147,12 +147,17 @@ def progress_bar(total: int, what: str) -> Yields[Progress]:
     from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
     from rich.progress import Progress as Bar
 
+    console = Console(file=sys.stderr)
     columns = (TextColumn(what), BarColumn(), MofNCompleteColumn(), TextColumn("steps"), TimeRemainingColumn())
-    with Bar(*columns, console=Console(file=sys.stderr), transient=True) as bar:
-        task = bar.add_task(what, total=total)
+    bar = Bar(*columns, console=console, transient=True, disable=not console.is_terminal)
+    task = bar.add_task(what, total=total)
 
-        def tell(done: int, of: int) -> None:
-            del done, of
-            bar.advance(task)
+    def tell(done: int, of: int) -> None:
+        del done, of
+        bar.start()
+        bar.advance(task)
 
+    try:
         yield tell
+    finally:
+        bar.stop()

@@ -90,6 +90,11 @@ def match_weights(
         raise GenerateError(f"the weights hold {what}", "say which with prefix" if found else "is it the right file?")
     front = found[0] if prefix is None else prefix
     own = {name.removeprefix(front): tensor for name, tensor in plain.items() if name.startswith(front)}
+    adapter = next((name for name in own if ".lora_" in name), None)
+    if adapter is not None:
+        raise GenerateError(
+            f"the weights hold LoRA layers, such as {adapter}", "save the adapter with save_lora, and pass it as lora"
+        )
     expected = cast(dict[str, Tensor], model.state_dict())
     names = {name: name if ANCHORS[0] in own else released_key(name) for name in expected}
     for keys, problem in ((set(names.values()) - set(own), "lack"), (set(own) - set(names.values()), "also have")):

@@ -99,6 +99,12 @@ class TestRefusals:
         ours["text_embedder.norm.weight"] = torch.zeros(3)
         assert "text_embedder.norm.weight has shape (3,), the base implies (64,)" in self.refused(ours, model, tmp_path)
 
+    def test_adapters_inside(self, model: Path, tmp_path: Path) -> None:
+        dit = tiny_transformer()
+        add_lora(dit)
+        state = {name: tensor.clone() for name, tensor in dit.state_dict().items()}
+        assert "hold LoRA layers, such as" in self.refused(state, model, tmp_path)
+
     def test_two_transformers_need_a_prefix(self, model: Path, tmp_path: Path) -> None:
         policy, reference = tiny_transformer(1), tiny_transformer(2)
         both = {
@@ -126,7 +132,7 @@ def test_nothing_inside_a_file_is_run(name: str, tmp_path: Path) -> None:
     torch.save({"weight": Evil(tmp_path / "ran")}, tmp_path / name)
     with pytest.raises(GenerateError, match="holds more than weights and was not opened"):
         read_weights(tmp_path / name)
-    (tmp_path / name).write_bytes(pickle.dumps(Evil(tmp_path / "ran")))
+    (tmp_path / name).write_bytes(pickle.dumps(Evil(tmp_path / "ran"), protocol=2))
     with pytest.raises(GenerateError):
         read_weights(tmp_path / name)
     assert not (tmp_path / "ran").exists()
