@@ -5,21 +5,28 @@
 Both sample the same picture from the same noise with text and image guidance: an edit with two references. The
 packed sampler evaluates the three branches (prompt and references, references alone, neither) as three samples of one
 packed batch, and does what does not depend on the time once. The separate one calls the whole model once per branch
-and step. Their last states are compared, runs alternate, and the last line is the ratio of the medians.
+and step. Their last states are compared, runs alternate, and the ratio is that of the medians.
+
+What packing saves is the cost of calls (index tables, launches, small matrix products); what preparation saves is the
+text refiner. Both are a large share where samples are short, and a small one where the matrix products of the joint
+blocks fill the machine: the last column is the ratio of the matrix products alone.
 """
 
 import argparse
 import statistics
 import time
 from collections.abc import Callable
+from dataclasses import replace
 
 import torch
 from torch import Tensor
 
 from omnigen2.dit import DiffusionTransformer, Inputs, TransformerConfig, patchify
+from omnigen2.dit.flops import forward_flops
 from omnigen2.dit.patch import segment
 from omnigen2.flow import EulerSolver, SquareRootShift, TextImageGuidance, time_grid
-from omnigen2.generate import EncodedSample, Sampling, denoise
+from omnigen2.generate import EncodedSample, PackedBranches, Sampling, denoise
+from omnigen2.generate.branches import BRANCHES
 from omnigen2.layout import Layout, TextSegment
 from omnigen2.make_tiny import randomize
 
@@ -75,6 +82,15 @@ def packed(dit: DiffusionTransformer, own: EncodedSample, sampling: Sampling) ->
     return patchify(denoise(dit, [own], sampling, SHIFT)[0], dit.config.patch_size)
 
 
+def arithmetic(own: EncodedSample, steps: int) -> float:
+    """How many times fewer matrix products the packed sampler computes: the ratio where nothing else costs time."""
+    branches = PackedBranches(DiffusionTransformer(CONFIG), (own,), BRANCHES[3])
+    every_step = forward_flops(CONFIG, branches.inputs.layout)
+    texts = Layout(tuple(sample[:1] for sample in branches.inputs.layout.batch))
+    once = forward_flops(CONFIG, texts) - forward_flops(replace(CONFIG, num_refiner_layers=0), texts)
+    return steps * every_step / (steps * every_step - (steps - 1) * once)
+
+
 def seconds(run: Callable[[], Tensor]) -> tuple[float, Tensor]:
     """How long it takes, and what it made."""
     start = time.perf_counter()
@@ -82,38 +98,44 @@ def seconds(run: Callable[[], Tensor]) -> tuple[float, Tensor]:
     return time.perf_counter() - start, made
 
 
+def measure(text: int, side: int, references: int, steps: int, rounds: int) -> str:
+    """One row of the table."""
+    torch.manual_seed(0)
+    dit = DiffusionTransformer(CONFIG).eval()
+    randomize(dit)
+    own = sample(text, side, references)
+    sampling = Sampling(steps=steps, text_scale=4.0, image_scale=2.0)
+    times: dict[str, list[float]] = {"separate": [], "packed": []}
+    for number in range(rounds + 1):
+        made: dict[str, Tensor] = {}
+        for name, run in (("separate", separate), ("packed", packed)):
+            elapsed, made[name] = seconds(lambda run=run: run(dit, own, sampling))
+            times[name] += [elapsed * 1e3] if number else []
+        torch.testing.assert_close(made["packed"], made["separate"], rtol=1e-3, atol=1e-3)
+    middle = {name: statistics.median(values) for name, values in times.items()}
+    cells = [f"{middle[name]:.0f} ({min(values):.0f} to {max(values):.0f})" for name, values in times.items()]
+    size = f"text {text}, {references} references, side {side}"
+    ratio = middle["separate"] / middle["packed"]
+    return f"| {size} | {cells[0]} | {cells[1]} | {ratio:.2f} | {arithmetic(own, steps):.2f} |"
+
+
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=7, help="measured runs of each kind")
-    parser.add_argument("--steps", type=int, default=10, help="steps of a run")
-    parser.add_argument("--text", type=int, default=100, help="text tokens")
-    parser.add_argument("--side", type=int, default=8, help="side of target and references, in tokens")
+    parser.add_argument("--rounds", type=int, default=9, help="measured runs of each kind")
+    parser.add_argument("--steps", type=int, default=5, help="steps of a run")
+    parser.add_argument("--sizes", default="100x8,100x4,20x4,20x2", help="text tokens x side of each image in tokens")
     parser.add_argument("--references", type=int, default=2)
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
-    torch.manual_seed(0)
-    dit = DiffusionTransformer(CONFIG).eval()
-    randomize(dit)
-    own = sample(arguments.text, arguments.side, arguments.references)
-    sampling = Sampling(steps=arguments.steps, text_scale=4.0, image_scale=2.0)
-    times: dict[str, list[float]] = {"separate": [], "packed": []}
-    for number in range(arguments.rounds + 1):
-        made: dict[str, Tensor] = {}
-        for name, run in (("separate", separate), ("packed", packed)):
-            elapsed, made[name] = seconds(lambda run=run: run(dit, own, sampling))
-            times[name] += [elapsed] if number else []
-        torch.testing.assert_close(made["packed"], made["separate"], rtol=1e-3, atol=1e-3)
-    parameters = sum(weight.numel() for weight in dit.parameters()) / 1e6
-    images = f"{arguments.references} references and a target of {arguments.side}x{arguments.side} tokens"
+    parameters = sum(weight.numel() for weight in DiffusionTransformer(CONFIG).parameters()) / 1e6
     print(f"{parameters:.1f} M parameters, {arguments.threads} threads, {arguments.steps} steps")
-    print(f"text of {arguments.text} tokens, {images}")
-    middle = {name: statistics.median(values) for name, values in times.items()}
-    for name, value in middle.items():
-        spread = f"{min(times[name]) * 1e3:.0f} to {max(times[name]) * 1e3:.0f}"
-        print(f"{name:9s} {value * 1e3:7.1f} ms (median of {arguments.rounds}, {spread})")
-    print(f"separate / packed {middle['separate'] / middle['packed']:.2f}")
+    print(f"milliseconds per picture, median of {arguments.rounds} alternating runs (least to most)\n")
+    print("| size | separate | packed | separate / packed | by arithmetic alone |\n|---|---|---|---|---|")
+    for size in arguments.sizes.split(","):
+        text, side = (int(number) for number in size.split("x"))
+        print(measure(text, side, arguments.references, arguments.steps, arguments.rounds), flush=True)
 
 
 if __name__ == "__main__":

@@ -42,8 +42,12 @@ class Generator:
     Source: arXiv:2506.18871.
 
     Example:
-        >>> generator = Generator.from_folder("OmniGen2")  # doctest: +SKIP
-        >>> generator("a red cube on a table", height=512, width=512, seed=0).images[0]  # doctest: +SKIP
+        >>> import tempfile
+        >>> from omnigen2.make_tiny import make_tiny
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     generator = Generator.from_folder(make_tiny(folder))
+        >>> generator("a red cube", height=32, width=48, steps=2, seed=0).images[0].size
+        (48, 32)
     """
 
     def __init__(
