@@ -1,0 +1,79 @@
+"""Opening a mixture by its path, as jsonl files or as chunks."""
+
+import json
+from pathlib import Path
+from typing import NamedTuple
+
+from omnigen2.data.errors import BadRecord, DataError
+from omnigen2.data.jsonl import BadRecords, JsonlSource
+from omnigen2.data.optimize import REPORT_FILE
+from omnigen2.data.source import Source
+from omnigen2.data.spec import read_spec
+from omnigen2.data.streaming import StreamingSource
+from omnigen2.data.text import TextLength
+from omnigen2.encoders.images import ImageReader
+
+
+class Opened(NamedTuple):
+    """What a `Planner` mixes.
+
+    Attributes:
+        sources: By name.
+        weights: By name: the ratios of the spec, which sum to 1.
+        bad: Records that were left out, when they are to be skipped.
+    """
+
+    sources: dict[str, Source]
+    weights: dict[str, float]
+    bad: tuple[BadRecord, ...]
+
+
+def open_data(
+    path: str | Path,
+    bad_records: BadRecords = "refuse",
+    text: TextLength | None = None,
+    reader: ImageReader | None = None,
+) -> Opened:
+    """Open what a spec or a folder describes.
+
+    Args:
+        path: A yml or jsonl file in the official layout; the folder that `omnigen2 data optimize` wrote; or the
+            folder of one of its sources.
+        bad_records: What happens to bad records of jsonl files. Chunks have none.
+        text: Counts the text tokens of jsonl files. Chunks bring their counts.
+        reader: Decodes the images of jsonl files to find their sizes.
+
+    Returns:
+        Sources and their weights.
+
+    Raises:
+        DataError: If the path is neither, or what it holds cannot be used.
+    """
+    place = Path(path)
+    if place.is_file():
+        sources: dict[str, Source] = {}
+        bad: list[BadRecord] = []
+        entries = read_spec(place)
+        for entry in entries:
+            source = JsonlSource(entry.files, entry.image_root, bad_records, text, reader)
+            sources[entry.name] = source
+            bad += source.bad
+        return Opened(sources, {entry.name: entry.ratio for entry in entries}, tuple(bad))
+    if (place / "index.json").is_file():
+        return Opened({place.name: StreamingSource(place)}, {place.name: 1.0}, ())
+    return _open_folder(place)
+
+
+def _open_folder(folder: Path) -> Opened:
+    report = folder / REPORT_FILE
+    if not report.is_file():
+        raise DataError(
+            f"{folder} is neither a yml or jsonl file nor a folder with a {REPORT_FILE}; check the path, or write the "
+            "folder with `omnigen2 data optimize` (one that was stopped halfway has none)"
+        )
+    try:
+        entries = json.loads(report.read_text(encoding="utf-8"))["sources"]
+        weights = {str(entry["name"]): float(entry["ratio"]) for entry in entries if entry["written"]}
+    except (ValueError, KeyError, TypeError) as error:
+        raise DataError(f"{report} is damaged ({error!r}); copy it anew or write the folder again") from error
+    return Opened({name: StreamingSource(folder / name) for name in weights}, weights, ())

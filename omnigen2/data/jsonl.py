@@ -1,0 +1,172 @@
+"""Reading the official jsonl layout: one JSON object per line.
+
+    {"task_type": "edit", "instruction": "…", "input_images": ["a.jpg"], "output_image": "b.jpg"}
+
+`answer` (understanding, reflection), `meta` and null or missing `input_images` / `output_image` are allowed too.
+"""
+
+import json
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, Literal, TypeAlias, assert_never, cast
+
+from omnigen2.data.errors import BadRecord, DataError
+from omnigen2.data.sample import TASKS, Sample, SampleSizes, Task
+from omnigen2.data.source import ListSource, Source
+from omnigen2.data.text import TextLength
+from omnigen2.encoders.images import ImageReader
+
+BadRecords: TypeAlias = Literal["refuse", "skip"]
+TASK_NAMES: dict[str, Task] = {
+    **{task: task for task in TASKS},
+    "t2i": "text_to_image",
+    "image_edit": "edit",
+    "editing": "edit",
+    "in_context_generation": "in_context",
+    "in_context_edit": "in_context",
+    "ic": "in_context",
+    "vqa": "understanding",
+}
+"""Names of tasks in jsonl files, in lower case."""
+FIELDS = ("task_type", "instruction", "input_images", "output_image", "answer", "meta")
+
+
+def read_jsonl(file: Path, image_root: Path | None = None) -> Iterator[tuple[int, Sample | BadRecord]]:
+    """Read a jsonl file, line by line.
+
+    Args:
+        file: UTF-8. Empty lines are passed over.
+        image_root: What relative image paths start from; the file's folder if None.
+
+    Yields:
+        The line's number, counted from 1, and a sample or what is wrong with it. Images are looked for, not opened.
+
+    Raises:
+        DataError: If there is no such file.
+    """
+    if not file.is_file():
+        raise DataError(f"there is no file {file}; check the path, which is relative to the file that names it")
+    root = file.parent if image_root is None else image_root
+    with file.open("rb") as lines:
+        for number, line in enumerate(lines, start=1):
+            if not line.strip():
+                continue
+            try:
+                yield number, parse_record(json.loads(line.decode("utf-8-sig")), f"{file.name}:{number}", root)
+            except (DataError, UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
+                yield number, BadRecord(file, number, str(error))
+
+
+def parse_record(record: Any, key: str, root: Path) -> Sample:
+    """Make a sample of one record.
+
+    Args:
+        record: What JSON gave.
+        key: What messages call it.
+        root: What relative image paths start from.
+
+    Returns:
+        The sample; its images are paths of existing files.
+
+    Raises:
+        DataError: If the record does not follow the layout, or an image file is missing.
+    """
+    if not isinstance(record, dict):
+        raise DataError(f"{key} is a {type(record).__name__}, expected a JSON object")
+    fields = cast(dict[str, Any], record)
+    unknown = sorted(fields.keys() - set(FIELDS))
+    if unknown:
+        raise DataError(f"{key} has unknown fields {', '.join(unknown)}; known are {', '.join(FIELDS)}")
+    name = _text(fields, "task_type", key).lower()
+    if name not in TASK_NAMES:
+        raise DataError(f"{key} has task_type {name!r}, expected one of {', '.join(TASK_NAMES)}")
+    images: Any = fields.get("input_images") or []
+    if not isinstance(images, list) or not all(isinstance(image, str) for image in cast(list[Any], images)):
+        raise DataError(f"{key} has input_images {images!r}, expected a list of paths")
+    target = None if fields.get("output_image") is None else _text(fields, "output_image", key)
+    answer = None if fields.get("answer") is None else _text(fields, "answer", key)
+    return Sample(
+        task=TASK_NAMES[name],
+        instruction=_text(fields, "instruction", key),
+        references=tuple(_existing(root / image, key) for image in cast(list[str], images)),
+        target=None if target is None else _existing(root / target, key),
+        answer=answer,
+        key=key,
+        meta=_text(fields, "meta", key) if "meta" in fields else "",
+    )
+
+
+def _text(fields: dict[str, Any], name: str, key: str) -> str:
+    value = fields.get(name)
+    if not isinstance(value, str):
+        raise DataError(f"{key} has {name} {value!r}, expected text")
+    try:
+        value.encode()
+    except UnicodeEncodeError as error:
+        raise DataError(f"{key} has half a character in its {name} (a lone surrogate, {error.reason})") from error
+    return value
+
+
+def _existing(path: Path, key: str) -> Path:
+    if not path.is_file():
+        raise DataError(f"{key} names the image {path}, which does not exist")
+    return path
+
+
+class JsonlSource(Source):
+    """The samples of jsonl files in the official layout.
+
+    For small sets, such as fine-tuning on one's own pictures: image sizes are found by decoding each image once. For
+    large ones see `omnigen2 data optimize` and `StreamingSource`.
+
+    Args:
+        files: A jsonl file, or several.
+        image_root: What relative image paths start from; each file's folder if None.
+        bad_records: `"refuse"` raises at the first record that cannot be used; `"skip"` leaves them out and keeps
+            them in the attribute `bad`.
+        text: Counts the text tokens.
+        reader: Decodes images to find their sizes.
+
+    Raises:
+        DataError: If a file is missing, no record is left, or one is bad and is to be refused.
+    """
+
+    def __init__(
+        self,
+        files: str | Path | Sequence[str | Path],
+        image_root: str | Path | None = None,
+        bad_records: BadRecords = "refuse",
+        text: TextLength | None = None,
+        reader: ImageReader | None = None,
+    ) -> None:
+        samples: list[Sample] = []
+        self.bad: list[BadRecord] = []
+        listed = [files] if isinstance(files, str | Path) else files
+        root = None if image_root is None else Path(image_root)
+        for read in (read for file in listed for _, read in read_jsonl(Path(file), root)):
+            if isinstance(read, Sample):
+                samples.append(read)
+                continue
+            match bad_records:
+                case "refuse":
+                    raise DataError(f"{read}\nmend or remove that line, or use bad_records='skip'")
+                case "skip":
+                    self.bad.append(read)
+                case _:
+                    assert_never(bad_records)
+        if not samples:
+            first = f", the first: {self.bad[0]}" if self.bad else ""
+            raise DataError(
+                f"{', '.join(map(str, listed))} has no usable record ({len(self.bad)} bad{first}); fill or remove it"
+            )
+        self._list = ListSource(samples, text, reader)
+
+    def __len__(self) -> int:
+        return len(self._list)
+
+    def __getitem__(self, index: int) -> Sample:
+        return self._list[index]
+
+    def sizes(self, index: int) -> SampleSizes:
+        """Sizes of one sample; the first call decodes its images."""
+        return self._list.sizes(index)

@@ -1,0 +1,218 @@
+"""From jsonl files and images to folders of chunks, with an account of every record that was left out."""
+
+import json
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import NamedTuple, TypeVar
+
+from omnigen2.data.errors import BadRecord, DataError
+from omnigen2.data.jsonl import read_jsonl
+from omnigen2.data.sample import ImageFile, Sample, SampleSizes, measure
+from omnigen2.data.spec import SpecEntry, read_spec
+from omnigen2.data.text import ByteLength, TextLength
+from omnigen2.data.writer import ChunkWriter
+from omnigen2.encoders.images import ImageFileError, ImageReader
+
+REPORT_FILE = "report.json"
+BAD_FILE = "bad_records.jsonl"
+Given = TypeVar("Given")
+Made = TypeVar("Made")
+
+
+@dataclass(frozen=True)
+class SourceReport:
+    """What became of one entry of a spec.
+
+    Attributes:
+        name: Of the entry, and of its folder.
+        ratio: Its share of the draws.
+        written: Records in its chunks.
+        bad: Records that were left out.
+    """
+
+    name: str
+    ratio: float
+    written: int
+    bad: int
+
+
+@dataclass(frozen=True)
+class OptimizeReport:
+    """What `optimize` did.
+
+    Attributes:
+        sources: One per entry of the spec.
+        bad: All records that were left out.
+    """
+
+    sources: tuple[SourceReport, ...]
+    bad: tuple[BadRecord, ...]
+
+
+@dataclass(frozen=True)
+class OptimizeSettings:
+    """How chunks are written.
+
+    Attributes:
+        strict: Stop at the first bad record.
+        chunk_bytes: A chunk is closed before it gets larger.
+        threads: How many images are decoded at a time, at least 1.
+        text: Counts the text tokens of a sample; the counts are stored.
+        reader: Proves the images sound.
+
+    Raises:
+        DataError: If `threads` is below 1.
+    """
+
+    strict: bool = False
+    chunk_bytes: int = 64 * 2**20
+    threads: int = 4
+    text: TextLength = field(default_factory=ByteLength)
+    reader: ImageReader = field(default_factory=ImageReader)
+
+    def __post_init__(self) -> None:
+        if self.threads < 1:
+            raise DataError(f"threads must be at least 1, got {self.threads}")
+
+
+@dataclass(frozen=True)
+class Advance:
+    """How far the writing is.
+
+    Attributes:
+        name: The source that is being written.
+        done: Its records that are dealt with.
+        total: Its records in all.
+        bad: Its bad records so far.
+    """
+
+    name: str
+    done: int
+    total: int
+    bad: int
+
+
+class Item(NamedTuple):
+    """A record on its way.
+
+    Attributes:
+        file: The jsonl file.
+        line: Counted from 1.
+        read: What the line holds.
+    """
+
+    file: Path
+    line: int
+    read: Sample | BadRecord
+
+
+def optimize(
+    spec: str | Path, out: str | Path, settings: OptimizeSettings, progress: Callable[[Advance], None]
+) -> OptimizeReport:
+    """Write each entry of a spec as a folder of chunks.
+
+    Every record is checked against the layout, its images are decoded, and what was written is read back. Image files
+    are stored as they are, not encoded anew. A bad record is left out and listed; nothing takes its place.
+
+    Args:
+        spec: A yml file in the official layout, or a jsonl file.
+        out: Gets `NAME/` for each entry, `report.json`, and `bad_records.jsonl` with file, line and problem.
+        settings: How chunks are written.
+        progress: Is told after every record.
+
+    Returns:
+        What was written and what was left out.
+
+    Raises:
+        DataError: If the spec is wrong, the folder has files, an entry has no usable record, or (strict) a record is
+            bad. The report is written before, except when strict.
+    """
+    entries = read_spec(spec)
+    folder = Path(out)
+    if folder.exists() and any(folder.iterdir()):
+        raise DataError(f"{folder} has files; name an empty folder, or delete it first")
+    folder.mkdir(parents=True, exist_ok=True)
+    sources: list[SourceReport] = []
+    bad: list[BadRecord] = []
+    with (folder / BAD_FILE).open("w", encoding="utf-8") as listing:
+        for entry in entries:
+            found: list[BadRecord] = []
+            sources.append(_write_entry(entry, folder / entry.name, settings, progress, found))
+            for record in found:
+                listing.write(json.dumps({**asdict(record), "file": str(record.file)}, ensure_ascii=False) + "\n")
+            bad += found
+    report = OptimizeReport(tuple(sources), tuple(bad))
+    content = {"sources": [asdict(source) for source in sources], "bad": len(bad)}
+    (folder / REPORT_FILE).write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+    empty = [source.name for source in sources if not source.written]
+    if empty:
+        raise DataError(
+            f"{', '.join(empty)} of {spec} has no usable record; {folder / BAD_FILE} says what is wrong with each"
+        )
+    return report
+
+
+def _write_entry(
+    entry: SpecEntry,
+    folder: Path,
+    settings: OptimizeSettings,
+    progress: Callable[[Advance], None],
+    bad: list[BadRecord],
+) -> SourceReport:
+    writer = ChunkWriter(folder, settings.chunk_bytes)
+    lines = sum(_count_lines(file) for file in entry.files)
+    items = (Item(file, *read) for file in entry.files for read in read_jsonl(file, entry.image_root))
+    progress(Advance(entry.name, 0, lines, 0))
+    for done, made in enumerate(_in_order(lambda item: _prepare(item, settings), items, settings.threads), start=1):
+        if isinstance(made, BadRecord):
+            if settings.strict:
+                raise DataError(f"{made}\nmend or remove that line, or leave --strict out to go on without it")
+            bad.append(made)
+        else:
+            writer.add(*made)
+        progress(Advance(entry.name, done, lines, len(bad)))
+    if len(writer):
+        writer.close()
+    return SourceReport(entry.name, entry.ratio, len(writer), len(bad))
+
+
+def _prepare(item: Item, settings: OptimizeSettings) -> tuple[Sample, SampleSizes] | BadRecord:
+    """The sample with its images in memory and found sound."""
+    if isinstance(item.read, BadRecord):
+        return item.read
+    sample = item.read
+    try:
+        references = tuple(_contents(image) for image in sample.references)
+        target = None if sample.target is None else _contents(sample.target)
+        sizes = measure(sample, settings.text.count(sample), settings.reader)
+        return replace(sample, references=references, target=target), sizes
+    except (ImageFileError, DataError, OSError) as error:
+        return BadRecord(item.file, item.line, str(error))
+
+
+def _count_lines(file: Path) -> int:
+    with file.open("rb") as lines:
+        return sum(1 for line in lines if line.strip())
+
+
+def _contents(image: ImageFile) -> bytes:
+    return image if isinstance(image, bytes) else image.read_bytes()
+
+
+def _in_order(function: Callable[[Given], Made], items: Iterable[Given], threads: int) -> Iterator[Made]:
+    """Map with several threads, reading only a little ahead.
+
+    Yields:
+        What the function made, in the order of the items.
+    """
+    with ThreadPoolExecutor(threads) as pool:
+        waiting: deque[Future[Made]] = deque()
+        for item in items:
+            waiting.append(pool.submit(function, item))
+            if len(waiting) > 2 * threads:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()

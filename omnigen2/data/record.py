@@ -1,0 +1,103 @@
+"""One sample as one run of bytes: the only thing our litdata chunks hold.
+
+litdata infers a schema from the first record and loses, without a word, whatever does not fit it: later keys, longer
+lists, `None`. A record that is a single leaf of bytes leaves nothing to infer. It is
+
+    magic (8) | length of the header (4, little endian) | crc32 of all that follows (4) | header | images
+
+where the header is JSON, and the images are the files' contents behind one another, lengths in the header.
+"""
+
+import json
+import struct
+import zlib
+from itertools import accumulate, pairwise
+from typing import Any, cast
+
+from omnigen2.data.errors import DataError
+from omnigen2.data.sample import Sample
+
+MAGIC = b"omnigen1"
+PREFIX = struct.Struct("<8sII")
+FIELDS: dict[str, type | tuple[type, ...]] = {
+    "task": str,
+    "instruction": str,
+    "answer": (str, type(None)),
+    "key": str,
+    "meta": str,
+    "lengths": list,
+    "has_target": bool,
+}
+"""What the header holds, no more and no less."""
+
+
+def encode(sample: Sample) -> bytes:
+    """A sample as bytes, images included.
+
+    Args:
+        sample: Its images must be bytes, or paths that can be read.
+
+    Returns:
+        What `decode` takes.
+    """
+    images = [image if isinstance(image, bytes) else image.read_bytes() for image in sample.images]
+    header = {
+        "task": sample.task,
+        "instruction": sample.instruction,
+        "answer": sample.answer,
+        "key": sample.key,
+        "meta": sample.meta,
+        "lengths": [len(image) for image in images],
+        "has_target": sample.target is not None,
+    }
+    text = json.dumps(header).encode()
+    body = b"".join((text, *images))
+    return PREFIX.pack(MAGIC, len(text), zlib.crc32(body)) + body
+
+
+def decode(record: bytes | memoryview, name: str) -> Sample:
+    """The sample that `encode` was given, images as bytes.
+
+    Args:
+        record: What was stored.
+        name: What messages call it.
+
+    Returns:
+        An equal sample, but for images that were paths.
+
+    Raises:
+        DataError: If the record was changed, truncated, or written by something else.
+    """
+    raw = bytes(record)
+    remedy = "write the chunks again with `omnigen2 data optimize`"
+    if len(raw) < PREFIX.size or not raw.startswith(MAGIC):
+        raise DataError(f"{name} is no record of omnigen2 (it starts with {raw[:8]!r}); {remedy}")
+    _, length, checksum = PREFIX.unpack_from(raw)
+    body = raw[PREFIX.size :]
+    if zlib.crc32(body) != checksum:
+        raise DataError(f"{name} is damaged or truncated (its checksum is wrong); copy the chunk anew, or {remedy}")
+    header = _header(body[:length], name, remedy)
+    borders = pairwise(accumulate(header["lengths"], initial=length))
+    images = tuple(body[start:end] for start, end in borders)
+    return Sample(
+        task=header["task"],
+        instruction=header["instruction"],
+        references=images[:-1] if header["has_target"] else images,
+        target=images[-1] if header["has_target"] else None,
+        answer=header["answer"],
+        key=header["key"],
+        meta=header["meta"],
+    )
+
+
+def _header(text: bytes, name: str, remedy: str) -> dict[str, Any]:
+    header: Any = json.loads(text)
+    if not isinstance(header, dict):
+        raise DataError(f"{name} has a header that is no JSON object; {remedy}")
+    fields = cast(dict[str, Any], header)
+    if fields.keys() != FIELDS.keys():
+        raise DataError(f"{name} has the fields {sorted(fields)}, expected {sorted(FIELDS)}; {remedy}")
+    for field, kind in FIELDS.items():
+        if not isinstance(fields[field], kind):
+            raise DataError(f"{name} has a {type(fields[field]).__name__} as its {field}; {remedy}")
+    return fields
