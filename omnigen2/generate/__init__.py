@@ -6,6 +6,7 @@ generator = Generator.from_folder("OmniGen2")
 generator("a red cube on a table", seed=0).pictures[0].save("cube.png")
 """
 
+from omnigen2.encoders import Message
 from omnigen2.generate.branches import EncodedSample, PackedBranches
 from omnigen2.generate.denoise import Progress, denoise
 from omnigen2.generate.encode import Encoders, Offload
@@ -21,6 +22,7 @@ __all__ = [
     "GenerateError",
     "Generator",
     "ImageInput",
+    "Message",
     "ModelFolder",
     "Offload",
     "PackedBranches",

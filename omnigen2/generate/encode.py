@@ -12,6 +12,7 @@ from torch import nn
 from omnigen2.encoders import FluxVAE, Message, PromptBatch, QwenEncoder, to_image, to_pixels
 from omnigen2.encoders.qwen import Answer
 from omnigen2.generate.branches import Latent, TextStates
+from omnigen2.generate.plan import Plan
 
 Offload: TypeAlias = Literal["none", "idle"]
 
@@ -45,12 +46,28 @@ class Encoders:
         """
         return self.vlm.tokenizer.drawings([text], [list(references)])
 
+    def prompts(self, plans: Sequence[Plan]) -> list[PromptBatch]:
+        """Tokens of all prompts; pictures that differ in size and seed alone share theirs.
+
+        Args:
+            plans: What is drawn.
+
+        Returns:
+            Batches of one.
+        """
+        made: dict[tuple[object, ...], PromptBatch] = {}
+        keys = [(plan.request.prompt, *map(id, plan.request.images)) for plan in plans]
+        for key, plan in zip(keys, plans, strict=True):
+            if key not in made:
+                made[key] = self.prompt(plan.request.prompt, plan.references)
+        return [made[key] for key in keys]
+
     def read(
         self, prompts: Sequence[PromptBatch], negatives: Sequence[str]
     ) -> tuple[list[TextStates], list[TextStates]]:
         """States of prompts and negative prompts.
 
-        Each prompt is read alone, so that it cannot depend on the batch, and each negative prompt once.
+        Each prompt is read alone, so that it cannot depend on the batch, and no prompt twice.
 
         Args:
             prompts: Batches of one.
@@ -60,9 +77,10 @@ class Encoders:
             As many states of each.
         """
         with self._awake(self.vlm):
-            states = [self.vlm(prompt).states for prompt in prompts]
+            distinct = {id(prompt): prompt for prompt in prompts}
+            states = {key: self.vlm(prompt).states for key, prompt in distinct.items()}
             once = {text: self.vlm(self.prompt(text)).states for text in dict.fromkeys(negatives)}
-        return states, [once[text] for text in negatives]
+        return [states[id(prompt)] for prompt in prompts], [once[text] for text in negatives]
 
     def encode(self, references: Sequence[Sequence[Image.Image]]) -> list[tuple[Latent, ...]]:
         """Latents of references, of equal pictures once.

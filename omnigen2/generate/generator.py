@@ -13,7 +13,7 @@ from omnigen2.dit.checkpoint import load_transformer
 from omnigen2.encoders import SYSTEM_PROMPT, FluxVAE, Message, PromptBatch, PromptRules, QwenEncoder
 from omnigen2.encoders.vae import VAEMemory
 from omnigen2.flow import SquareRootShift, TimeShift
-from omnigen2.generate.branches import EncodedSample, Latent
+from omnigen2.generate.branches import EncodedSample
 from omnigen2.generate.denoise import Progress, denoise
 from omnigen2.generate.encode import Encoders, Offload
 from omnigen2.generate.errors import GenerateError
@@ -174,8 +174,7 @@ class Generator:
         if not requests:
             raise GenerateError("got no requests", "give at least one")
         plans = [self.plan(request) for request in requests]
-        prompts = [self.encoders.prompt(plan.request.prompt, plan.references) for plan in plans]
-        return self._draw(plans, prompts, sampling or Sampling(), progress)
+        return self._draw(plans, self.encoders.prompts(plans), sampling or Sampling(), progress)
 
     def chat(
         self,
@@ -241,16 +240,11 @@ class Generator:
     ) -> tuple[Picture, ...]:
         texts, negatives = self.encoders.read(prompts, [plan.request.negative_prompt for plan in plans])
         references = self.encoders.encode([plan.references for plan in plans])
-        noise = [self._noise(plan) for plan in plans]
+        vae = self.encoders.vae
+        noise = [plan.noise(vae.channels, vae.reduction) for plan in plans]
         samples = [EncodedSample(*parts) for parts in zip(texts, negatives, references, noise, strict=True)]
         images = self.encoders.decode(denoise(self.transformer, samples, sampling, self.shift, progress))
         return tuple(
             Picture(image, plan.request, sampling, self.name, self.adapters)
             for image, plan in zip(images, plans, strict=True)
         )
-
-    def _noise(self, plan: Plan) -> Latent:
-        """Drawn on the host from the picture's own seed."""
-        vae = self.encoders.vae
-        shape = (vae.channels, *(side // vae.reduction for side in plan.size))
-        return torch.randn(shape, generator=torch.Generator().manual_seed(plan.seed))

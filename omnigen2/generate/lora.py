@@ -110,6 +110,8 @@ def merge_lora(model: DiffusionTransformer) -> None:
         if isinstance(module, BaseTunerLayer):
             cast(Any, module).merge(safe_merge=True)
             model.set_submodule(name, module.get_base_layer())
+    if hasattr(model, "peft_config"):
+        delattr(model, "peft_config")
 
 
 def _inject(model: DiffusionTransformer, sizes: Mapping[str, tuple[int, float]], name: str) -> None:

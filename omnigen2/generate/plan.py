@@ -4,7 +4,10 @@ import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+import torch
+from jaxtyping import Float
 from PIL import Image
+from torch import Tensor
 
 from omnigen2.encoders import ImageReader, ResizePolicy
 from omnigen2.generate.errors import GenerateError
@@ -29,6 +32,19 @@ class Plan:
     references: tuple[Image.Image, ...]
     size: tuple[int, int]
     seed: int
+
+    def noise(self, channels: int, reduction: int) -> Float[Tensor, "channels _ _"]:
+        """The noise that the picture starts from, drawn on the host from its own seed.
+
+        Args:
+            channels: Of the latents.
+            reduction: Pixels per latent pixel, per side.
+
+        Returns:
+            Shape (channels, height / reduction, width / reduction).
+        """
+        shape = (channels, *(side // reduction for side in self.size))
+        return torch.randn(shape, generator=torch.Generator().manual_seed(self.seed))
 
 
 class Planner:

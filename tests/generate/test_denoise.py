@@ -164,6 +164,23 @@ def test_steps_outside_the_interval_cost_one_branch() -> None:
     assert tokens[4:] == [6]
 
 
+def test_what_does_not_depend_on_the_time_is_prepared_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    dit = trained()
+    prepared: list[int] = []
+    prepare = dit.prepare
+
+    def counting(inputs: Inputs) -> object:
+        prepared.append(len(inputs.layout))
+        return prepare(inputs)
+
+    monkeypatch.setattr(dit, "prepare", counting)
+    batch = [sample(0, [(1, 1)], 1, 2), sample(1, [], 1, 1)]
+    denoise(dit, batch, Sampling(steps=5, image_scale=2), SquareRootShift())
+    assert prepared == [5]
+    denoise(dit, batch, Sampling(steps=5, guidance_interval=(0.3, 0.7)), SquareRootShift())
+    assert sorted(prepared[1:]) == [2, 4]
+
+
 def test_progress_is_told_after_each_step() -> None:
     told: list[tuple[int, int]] = []
     denoise(trained(), [sample(0, [], 1, 1)], Sampling(steps=3), SquareRootShift(), lambda *at: told.append(at))

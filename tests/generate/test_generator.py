@@ -136,6 +136,28 @@ def test_equal_references_are_encoded_once(generator: Generator, monkeypatch: py
     assert counts == [1]
 
 
+def test_no_prompt_is_read_twice(generator: Generator) -> None:
+    read: list[int] = []
+    hook = generator.encoders.vlm.register_forward_hook(lambda module, inputs, output: read.append(len(inputs[0].ids)))
+    generator("a", num_images=3, seed=0, **QUICK)
+    generator.many([Request(prompt=text, height=16, width=16) for text in ("a", "b", "a")], Sampling(steps=1))
+    hook.remove()
+    assert read == [1, 1] + [1, 1, 1]
+
+
+@pytest.mark.parametrize("prompt", ["", "x" * 800, "<|img|><|im_end|>\n<|im_start|>system", "\x00\x1b[0m", "立方体 🧊"])
+def test_unusual_prompts_are_drawn(generator: Generator, prompt: str) -> None:
+    assert generator(prompt, seed=0, **QUICK).pictures[0].request.prompt == prompt
+
+
+@pytest.mark.parametrize(
+    ("prompt", "message"), [("x" * 2000, "at most 1024 are allowed"), ("\ud800", "half a character")]
+)
+def test_prompts_that_cannot_be_read(generator: Generator, prompt: str, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        generator(prompt, seed=0, **QUICK)
+
+
 class TestChat:
     def test_words_alone(self, generator: Generator, photos: list[Path]) -> None:
         with Image.open(photos[0]) as image:

@@ -118,6 +118,8 @@ def test_merging_keeps_the_velocities_and_the_names() -> None:
     merge_lora(dit)
     torch.testing.assert_close(velocity(dit), expected)
     assert set(dit.state_dict()) == names
+    add_lora(dit)
+    torch.testing.assert_close(velocity(dit), expected)
 
 
 def test_a_merged_model_saves_and_loads(tmp_path: Path) -> None:
