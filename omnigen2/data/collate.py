@@ -18,8 +18,8 @@ from omnigen2.data.source import Source
 from omnigen2.encoders.images import ImageFileError, ImageReader, to_pixels
 from omnigen2.layout import ImageSegment, Layout
 
-Pixels: TypeAlias = Float[Tensor, "3 height width"]
-"""One image in [-1, 1]."""
+Pixels: TypeAlias = Float[Tensor, "3 _ _"]
+"""One image in [-1, 1], shape (3, height, width)."""
 BrokenSamples: TypeAlias = Literal["refuse", "skip"]
 
 

@@ -1,13 +1,10 @@
 """Leaving out conditions now and then, so that the model can be guided."""
 
-import zlib
 from dataclasses import dataclass
 from typing import Literal, NamedTuple, TypeAlias, assert_never
 
-import numpy as np
-
 from omnigen2.data.errors import DataError
-from omnigen2.data.planner import Pick
+from omnigen2.data.planner import Pick, uniform
 
 ReferencesDrop: TypeAlias = Literal["with_prompt", "independently"]
 
@@ -65,13 +62,12 @@ class ConditionDropout:
         Returns:
             The same for the same pick.
         """
-        key = (self.seed, zlib.crc32(f"dropout {pick.source}".encode()), pick.epoch, pick.number)
-        first, second = np.random.default_rng(key).random(2)
-        prompt = bool(first < self.prompt)
+        prompt = uniform(self.seed, "prompt", *pick) < self.prompt
+        references = uniform(self.seed, "references", *pick) < self.references
         match self.references_drop:
             case "with_prompt":
-                return Dropped(prompt, prompt and bool(second < self.references))
+                return Dropped(prompt, prompt and references)
             case "independently":
-                return Dropped(prompt, bool(second < self.references))
+                return Dropped(prompt, references)
             case _:
                 assert_never(self.references_drop)

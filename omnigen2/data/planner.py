@@ -2,8 +2,11 @@
 
 import math
 import zlib
+from bisect import bisect
 from collections.abc import Mapping
 from dataclasses import dataclass
+from hashlib import blake2b
+from itertools import accumulate
 from typing import Literal, NamedTuple, TypeAlias, TypedDict, assert_never
 
 import numpy as np
@@ -88,8 +91,8 @@ class Planner:
         self.mixing: Mixing = mixing
         self.seed = seed
         self.names = [name for name in self.sources if weights[name] > 0]
-        shares = np.array([weights[name] for name in self.names], dtype=np.float64)
-        self._edges = np.cumsum(shares / shares.max())
+        largest = max(weights.values())
+        self._edges = list(accumulate(weights[name] / largest for name in self.names))
         self._step = 0
         self._drawn = dict.fromkeys(self.names, 0)
         self._skipped = dict.fromkeys(self.names, 0)
@@ -151,8 +154,7 @@ class Planner:
         self._skipped = dict(state["skipped"])
 
     def _choose(self, kind: str, position: int) -> str:
-        draw = np.random.default_rng((self.seed, zlib.crc32(kind.encode()), position)).random()
-        return self.names[int(np.searchsorted(self._edges, draw * self._edges[-1], side="right"))]
+        return self.names[bisect(self._edges, uniform(self.seed, kind, position) * self._edges[-1])]
 
     def _pack(self, fixed: str | None) -> tuple[Pick, ...]:
         """Take samples until the next does not fit; that one stays first in its stream."""
@@ -198,6 +200,19 @@ class Planner:
                     raise DataError(f"all {length} samples of source {pick.source} are above the budget: {problem}")
             case _:
                 assert_never(self.budget.oversized)
+
+
+def uniform(*key: int | str) -> float:
+    """A random number that is a function of its key, and cheap.
+
+    Args:
+        *key: Seed, purpose, position.
+
+    Returns:
+        In [0, 1), uniform over keys.
+    """
+    digest = blake2b(" ".join(map(str, key)).encode(), digest_size=8).digest()
+    return (int.from_bytes(digest) >> 11) / 2**53
 
 
 def _check(sources: Mapping[str, Source], weights: Mapping[str, float], seed: int) -> None:

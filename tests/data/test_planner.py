@@ -14,7 +14,7 @@ from tests.data.cases import POLICY, Sizes, texts
 sides = st.integers(1, 90)
 sizes = st.builds(
     SampleSizes,
-    text_tokens=st.integers(0, 30),
+    text_tokens=st.integers(10, 30),
     references=st.lists(st.tuples(sides, sides), max_size=3).map(tuple),
     target=st.none() | st.tuples(sides, sides),
 )
@@ -34,7 +34,7 @@ def drawn(steps: list[tuple[tuple[Pick, ...], ...]]) -> list[Pick]:
 @given(sources=sources, mixing=mixings, world=st.integers(1, 3), seed=st.integers(0, 99))
 def test_every_sample_of_an_epoch_comes_exactly_once(sources, mixing, world, seed) -> None:
     plan = planner(sources, mixing=mixing, seed=seed)
-    picks = drawn([plan.next_step(world) for _ in range(40)])
+    picks = drawn([plan.next_step(world) for _ in range(15)])
     assert len(set(picks)) == len(picks)
     for name, source in sources.items():
         own = [pick for pick in picks if pick.source == name]
