@@ -1,0 +1,232 @@
+"""The loader: exact resume, any workers, every sample once over ranks and workers; dropout; broken images."""
+
+import pickle
+from itertools import islice
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from omnigen2.data import (
+    Batch,
+    Collate,
+    ConditionDropout,
+    DataError,
+    ListSource,
+    Mixture,
+    Pick,
+    PixelRange,
+    Planner,
+    Replica,
+    Sample,
+    TokenBudget,
+)
+from tests.data.cases import POLICY, answer, drawing, edit, picture, three_tasks
+
+DROPOUT = ConditionDropout(0.3, 0.5)
+
+
+def mixture(steps: int = 12, tokens: int = 300, **settings) -> Mixture:
+    return Mixture(three_tasks(tokens=tokens), Collate(DROPOUT), steps, **settings)
+
+
+def looks(batch: Batch) -> list:
+    """Everything that a batch holds, comparable."""
+    return [
+        (
+            e.key,
+            e.instruction,
+            e.prompt_dropped,
+            [r.tolist() for r in e.references],
+            e.target is not None and e.target.tolist(),
+        )
+        for e in batch.examples
+    ]
+
+
+def endless(loader: Mixture):
+    while True:
+        yield from loader
+
+
+@settings(max_examples=5)
+@given(stop=st.integers(0, 13), steps=st.integers(1, 9))
+def test_a_restored_loader_goes_on_where_the_first_one_stopped(stop: int, steps: int) -> None:
+    whole = [looks(batch) for batch in islice(endless(mixture(steps)), 16)]
+    first, second = mixture(steps), mixture(steps)
+    head = [looks(batch) for batch in islice(endless(first), stop)]
+    second.load_state_dict(pickle.loads(pickle.dumps(first.state_dict())))
+    assert head + [looks(batch) for batch in islice(endless(second), 16 - stop)] == whole
+
+
+@pytest.mark.parametrize(("before", "after"), [(2, 2), (2, 0), (0, 2), (1, 2)])
+def test_resume_is_exact_with_any_number_of_workers(before: int, after: int) -> None:
+    whole = [looks(batch) for batch in mixture()]
+    first, second = mixture(workers=before), mixture(workers=after)
+    head = [looks(batch) for batch in islice(first, 5)]
+    second.load_state_dict(first.state_dict())
+    assert head + [looks(batch) for batch in second] == whole
+
+
+@pytest.mark.parametrize(("world", "workers"), [(3, 0), (2, 2)])
+def test_every_sample_of_an_epoch_once_over_ranks_and_workers(world: int, workers: int) -> None:
+    planner = lambda: Planner({"d": ListSource([drawing(i) for i in range(40)])}, {"d": 1}, TokenBudget(400, POLICY))  # noqa: E731
+    keys = [
+        [
+            example.key
+            for batch in Mixture(planner(), Collate(), 9, workers, replica=Replica(rank, world))
+            for example in batch.examples
+        ]
+        for rank in range(world)
+    ]
+    seen = [key for part in keys for key in part]
+    assert len(seen) >= 40
+    assert all(seen.count(f"s:{i}") in (len(seen) // 40, len(seen) // 40 + 1) for i in range(40))
+    single = [e.key for batch in Mixture(planner(), Collate(), 9 * world) for e in batch.examples]
+    assert sorted(single) == sorted(seen)
+
+
+def test_a_change_of_ranks_goes_on_with_the_next_sample() -> None:
+    def part(rank: int, world: int, state, steps: int):
+        loader = Mixture(three_tasks(tokens=300), Collate(), 100, replica=Replica(rank, world))
+        if state is not None:
+            loader.load_state_dict(state)
+        keys = [(e.source, e.key) for batch in islice(loader, steps) for e in batch.examples]
+        return keys, loader.state_dict()
+
+    one, state = part(0, 2, None, 5)
+    two, other = part(1, 2, None, 5)
+    assert state == other
+    later = [part(rank, 3, state, 5)[0] for rank in range(3)]
+    drawn = {"draw": 13, "edit": 7, "ask": 5}
+    for name, length in drawn.items():
+        keys = [key for part in (one, two, *later) for source, key in part if source == name]
+        assert all(keys.count(key) in (len(keys) // length, len(keys) // length + 1) for key in keys)
+
+
+def test_the_loader_leaves_the_global_random_state_alone() -> None:
+    torch.manual_seed(3)
+    before = torch.get_rng_state()
+    list(islice(mixture(), 3))
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_training_goes_on_and_validation_repeats() -> None:
+    train, validate = mixture(4), mixture(4, epochs="repeat")
+    assert [looks(b) for b in train] != [looks(b) for b in train]
+    next(iter(validate))  # what Lightning's sanity check does
+    assert [looks(b) for b in validate] == [looks(b) for b in validate]
+    assert len(train) == 4
+
+
+def test_batches_are_within_the_budget_and_pixels_within_range() -> None:
+    for batch in mixture(30, tokens=200):
+        text = [64 + len(example.instruction) for example in batch.examples]
+        layout = batch.layout(text)
+        assert layout.tokens <= 200
+        assert [tuple(p.shape[1:]) for p in batch.targets] == [
+            (8 * s.height, 8 * s.width) for s in layout.images("target")
+        ]
+        assert [tuple(p.shape[1:]) for p in batch.references] == [
+            (8 * s.height, 8 * s.width) for s in layout.images("reference")
+        ]
+        assert all(p.dtype == torch.float32 and p.abs().max() <= 1 for p in (*batch.targets, *batch.references))
+        assert batch.instructions == tuple(e.instruction for e in batch.examples)
+        assert batch.to("meta").layout(text) == layout
+
+
+def test_dropout_has_the_probabilities_that_were_asked_for() -> None:
+    # 4000 draws: 5 standard deviations, probability below 6e-7 each
+    dropout = ConditionDropout(0.3, 0.5, seed=1)
+    drops = [dropout(Pick("a", epoch, number)) for epoch in range(4) for number in range(1000)]
+    assert abs(sum(d.prompt for d in drops) - 1200) < 5 * (4000 * 0.3 * 0.7) ** 0.5
+    assert abs(sum(d.references for d in drops) - 600) < 5 * (4000 * 0.15 * 0.85) ** 0.5
+    assert all(d.prompt for d in drops if d.references)
+    alone = [ConditionDropout(0.0, 0.5, "independently")(Pick("a", 0, number)) for number in range(4000)]
+    assert abs(sum(d.references for d in alone) - 2000) < 5 * 1000**0.5
+    assert not any(d.prompt for d in alone)
+    assert dropout(Pick("a", 3, 7)) == ConditionDropout(0.3, 0.5, seed=1)(Pick("a", 3, 7))
+    assert ConditionDropout() == ConditionDropout(1e-4, 0.5, "with_prompt", 0)
+
+
+def test_dropped_conditions_are_gone_and_answers_keep_theirs() -> None:
+    sources = {"e": ListSource([edit(0)]), "q": ListSource([answer(0)])}
+    batch = Collate(ConditionDropout(1, 1))([Pick("e", 0, 0), Pick("q", 0, 0)], sources, TokenBudget(999, POLICY))
+    first, second = batch.examples
+    assert (first.instruction, first.prompt_dropped, first.references) == ("", True, ())
+    assert first.target is not None
+    assert (second.instruction, second.prompt_dropped, second.answer) == ("0?", False, "0")
+
+
+def broken() -> Planner:
+    samples = [drawing(0), Sample("text_to_image", "x", target=picture()[:60], key="broken:7"), drawing(2)]
+    source = ListSource(samples)
+    source._sizes[1] = source.sizes(0)
+    return Planner({"d": source}, {"d": 1}, TokenBudget(10_000, POLICY, max_samples=3))
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_broken_image_is_named(workers: int) -> None:
+    with pytest.raises(
+        DataError, match=r"sample 1 of source d: image file of broken:7 cannot be read(.|\n)*broken='skip'"
+    ):
+        list(Mixture(broken(), Collate(), 1, workers))
+
+
+def test_skipped_broken_images_are_counted_and_not_replaced() -> None:
+    loader = Mixture(broken(), Collate(broken="skip"), 2)
+    batches = list(loader)
+    assert [len(batch) for batch in batches] == [2, 2]
+    assert all("broken:7" in batch.broken[0] for batch in batches)
+    assert loader.broken == 2
+    again = Mixture(broken(), Collate(broken="skip"), 2)
+    again.load_state_dict(loader.state_dict())
+    assert again.broken == 2
+
+
+def test_a_batch_of_broken_images_only_is_an_error() -> None:
+    sources = broken().sources
+    with pytest.raises(DataError, match=r"all 1 samples of a batch are broken, the first: sample 1 of source d"):
+        Collate(broken="skip")([Pick("d", 0, 1)], sources, TokenBudget(999, POLICY))
+
+
+def test_skipped_samples_are_counted_up_to_the_last_batch() -> None:
+    source = ListSource([drawing(0, 64), drawing(1, 8)])
+    loader = Mixture(Planner({"d": source}, {"d": 1}, TokenBudget(100, POLICY, "skip", 1)), Collate(), 4)
+    assert {e.key for batch in loader for e in batch.examples} == {"s:1"}
+    assert loader.skipped["d"] in (3, 4)
+
+
+def test_buckets_by_resolution() -> None:
+    source = ListSource([*(drawing(i, 8 * (1 + i % 4)) for i in range(12)), edit(0), answer(0)])
+    small, large = PixelRange(source, 0, 16 * 16), PixelRange(source, 16 * 16)
+    assert [small[i].key for i in range(len(small))] == ["s:0", "s:4", "s:8", "q:0"]
+    assert len(large) == 10
+    assert large.sizes(0).target == (16, 16)
+    planner = Planner({"s": small, "l": large}, {"s": 1, "l": 3}, TokenBudget(300, POLICY))
+    picks = [p for _ in range(20) for p in planner.next_step(1)[0] if p.source == "l" and p.epoch == 0]
+    assert sorted(p.number for p in picks) == list(range(10))
+    with pytest.raises(
+        DataError, match=r"none of 14 samples has at least 9999 and below None pixels \(they have 0 to 1024\)"
+    ):
+        PixelRange(source, 9999)
+    with pytest.raises(DataError, match="no picture has at least 5 and below 5 pixels"):
+        PixelRange(source, 5, 5)
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: mixture(0), "steps must be at least 1, got 0"),
+        (lambda: mixture(workers=-1), "workers must be at least 0, got -1"),
+        (lambda: Replica(2, 2), "rank must be from 0 to world - 1, got rank 2 of 2"),
+        (lambda: ConditionDropout(1.5), r"dropout probability of the prompt must be in \[0, 1\], got 1.5"),
+        (lambda: ConditionDropout(0, -1), "of the references must be in"),
+        (lambda: ConditionDropout(seed=-1), "seed must be at least 0, got -1"),
+        (lambda: ListSource([]), "needs at least 1 sample, got none"),
+    ],
+)
+def test_values_out_of_range_are_refused(make, message) -> None:
+    with pytest.raises(DataError, match=message):
+        make()
