@@ -27,6 +27,7 @@ commands:
   chat               talk with a model, and let it draw
   make-tiny DIR      write a small random model to try the commands with
   export SOURCE      write trained weights as a model folder
+  data               write jsonl files and images as chunks, or look at what a mixture holds
 
 options:
   --help             show this; `omnigen2 COMMAND --help` says more about a command
@@ -210,4 +211,5 @@ COMMANDS: dict[str, Command] = {
     "chat": _lazy("chat"),
     "make-tiny": _lazy("make_tiny"),
     "export": _lazy("export"),
+    "data": _lazy("data"),
 }

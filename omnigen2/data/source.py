@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import Int64
 
 from omnigen2.data.errors import DataError
-from omnigen2.data.sample import Sample, SampleSizes, measure
+from omnigen2.data.sample import Sample, SampleSizes, Task, measure
 from omnigen2.data.text import ByteLength, TextLength
 from omnigen2.encoders.images import ImageReader
 
@@ -44,6 +44,17 @@ class Source(ABC):
         Returns:
             Its sizes.
         """
+
+    def task(self, index: int) -> Task:
+        """Task of one sample; by default the sample is read for it.
+
+        Args:
+            index: From 0 to length - 1.
+
+        Returns:
+            Its task.
+        """
+        return self[index].task
 
     def order(self, generator: np.random.Generator) -> Int64[np.ndarray, " samples"]:
         """The order of one epoch.
@@ -133,6 +144,10 @@ class PixelRange(Source):
     def sizes(self, index: int) -> SampleSizes:
         """Sizes of one sample."""
         return self.source.sizes(self.indices[index])
+
+    def task(self, index: int) -> Task:
+        """Task of one sample."""
+        return self.source.task(self.indices[index])
 
     def order(self, generator: np.random.Generator) -> Int64[np.ndarray, " samples"]:
         """The order of the whole source, without what is not in the range."""

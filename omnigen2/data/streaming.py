@@ -11,7 +11,7 @@ from jaxtyping import Int64
 
 from omnigen2.data.errors import DataError
 from omnigen2.data.record import decode
-from omnigen2.data.sample import Sample, SampleSizes
+from omnigen2.data.sample import Sample, SampleSizes, Task
 from omnigen2.data.sizes import SizeTable
 from omnigen2.data.source import Source
 
@@ -61,6 +61,10 @@ class StreamingSource(Source):
     def sizes(self, index: int) -> SampleSizes:
         """Sizes of one sample, from the table beside the chunks."""
         return self.table[index]
+
+    def task(self, index: int) -> Task:
+        """Task of one sample, from the table beside the chunks."""
+        return self.table.task(index)
 
     def order(self, generator: np.random.Generator) -> Int64[np.ndarray, " samples"]:
         """Chunks in random order, and samples in random order within every `window` of them."""

@@ -71,20 +71,14 @@ def test_resume_is_exact_with_any_number_of_workers(before: int, after: int) -> 
 
 @pytest.mark.parametrize(("world", "workers"), [(3, 0), (2, 2)])
 def test_every_sample_of_an_epoch_once_over_ranks_and_workers(world: int, workers: int) -> None:
-    planner = lambda: Planner({"d": ListSource([drawing(i) for i in range(40)])}, {"d": 1}, TokenBudget(400, POLICY))  # noqa: E731
-    keys = [
-        [
-            example.key
-            for batch in Mixture(planner(), Collate(), 9, workers, replica=Replica(rank, world))
-            for example in batch.examples
-        ]
-        for rank in range(world)
-    ]
-    seen = [key for part in keys for key in part]
+    def keys(steps: int, replica: Replica) -> list[str]:
+        planner = Planner({"d": ListSource([drawing(i) for i in range(40)])}, {"d": 1}, TokenBudget(400, POLICY))
+        return [e.key for b in Mixture(planner, Collate(), steps, workers, replica=replica) for e in b.examples]
+
+    seen = [key for rank in range(world) for key in keys(9, Replica(rank, world))]
     assert len(seen) >= 40
     assert all(seen.count(f"s:{i}") in (len(seen) // 40, len(seen) // 40 + 1) for i in range(40))
-    single = [e.key for batch in Mixture(planner(), Collate(), 9 * world) for e in batch.examples]
-    assert sorted(single) == sorted(seen)
+    assert sorted(keys(9 * world, Replica(0, 1))) == sorted(seen)
 
 
 def test_a_change_of_ranks_goes_on_with_the_next_sample() -> None:
