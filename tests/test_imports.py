@@ -18,7 +18,7 @@ ALLOWED = {
     "data": {"layout", "encoders.images"},
     "microworld": {"data", "rl.reward"},
     "evaluation": {"rl"},
-    "generate": {"encoders", "dit", "flow"},
+    "generate": {"layout", "encoders", "dit", "flow"},
 }
 """The arrows of the design. Rooms that are not named here (training, cli, rope.toy) may import anything."""
 LIGHT = ("omnigen2.layout", "omnigen2.rope", "omnigen2.dit", "omnigen2.flow")
