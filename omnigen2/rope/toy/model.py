@@ -40,12 +40,8 @@ class CopyModel(nn.Module):
         self.words = nn.Parameter(torch.randn(task.text_tokens, config.text_dim))
         self.numbers = nn.Parameter(torch.randn(task.max_asked, config.text_dim))
         self.mask = nn.Parameter(torch.randn(config.patch_channels))
-        with torch.device("meta"):
-            dit = DiffusionTransformer(
-                replace(config, max_references=task.max_references + 1 if image_index else 0), positions
-            )
-        self.dit = dit.to_empty(device="cpu")
-        self.dit.reset_parameters()
+        references = task.max_references + 1 if image_index else 0
+        self.dit = DiffusionTransformer(replace(config, max_references=references), positions)
 
     def inputs(self, batch: ToyBatch) -> Inputs:
         """What the transformer is conditioned on.
