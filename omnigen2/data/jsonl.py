@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any, Literal, TypeAlias, assert_never, cast
 
 from omnigen2.data.errors import BadRecord, DataError
-from omnigen2.data.sample import TASKS, Sample, SampleSizes, Task
-from omnigen2.data.source import ListSource, Source
-from omnigen2.data.text import TextLength
-from omnigen2.encoders.images import ImageReader
+from omnigen2.data.sample import TASKS, Sample, SampleSizes, Task, measure
+from omnigen2.data.source import Source
+from omnigen2.data.text import ByteLength, TextLength
+from omnigen2.encoders.images import ImageFileError, ImageReader
 
 BadRecords: TypeAlias = Literal["refuse", "skip"]
 TASK_NAMES: dict[str, Task] = {
@@ -52,8 +52,10 @@ def read_jsonl(file: Path, image_root: Path | None = None) -> Iterator[tuple[int
             if not line.strip():
                 continue
             try:
-                yield number, parse_record(json.loads(line.decode("utf-8-sig")), f"{file.name}:{number}", root)
-            except (DataError, UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
+                yield number, parse_record(json.loads(line.decode("utf-8-sig").strip()), f"{file.name}:{number}", root)
+            except json.JSONDecodeError as error:
+                yield number, BadRecord(file, number, f"is no JSON ({error.msg} at character {error.pos + 1})")
+            except (DataError, UnicodeDecodeError, RecursionError) as error:
                 yield number, BadRecord(file, number, str(error))
 
 
@@ -116,8 +118,9 @@ def _existing(path: Path, key: str) -> Path:
 class JsonlSource(Source):
     """The samples of jsonl files in the official layout.
 
-    For small sets, such as fine-tuning on one's own pictures: image sizes are found by decoding each image once. For
-    large ones see `omnigen2 data optimize` and `StreamingSource`.
+    For small sets, such as fine-tuning on one's own pictures: all images are decoded once when the source is made, to
+    find their sizes and whether they are sound. From some thousand pictures on, write chunks once with
+    `omnigen2 data optimize` and use `StreamingSource`.
 
     Args:
         files: A jsonl file, or several.
@@ -125,7 +128,7 @@ class JsonlSource(Source):
         bad_records: `"refuse"` raises at the first record that cannot be used; `"skip"` leaves them out and keeps
             them in the attribute `bad`.
         text: Counts the text tokens.
-        reader: Decodes images to find their sizes.
+        reader: Decodes the images.
 
     Raises:
         DataError: If a file is missing, no record is left, or one is bad and is to be refused.
@@ -139,34 +142,51 @@ class JsonlSource(Source):
         text: TextLength | None = None,
         reader: ImageReader | None = None,
     ) -> None:
-        samples: list[Sample] = []
         self.bad: list[BadRecord] = []
+        self._samples: list[Sample] = []
+        self._sizes: list[SampleSizes] = []
         listed = [files] if isinstance(files, str | Path) else files
         root = None if image_root is None else Path(image_root)
-        for read in (read for file in listed for _, read in read_jsonl(Path(file), root)):
-            if isinstance(read, Sample):
-                samples.append(read)
-                continue
-            match bad_records:
-                case "refuse":
-                    raise DataError(f"{read}\nmend or remove that line, or use bad_records='skip'")
-                case "skip":
-                    self.bad.append(read)
-                case _:
-                    assert_never(bad_records)
-        if not samples:
+        text, reader = text or ByteLength(), reader or ImageReader()
+        for file in map(Path, listed):
+            for line, read in read_jsonl(file, root):
+                self._add(_measured(read, file, line, text, reader), bad_records)
+        if not self._samples:
             first = f", the first: {self.bad[0]}" if self.bad else ""
-            raise DataError(
-                f"{', '.join(map(str, listed))} has no usable record ({len(self.bad)} bad{first}); fill or remove it"
-            )
-        self._list = ListSource(samples, text, reader)
+            names = ", ".join(map(str, listed))
+            raise DataError(f"{names} has no usable record ({len(self.bad)} bad{first}); fill or remove it")
 
     def __len__(self) -> int:
-        return len(self._list)
+        return len(self._samples)
 
     def __getitem__(self, index: int) -> Sample:
-        return self._list[index]
+        return self._samples[index]
 
     def sizes(self, index: int) -> SampleSizes:
-        """Sizes of one sample; the first call decodes its images."""
-        return self._list.sizes(index)
+        """Sizes of one sample, found when the source was made."""
+        return self._sizes[index]
+
+    def _add(self, made: tuple[Sample, SampleSizes] | BadRecord, bad_records: BadRecords) -> None:
+        if not isinstance(made, BadRecord):
+            self._samples.append(made[0])
+            self._sizes.append(made[1])
+            return
+        match bad_records:
+            case "refuse":
+                raise DataError(f"{made}\nmend or remove that line, or use bad_records='skip'")
+            case "skip":
+                self.bad.append(made)
+            case _:
+                assert_never(bad_records)
+
+
+def _measured(
+    read: Sample | BadRecord, file: Path, line: int, text: TextLength, reader: ImageReader
+) -> tuple[Sample, SampleSizes] | BadRecord:
+    """A sample whose images are sound, and its sizes."""
+    if isinstance(read, BadRecord):
+        return read
+    try:
+        return read, measure(read, text.count(read), reader)
+    except ImageFileError as error:
+        return BadRecord(file, line, str(error))

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from omnigen2.data import BadRecord, DataError, JsonlSource, Sample, open_data, read_jsonl, read_spec
+from omnigen2.data import DataError, JsonlSource, Sample, open_data, read_jsonl, read_spec
 from tests.data.cases import picture, t2i, write_jsonl
 
 
@@ -13,6 +13,7 @@ from tests.data.cases import picture, t2i, write_jsonl
 def folder(tmp_path: Path) -> Path:
     for name in ("a.png", "b.png"):
         (tmp_path / name).write_bytes(picture())
+    (tmp_path / "broken.jpg").write_bytes(picture()[:50])
     return tmp_path
 
 
@@ -43,7 +44,8 @@ def test_empty_lines_and_a_byte_order_mark_are_no_records(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("record", "message"),
     [
-        ("{", "Expecting property name"),
+        ("{", r"is no JSON \(Expecting property name.* at character 2\)"),
+        (t2i("broken.jpg"), "image file .*broken.jpg cannot be read"),
         ("[]", "is a list, expected a JSON object"),
         ("[" * 100_000, "recursion"),
         (t2i("c.png"), r"names the image .*c.png, which does not exist"),
@@ -62,16 +64,11 @@ def test_empty_lines_and_a_byte_order_mark_are_no_records(folder: Path) -> None:
 )
 def test_a_bad_record_is_named_with_file_and_line(folder: Path, record, message) -> None:
     file = write_jsonl(folder / "x.jsonl", [t2i("a.png"), record, t2i("b.png")])
-    good, (line, bad), last = read_jsonl(file)
-    assert isinstance(good[1], Sample)
-    assert isinstance(last[1], Sample)
-    assert isinstance(bad, BadRecord)
-    assert (line, bad.file, bad.line) == (2, file, 2)
     with pytest.raises(DataError, match=rf"x.jsonl, line 2: (.|\n)*{message}(.|\n)*\n.*bad_records='skip'"):
         JsonlSource(file)
     source = JsonlSource(file, bad_records="skip")
     assert [source[i].key for i in range(len(source))] == ["x.jsonl:1", "x.jsonl:3"]
-    assert source.bad == [bad]
+    assert [(bad.file, bad.line) for bad in source.bad] == [(file, 2)]
 
 
 def test_bytes_that_are_no_text_are_a_bad_record(folder: Path) -> None:
