@@ -68,20 +68,26 @@ def _optimize(arguments: Sequence[str]) -> int:
     parser.option("--strict", action="store_true", help="stop at the first bad record")
     parser.option("--threads", type=int, default=4, help="images decoded at a time (default 4)")
     parser.option("--chunk_mb", type=float, default=64, help="size of a chunk in MiB (default 64)")
+    parser.option("--tokenizer", type=Path, metavar="DIR", help="count text tokens with its tokenizer.json, not bytes")
+    parser.option("--template", type=int, default=128, help="text tokens that the chat template takes (default 128)")
     parser.option("--max_text", type=int, metavar="N", help="text tokens that the encoder keeps of a sample at most")
     parser.option("--animated", choices=("refuse", "first_frame"), default="refuse", help="what to do with animations")
     return run_command(parser, arguments, _run_optimize)
 
 
 def _run_optimize(options: argparse.Namespace) -> None:
-    from omnigen2.data import ByteLength, OptimizeSettings, optimize
+    from omnigen2.data import ByteLength, OptimizeSettings, TokenizerLength, optimize
     from omnigen2.encoders.images import ImageReader
 
+    if options.tokenizer is None:
+        text = ByteLength(options.template, limit=options.max_text)
+    else:
+        text = TokenizerLength(options.tokenizer, options.template, limit=options.max_text)
     settings = OptimizeSettings(
         strict=options.strict,
         chunk_bytes=int(options.chunk_mb * 2**20),
         threads=options.threads,
-        text=ByteLength(limit=options.max_text),
+        text=text,
         reader=ImageReader(animated=options.animated),
     )
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())

@@ -16,7 +16,7 @@ from omnigen2.data.sample import TASKS, Sample, SampleSizes, Task
 from omnigen2.data.source import ListSource, PixelRange, Source
 from omnigen2.data.spec import SpecEntry, read_spec
 from omnigen2.data.streaming import StreamingSource
-from omnigen2.data.text import ByteLength, TextLength
+from omnigen2.data.text import ByteLength, TextLength, TokenizerLength
 from omnigen2.data.writer import ChunkWriter
 
 __all__ = [
@@ -47,6 +47,7 @@ __all__ = [
     "Task",
     "TextLength",
     "TokenBudget",
+    "TokenizerLength",
     "open_data",
     "optimize",
     "read_jsonl",

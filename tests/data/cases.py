@@ -51,7 +51,7 @@ def texts(count: int, tokens: int = 1) -> Sizes:
     return Sizes([SampleSizes(tokens, (), None)] * count)
 
 
-def three_tasks(seed: int = 0, tokens: int = 200, **settings: Any) -> Planner:
+def three_tasks(seed: int = 0, tokens: int = 300, **settings: Any) -> Planner:
     """Three small real sources with weights 5, 3 and 2."""
     sources = {
         "draw": ListSource([drawing(i, 8 * (1 + i % 4)) for i in range(13)]),

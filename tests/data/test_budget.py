@@ -5,9 +5,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from omnigen2.data import ByteLength, DataError, Sample, SampleSizes, TokenBudget
+from omnigen2.data import DataError, SampleSizes, TokenBudget
 from omnigen2.layout import ImageSegment
-from tests.data.cases import POLICY, answer
+from tests.data.cases import POLICY
 
 sides = st.integers(1, 200)
 
@@ -37,18 +37,11 @@ def test_a_text_that_is_longer_than_counted_is_caught() -> None:
         TokenBudget(8, POLICY).layout((1, 1), ((ImageSegment(2, 2, "target"),),))
 
 
-def test_bytes_bound_the_tokens() -> None:
-    assert ByteLength(0).count(Sample("understanding", "é", answer="猫")) == 5
-    assert ByteLength(8, limit=9).count(answer(1234)) == 9
-
-
 @pytest.mark.parametrize(
     ("make", "message"),
     [
         (lambda: TokenBudget(0), "at least 1 token, got 0"),
         (lambda: TokenBudget(1, max_samples=0), "max_samples must be at least 1, got 0; use None"),
-        (lambda: ByteLength(-1), "template must be at least 0 tokens, got -1"),
-        (lambda: ByteLength(limit=0), "limit must be at least 1 token, got 0"),
     ],
 )
 def test_numbers_out_of_range_are_refused(make, message) -> None:

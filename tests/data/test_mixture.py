@@ -72,7 +72,7 @@ def test_resume_is_exact_with_any_number_of_workers(before: int, after: int) -> 
 @pytest.mark.parametrize(("world", "workers"), [(3, 0), (2, 2)])
 def test_every_sample_of_an_epoch_once_over_ranks_and_workers(world: int, workers: int) -> None:
     def keys(steps: int, replica: Replica) -> list[str]:
-        planner = Planner({"d": ListSource([drawing(i) for i in range(40)])}, {"d": 1}, TokenBudget(400, POLICY))
+        planner = Planner({"d": ListSource([drawing(i) for i in range(40)])}, {"d": 1}, TokenBudget(750, POLICY))
         return [e.key for b in Mixture(planner, Collate(), steps, workers, replica=replica) for e in b.examples]
 
     seen = [key for rank in range(world) for key in keys(9, Replica(rank, world))]
@@ -115,10 +115,10 @@ def test_training_goes_on_and_validation_repeats() -> None:
 
 
 def test_batches_are_within_the_budget_and_pixels_within_range() -> None:
-    for batch in mixture(30, tokens=200):
-        text = [64 + len(example.instruction) for example in batch.examples]
+    for batch in mixture(30, tokens=300):
+        text = [128 + len(example.instruction) for example in batch.examples]
         layout = batch.layout(text)
-        assert layout.tokens <= 200
+        assert layout.tokens <= 300
         assert [tuple(p.shape[1:]) for p in batch.targets] == [
             (8 * s.height, 8 * s.width) for s in layout.images("target")
         ]
@@ -187,7 +187,7 @@ def test_a_batch_of_broken_images_only_is_an_error() -> None:
 
 def test_skipped_samples_are_counted_up_to_the_last_batch() -> None:
     source = ListSource([drawing(0, 64), drawing(1, 8)])
-    loader = Mixture(Planner({"d": source}, {"d": 1}, TokenBudget(100, POLICY, "skip", 1)), Collate(), 4)
+    loader = Mixture(Planner({"d": source}, {"d": 1}, TokenBudget(160, POLICY, "skip", 1)), Collate(), 4)
     assert {e.key for batch in loader for e in batch.examples} == {"s:1"}
     assert loader.skipped["d"] in (3, 4)
 
