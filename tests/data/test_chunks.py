@@ -36,7 +36,7 @@ SAMPLES = [
 ]
 
 
-def write(folder: Path, samples: list[Sample] = SAMPLES, chunk_bytes: int = 400) -> Path:
+def write(folder: Path, samples: list[Sample] = SAMPLES, chunk_bytes: int = 500) -> Path:
     with ChunkWriter(folder, chunk_bytes) as writer:
         for sample in samples:
             writer.add(sample, measure(sample, ByteLength().count(sample), ImageReader()))
