@@ -28,6 +28,7 @@ commands:
   make-tiny DIR      write a small random model to try the commands with
   export SOURCE      write trained weights as a model folder
   data               write jsonl files and images as chunks, or look at what a mixture holds
+  microworld         preview OUT.png: look at the drawn world that everything can be tried on
 
 options:
   --help             show this; `omnigen2 COMMAND --help` says more about a command
@@ -212,4 +213,5 @@ COMMANDS: dict[str, Command] = {
     "make-tiny": _lazy("make_tiny"),
     "export": _lazy("export"),
     "data": _lazy("data"),
+    "microworld": _lazy("microworld"),
 }

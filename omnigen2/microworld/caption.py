@@ -1,7 +1,7 @@
 """Captions with GenEval-style specifications: a scene that fits one of the six tags, its text, and what it must show.
 
 A text names exactly what its specification asks for. Sizes are named where the vocabulary has two, textures where
-they are not plain, both of them only outside of the tag "colors"; backgrounds where they are not plain grey.
+they are not plain, backgrounds where they are not plain grey. The tag "colors" has plain items of unnamed size.
 Colours are always named: a model that is trained with captions without a colour learns the mean of all colours,
 which is the grey of the background.
 """
@@ -11,7 +11,7 @@ from typing import assert_never
 
 import numpy as np
 
-from omnigen2.microworld.sampling import Kind, cells_for, choose, choose_some, colours_on, put, sample_kinds
+from omnigen2.microworld.sampling import Kind, cells_for, choose, choose_some, colours_on, pairs_on, put, sample_kinds
 from omnigen2.microworld.scene import GREY, MAX_ITEMS, Background, Scene, Size, Vocabulary
 from omnigen2.microworld.specification import TAGS, Beside, Include, Specification, Tag, stands
 from omnigen2.microworld.words import NUMBERS, RELATIONS, Relation, describe, describe_background
@@ -97,8 +97,11 @@ def _groups(
     """Kinds of items and how many of each: pairs have different shapes, and one colour only for `two_object`."""
     colours = colours_on(background, vocabulary)
     match tag:
-        case "single_object" | "colors":
+        case "single_object":
             return [(kind, 1) for kind in sample_kinds(1, background, vocabulary, rng)]
+        case "colors":
+            shape, colour = choose(pairs_on(background, vocabulary), rng)
+            return [((shape, colour, "plain"), 1)]
         case "counting":
             return [
                 (kind, int(rng.integers(2, MAX_ITEMS + 1))) for kind in sample_kinds(1, background, vocabulary, rng)
