@@ -41,9 +41,9 @@ SMALL = TransformerConfig(
 )
 
 
-def small_dit(seed: int = 0, **options) -> DiffusionTransformer:
+def small_dit(seed: int = 0, config: TransformerConfig = SMALL, **options) -> DiffusionTransformer:
     """A tiny transformer with every weight random: gates open, output alive, norms not at one."""
-    dit = DiffusionTransformer(SMALL, **options)
+    dit = DiffusionTransformer(config, **options)
     generator = torch.Generator().manual_seed(seed)
     for name, weight in dit.named_parameters():
         noise = torch.randn(weight.shape, generator=generator)

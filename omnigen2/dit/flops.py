@@ -2,10 +2,11 @@
 
 from omnigen2.dit.config import TransformerConfig
 from omnigen2.dit.embedding import FREQUENCIES
+from omnigen2.dit.routing import Joint, joint_layout
 from omnigen2.layout import Layout, Ragged
 
 
-def forward_flops(config: TransformerConfig, layout: Layout) -> int:
+def forward_flops(config: TransformerConfig, layout: Layout, joint: Joint | None = None) -> int:
     """Floating-point operations of the matrix products in one forward pass, `prepare` included.
 
     A multiplication and an addition count as two. A training step costs three times as much, and four times where
@@ -14,6 +15,7 @@ def forward_flops(config: TransformerConfig, layout: Layout) -> int:
     Args:
         config: Sizes of the transformer.
         layout: The batch.
+        joint: What attends together, see `Inputs`.
 
     Returns:
         The number of operations.
@@ -23,13 +25,15 @@ def forward_flops(config: TransformerConfig, layout: Layout) -> int:
     modulation = 2 * samples * config.time_size * 4 * hidden
     refiners = _block(config, texts)
     refiners += sum(_block(config, borders) + modulation for borders in (references, targets) if len(borders))
-    joint = _block(config, layout.samples) + modulation
+    together = layout if joint is None else joint_layout(layout, joint)
+    blocks = _block(config, together.samples) + modulation
     embedding = 2 * samples * config.time_size * (FREQUENCIES + config.time_size)
     embedding += (
         2 * hidden * (config.patch_channels * (references.total + targets.total) + config.text_dim * texts.total)
     )
-    output = 2 * hidden * (config.patch_channels * targets.total + samples * config.time_size)
-    return config.num_refiner_layers * refiners + config.num_layers * joint + embedding + output
+    velocities = together.segments("target").total
+    output = 2 * hidden * (config.patch_channels * velocities + samples * config.time_size)
+    return config.num_refiner_layers * refiners + config.num_layers * blocks + embedding + output
 
 
 def _block(config: TransformerConfig, borders: Ragged) -> int:

@@ -15,7 +15,7 @@ from omnigen2.dit.config import TransformerConfig
 from omnigen2.dit.embedding import TextEmbedder, TimeEmbedder
 from omnigen2.dit.feed_forward import SwiGLU
 from omnigen2.dit.modulation import Modulation, OutputLayer
-from omnigen2.dit.routing import Routes
+from omnigen2.dit.routing import Joint, Routes, joint_layout, own_segments
 from omnigen2.layout import Layout, TokenStates
 from omnigen2.rope import ImageIndexEmbedding, OmniPositions, PositionScheme, RotaryEmbedding, Rotation
 
@@ -33,17 +33,24 @@ class Inputs(NamedTuple):
         text: Features of all text tokens, sample by sample, shape (text tokens, text_dim).
         references: Patches of all clean reference latents, sample by sample, shape (reference tokens,
             patch_channels).
+        joint: What attends together, if not each sample's own segments: for each joint sample the numbers of its
+            segments, counted through the layout, text before references before target. A segment may stand in
+            several joint samples, and is embedded and refined once: the branches of guidance share their target
+            and references, the pictures of one prompt its text. A joint sample has the time of its target, a
+            reference that of the first joint sample it stands in; its image index is that of its own sample.
     """
 
     layout: Layout
     text: TextFeatures
     references: Patches
+    joint: Joint | None = None
 
 
 class Condition(NamedTuple):
     """Everything that does not depend on the time or the noisy target: computed once, used at every step.
 
     Attributes:
+        samples: Number of samples of the layout, each with its time.
         routes: Indices and borders on the device.
         text: Refined text tokens.
         references: Embedded reference tokens (their refiner sees the time, so they are not yet refined).
@@ -52,6 +59,7 @@ class Condition(NamedTuple):
         target_rotation: Of the target tokens.
     """
 
+    samples: int
     routes: Routes
     text: TokenStates
     references: TokenStates
@@ -160,35 +168,36 @@ class DiffusionTransformer(nn.Module):
         _check(inputs.references, "reference patches", (references.total, self.config.patch_channels))
         if self.reference_index is not None:
             self.reference_index.check(layout)
-        routes = Routes.of(layout, device)
-        rotation = self.rotary(self.positions(layout).to(device, non_blocking=True))
+        joint = own_segments(layout) if inputs.joint is None else inputs.joint
+        routes = Routes.of(layout, joint, device)
+        rotation = self.rotary(self.positions(joint_layout(layout, joint)).to(device, non_blocking=True))
         text = self.text_embedder(inputs.text.to(dtype))
         if texts.total:
-            text_rotation = rotation.take(layout.indices("text").to(device, non_blocking=True))
-            text = self._run("text_refiner", text, text_rotation, Borders.of(texts, device))
+            text = self._run("text_refiner", text, rotation.take(routes.text_place), Borders.of(texts, device))
         embedded = self.reference_embedder(inputs.references.to(dtype))
         if self.reference_index is not None:
             embedded = self.reference_index(embedded, layout.reference_numbers().to(device, non_blocking=True))
         return Condition(
+            samples=len(layout),
             routes=routes,
             text=text,
             references=embedded,
             joint_rotation=rotation,
-            reference_rotation=rotation.take(routes.reference),
-            target_rotation=rotation.take(routes.target),
+            reference_rotation=rotation.take(routes.reference_place),
+            target_rotation=rotation.take(routes.target_place),
         )
 
-    def forward(self, x_t: Patches, t: Times, condition: Condition | Inputs) -> Patches:
+    def forward(self, x_t: Patches, t: Times, condition: Condition | Inputs) -> Float[Tensor, "_ patch_channels"]:
         """The velocity of the noisy targets.
 
         Args:
             x_t: Patches of all noisy targets, sample by sample, shape (target tokens, patch_channels).
-            t: Time of each sample, 0 noise and 1 data, shape (samples,).
+            t: Time of each sample of the layout, 0 noise and 1 data, shape (samples,).
             condition: What `prepare` made, or what it takes: then it is called here, so that wrappers of
                 `forward` (data-parallel ones above all) see the whole computation.
 
         Returns:
-            Same shape and dtype as `x_t`.
+            Same dtype as `x_t`; same shape, or, with `Inputs.joint`, the tokens of all joint samples' targets.
 
         Raises:
             ValueError: If shapes do not fit the layout.
@@ -196,22 +205,22 @@ class DiffusionTransformer(nn.Module):
         if isinstance(condition, Inputs):
             condition = self.prepare(condition)
         routes = condition.routes
-        _check(x_t, "x_t", (routes.target.shape[0], self.config.patch_channels))
-        _check(t, "t", (len(routes.samples.lengths),))
+        _check(x_t, "x_t", (routes.target_place.shape[0], self.config.patch_channels))
+        _check(t, "t", (condition.samples,))
         time = self.time_embedder(t)
-        target_owner = routes.owner[routes.target]
         targets = self.target_embedder(x_t.to(self.target_embedder.weight.dtype))
         if routes.targets.lengths:
-            targets = self._run("noise_refiner", targets, condition.target_rotation, routes.targets, time, target_owner)
+            owner = routes.owner[routes.target_place]
+            targets = self._run("noise_refiner", targets, condition.target_rotation, routes.targets, time, owner)
         references = condition.references
         if routes.references.lengths:
-            owner = routes.owner[routes.reference]
+            owner = routes.owner[routes.reference_place]
             references = self._run(
                 "reference_refiner", references, condition.reference_rotation, routes.references, time, owner
             )
         joint = routes.join(condition.text, references, targets)
         joint = self._run("blocks", joint, condition.joint_rotation, routes.samples, time, routes.owner)
-        velocity = self.output(joint.index_select(0, routes.target), time, target_owner)
+        velocity = self.output(joint.index_select(0, routes.target), time, routes.owner[routes.target])
         return velocity.to(x_t.dtype)
 
     def _run(self, group: BlockGroup, states: TokenStates, *arguments: Rotation | Borders | Tensor) -> TokenStates:

@@ -5,6 +5,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from omnigen2.dit.flops import forward_flops
+from omnigen2.dit.routing import own_segments
 from omnigen2.layout import Layout
 from tests.strategies import SMALL, layouts, make_inputs, small_dit
 
@@ -16,3 +17,12 @@ def test_counted_flops_are_those_that_run(layout: Layout) -> None:
     with sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
         small_dit()(x_t, t, inputs)
     assert forward_flops(SMALL, layout) == counter.get_total_flops()
+
+
+@given(layouts())
+def test_counted_flops_of_shared_segments_are_those_that_run(layout: Layout) -> None:
+    x_t, t, inputs = make_inputs(layout, 0)
+    joint = own_segments(layout) * 2
+    with sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
+        small_dit()(x_t, t, inputs._replace(joint=joint))
+    assert forward_flops(SMALL, layout, joint) == counter.get_total_flops()
