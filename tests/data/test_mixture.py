@@ -140,6 +140,10 @@ def test_dropout_has_the_probabilities_that_were_asked_for() -> None:
     alone = [ConditionDropout(0.0, 0.5, "independently")(Pick("a", 0, number)) for number in range(4000)]
     assert abs(sum(d.references for d in alone) - 2000) < 5 * 1000**0.5
     assert not any(d.prompt for d in alone)
+    # of 1000 samples, 0.3² + 0.7² = 58 % agree with themselves in another epoch or under another name
+    for other in (drops[1000:2000], [dropout(Pick("b", 0, number)) for number in range(1000)]):
+        agree = sum(one.prompt == two.prompt for one, two in zip(drops, other, strict=False))
+        assert abs(agree - 580) < 5 * (1000 * 0.58 * 0.42) ** 0.5
     assert dropout(Pick("a", 3, 7)) == ConditionDropout(0.3, 0.5, seed=1)(Pick("a", 3, 7))
     assert ConditionDropout() == ConditionDropout(1e-4, 0.5, "with_prompt", 0)
 
