@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import count
 from typing import Literal, NamedTuple, TypeAlias, assert_never
 
 import torch
@@ -10,7 +11,7 @@ from torch import Tensor
 
 from omnigen2.dit import Condition, DiffusionTransformer, Inputs, patchify
 from omnigen2.dit.patch import segment
-from omnigen2.layout import Layout, Ragged, Segment, TextSegment, TokenIndex
+from omnigen2.layout import Layout, Ragged, Segment, TextSegment
 
 Branch: TypeAlias = Literal["conditional", "reference", "unconditional"]
 Latent: TypeAlias = Float[Tensor, "channels _ _"]
@@ -42,7 +43,7 @@ class EncodedSample:
 
 
 class _Row(NamedTuple):
-    """One sample of the packed batch: a picture under one condition."""
+    """One joint sample of the packed batch: a picture under one condition."""
 
     sample: int
     negative: bool
@@ -53,8 +54,9 @@ class PackedBranches:
     """A velocity model that evaluates every branch of every sample in one call of the transformer.
 
     What it takes and gives is what a `Guidance` expects: all tokens of branch 0, then all of branch 1, and so on.
-    Branches that are the same (without references, the reference branch is the unconditional one) are computed once.
-    What does not depend on the time is prepared at the first call and kept.
+    The branches of a sample share its noisy target and its references, which are embedded and refined once; branches
+    that are the same (without references, the reference branch is the unconditional one) are computed once. What does
+    not depend on the time is prepared at the first call and kept.
 
     Args:
         dit: The transformer.
@@ -70,12 +72,11 @@ class PackedBranches:
         self.targets = tuple(segment(sample.noise, dit.config.patch_size, "target") for sample in samples)
         wanted = [self._row(number, branch) for branch in branches for number in range(len(samples))]
         self.rows = tuple(dict.fromkeys(wanted))
-        first = torch.tensor([wanted.index(row) for row in self.rows])
-        place = torch.tensor([self.rows.index(row) for row in wanted])
-        device = dit.target_embedder.weight.device
-        self._first = first.to(device)
-        self._take = self._spans(wanted, first).to(device)
-        self._give = self._spans(list(self.rows), place).to(device)
+        self._tokens = sum(target.tokens for target in self.targets)
+        borders = Ragged.of(self.targets[row.sample].tokens for row in self.rows)
+        places = [self.rows.index(row) for row in wanted]
+        spans = [torch.arange(borders.offsets[place], borders.offsets[place + 1]) for place in places]
+        self._give = torch.cat(spans).to(dit.target_embedder.weight.device)
 
     @cached_property
     def condition(self) -> Condition:
@@ -84,21 +85,28 @@ class PackedBranches:
 
     @property
     def inputs(self) -> Inputs:
-        """Layout, texts and reference patches of all rows."""
+        """Every text, reference and target once, and the rows that share them."""
         config, weight = self.dit.config, self.dit.target_embedder.weight
+        numbers = count()
         batch: list[tuple[Segment, ...]] = []
-        texts: list[Tensor] = [weight.new_empty(0, config.text_dim)]
-        patches: list[Tensor] = [weight.new_empty(0, config.patch_channels)]
-        for row in self.rows:
-            sample = self.samples[row.sample]
-            text = sample.negative if row.negative else sample.text
-            references = sample.references if row.references else ()
-            segments: list[Segment] = [TextSegment(text.shape[0])] if text.shape[0] else []
-            segments += [segment(latent, config.patch_size, "reference") for latent in references]
-            batch.append((*segments, self.targets[row.sample]))
-            texts.append(text.to(weight))
-            patches += [patchify(latent.to(weight), config.patch_size) for latent in references]
-        return Inputs(Layout(tuple(batch)), torch.cat(texts), torch.cat(patches))
+        images: list[list[int]] = []
+        for sample, target in zip(self.samples, self.targets, strict=True):
+            references = [segment(latent, config.patch_size, "reference") for latent in sample.references]
+            batch.append((*references, target))
+            images.append([next(numbers) for _ in batch[-1]])
+        texts = {row[:2]: self._text(row) for row in self.rows if len(self._text(row))}
+        batch += [(TextSegment(len(states)),) for states in texts.values()]
+        text_numbers = {key: [next(numbers)] for key in texts}
+        joint = tuple(
+            (*text_numbers.get(row[:2], ()), *images[row.sample][0 if row.references else -1 :]) for row in self.rows
+        )
+        latents = [latent.to(weight) for sample in self.samples for latent in sample.references]
+        return Inputs(
+            Layout(tuple(batch)),
+            torch.cat([weight.new_empty(0, config.text_dim), *(states.to(weight) for states in texts.values())]),
+            torch.cat([weight.new_empty(0, config.patch_channels), *(patchify(z, config.patch_size) for z in latents)]),
+            joint,
+        )
 
     def __call__(
         self, x_t: Float[Tensor, " tokens *features"], t: Float[Tensor, " samples"], /
@@ -106,14 +114,15 @@ class PackedBranches:
         """The velocities of all branches.
 
         Args:
-            x_t: Patches, branch behind branch, shape (branches * tokens, patch_channels).
-            t: Times, branch behind branch, shape (branches * samples,).
+            x_t: Patches, branch behind branch, shape (branches * tokens, patch_channels); the same in all branches.
+            t: Times, branch behind branch, shape (branches * samples,); the same in all branches.
 
         Returns:
             Shape of `x_t`.
         """
-        velocity = self.dit(x_t.index_select(0, self._take), t.index_select(0, self._first), self.condition)
-        return velocity.index_select(0, self._give)
+        pictures, condition = len(self.samples), self.condition
+        times = torch.cat((t[:pictures], t[:1].expand(condition.samples - pictures)))  # texts have no use for a time
+        return self.dit(x_t[: self._tokens], times, condition).index_select(0, self._give)
 
     def _row(self, number: int, branch: Branch) -> _Row:
         has_references = bool(self.samples[number].references)
@@ -127,8 +136,6 @@ class PackedBranches:
             case _:
                 assert_never(branch)
 
-    def _spans(self, rows: list[_Row], wanted: Tensor) -> TokenIndex:
-        """The target tokens of some rows, among those of all given rows."""
-        borders = Ragged.of(self.targets[row.sample].tokens for row in rows)
-        numbers: list[int] = wanted.tolist()
-        return torch.cat([torch.arange(borders.offsets[n], borders.offsets[n + 1]) for n in numbers])
+    def _text(self, row: _Row) -> TextStates:
+        sample = self.samples[row.sample]
+        return sample.negative if row.negative else sample.text

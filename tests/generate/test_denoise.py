@@ -155,7 +155,7 @@ def test_a_sample_does_not_depend_on_its_batch(
 def test_steps_outside_the_interval_cost_one_branch() -> None:
     dit = trained()
     tokens: list[int] = []
-    dit.register_forward_pre_hook(lambda module, inputs: tokens.append(inputs[0].shape[0]))
+    dit.register_forward_hook(lambda module, inputs, velocity: tokens.append(velocity.shape[0]))
     batch = [sample(0, [(1, 1)], 2, 3)]
     denoise(dit, batch, Sampling(steps=4, image_scale=2, guidance_interval=(0.25, 0.5)), SquareRootShift())
     assert tokens == [6, 18, 18, 6]
@@ -170,7 +170,8 @@ def test_what_does_not_depend_on_the_time_is_prepared_once(monkeypatch: pytest.M
     prepare = dit.prepare
 
     def counting(inputs: Inputs) -> object:
-        prepared.append(len(inputs.layout))
+        assert inputs.joint is not None
+        prepared.append(len(inputs.joint))
         return prepare(inputs)
 
     monkeypatch.setattr(dit, "prepare", counting)
