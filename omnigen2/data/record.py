@@ -3,7 +3,7 @@
 litdata infers a schema from the first record and loses, without a word, whatever does not fit it: later keys, longer
 lists, `None`. A record that is a single leaf of bytes leaves nothing to infer. It is
 
-    magic (8) | length of the header (4, little endian) | crc32 of all that follows (4) | header | images
+    magic (8) | length of the header (4, little endian) | crc32 of length, header and images (4) | header | images
 
 where the header is JSON, and the images are the files' contents behind one another, lengths in the header.
 """
@@ -31,6 +31,19 @@ FIELDS: dict[str, type | tuple[type, ...]] = {
 """What the header holds, no more and no less."""
 
 
+def checksum_of(length: int, body: bytes) -> int:
+    """What a record carries to show that it is whole.
+
+    Args:
+        length: Of the header.
+        body: Header and images.
+
+    Returns:
+        crc32 of both.
+    """
+    return zlib.crc32(body, zlib.crc32(struct.pack("<I", length)))
+
+
 def encode(sample: Sample) -> bytes:
     """A sample as bytes, images included.
 
@@ -52,7 +65,7 @@ def encode(sample: Sample) -> bytes:
     }
     text = json.dumps(header).encode()
     body = b"".join((text, *images))
-    return PREFIX.pack(MAGIC, len(text), zlib.crc32(body)) + body
+    return PREFIX.pack(MAGIC, len(text), checksum_of(len(text), body)) + body
 
 
 def decode(record: bytes | memoryview, name: str) -> Sample:
@@ -74,7 +87,7 @@ def decode(record: bytes | memoryview, name: str) -> Sample:
         raise DataError(f"{name} is no record of omnigen2 (it starts with {raw[:8]!r}); {remedy}")
     _, length, checksum = PREFIX.unpack_from(raw)
     body = raw[PREFIX.size :]
-    if zlib.crc32(body) != checksum:
+    if checksum_of(length, body) != checksum:
         raise DataError(f"{name} is damaged or truncated (its checksum is wrong); copy the chunk anew, or {remedy}")
     header = _header(body[:length], name, remedy)
     borders = pairwise(accumulate(header["lengths"], initial=length))
