@@ -15,10 +15,10 @@ from torch import Tensor
 
 from omnigen2.microworld.components import Box, box, components
 from omnigen2.microworld.draw import Canvas, background_canvas
-from omnigen2.microworld.fit import PALETTE, Region, Seen, cover, fit
+from omnigen2.microworld.fit import PALETTE, TOLERANCE, Region, Seen, cover, fit
 from omnigen2.microworld.scene import BACKGROUNDS, Background, Item, Scene, Vocabulary, full_vocabulary
 
-COVERED = 0.45
+COVERED = 0.4
 """Pixels that are covered by more than this share belong to an item."""
 LARGEST_BACKGROUND_ERROR = 0.3
 """Mean distance per channel of a background that was recognised."""
@@ -56,12 +56,16 @@ class Reading:
         return cls(tuple(Seen(item, 0.0) for item in scene.items), scene.background, 0)
 
 
-def read(pixels: Float[Tensor, "3 size size"], vocabulary: Vocabulary | None = None) -> Reading:
+def read(
+    pixels: Float[Tensor, "3 size size"], vocabulary: Vocabulary | None = None, tolerance: float = TOLERANCE
+) -> Reading:
     """Read a picture.
 
     Args:
         pixels: In [-1, 1]; what is outside is clipped, NaN counts as grey. Shape (3, size, size).
         vocabulary: What can be seen; by default everything that is exact at this size.
+        tolerance: The largest error of an item that is found, see `TOLERANCE`; a higher one also finds items that a
+            small model has drawn badly, and takes more halves and blots for items.
 
     Returns:
         What was found.
@@ -77,7 +81,7 @@ def read(pixels: Float[Tensor, "3 size size"], vocabulary: Vocabulary | None = N
     boxes = {region.number: box(numbers == region.number) for region in regions}
     outer = [r for r in regions if not any(_within(boxes[r.number], boxes[o.number]) for o in regions)]
     numbers = np.where(np.isin(numbers, [region.number for region in outer]), numbers, 0)
-    found = [fit(Region(canvas, behind, numbers, region), known) for region in outer]
+    found = [fit(Region(canvas, behind, numbers, region), known, tolerance) for region in outer]
     seen = tuple(one for one in found if one is not None)
     return Reading(seen, background, len(found) - len(seen))
 

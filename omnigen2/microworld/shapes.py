@@ -87,8 +87,8 @@ def tone(texture: Texture, x: Across, y: Down, scale: float) -> Plane:
             return 1 - (1 - STRIPE_TONE) * stripes
         case "face":
             across = np.abs(x)
-            eyes = np.hypot(across - 0.38, y + 0.3) - 0.18
-            mouth = _box(across, y - 0.36, 0.38, 0.12)
+            eyes = np.hypot(across - 0.38, y + 0.3) - 0.17
+            mouth = _box(across, y - 0.36, 0.34, 0.11)
             return 1 - (1 - FACE_TONE) * _filled(np.minimum(eyes, mouth), scale)
         case _:
             assert_never(texture)

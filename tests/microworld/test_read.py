@@ -135,6 +135,20 @@ def test_faint_half_drawn_and_blurred_away_items_are_not_found(size: ImageSize) 
     assert not any(item.shape == "square" for item in read(thin).items)
 
 
+@given(worlds, seeds, st.floats(0.1, 0.5), st.floats(0, 0.2))
+def test_a_higher_tolerance_finds_what_a_lower_one_does(
+    world: tuple[ImageSize, Vocabulary], seed: int, level: float, tolerance: float
+) -> None:
+    size, vocabulary = world
+    rng = generator(seed)
+    noise = torch.from_numpy(rng.normal(0, level, (3, size, size)).astype(np.float32))
+    picture = draw(sample_scene(vocabulary, rng), size) + noise
+    strict, lenient = read(picture, tolerance=tolerance), read(picture, tolerance=0.4)
+    assert set(strict.items) <= set(lenient.items)
+    assert all(seen.error <= tolerance for seen in strict.seen)
+    assert len(strict.items) + strict.unknown == len(lenient.items) + lenient.unknown
+
+
 def test_what_is_no_shape_is_counted_as_unknown() -> None:
     picture = torch.zeros(3, 64, 64)
     picture[:, 30:33, 2:62] = 1.0
