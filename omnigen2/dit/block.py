@@ -35,7 +35,7 @@ class Sandwich(nn.Module):
             Same shape.
         """
         normalised = self.before(states)
-        return normalised if modulation is None else normalised * (1 + modulation.scale)
+        return normalised if modulation is None else normalised * modulation.scale
 
     def leave(self, states: TokenStates, output: TokenStates, modulation: ScaleGate | None) -> TokenStates:
         """The residual stream with the layer's output, normalised and gated, added.

@@ -49,7 +49,7 @@ class ScaleGate(NamedTuple):
     """What the time does to one residual branch.
 
     Attributes:
-        scale: The branch's normalised input is multiplied by 1 + scale; shape (tokens, hidden).
+        scale: The branch's normalised input is multiplied by it, around 1; shape (tokens, hidden).
         gate: The branch's output is multiplied by it, in (-1, 1); shape (tokens, hidden).
     """
 
@@ -94,7 +94,7 @@ class Modulation(nn.Module):
             For the attention branch and for the feed-forward branch.
         """
         scale, gate, scale_2, gate_2 = self.linear(F.silu(time)).chunk(4, dim=1)
-        values = torch.cat((scale, gate.tanh(), scale_2, gate_2.tanh()), dim=1)
+        values = torch.cat((1 + scale, gate.tanh(), 1 + scale_2, gate_2.tanh()), dim=1)
         first, second, third, fourth = spread(values, owner).chunk(4, dim=1)
         return ScaleGate(first, second), ScaleGate(third, fourth)
 
@@ -128,5 +128,5 @@ class OutputLayer(nn.Module):
         Returns:
             Shape (tokens, patch_channels).
         """
-        scale = spread(self.scale(F.silu(time)), owner)
-        return self.linear(self.norm(states) * (1 + scale))
+        scale = spread(1 + self.scale(F.silu(time)), owner)
+        return self.linear(self.norm(states) * scale)

@@ -1,12 +1,14 @@
 r"""Rotations: from position ids to cosines and sines, and from those to rotated queries and keys."""
 
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from omnigen2.layout import PositionIds, TokenIndex
+
+Heads: TypeAlias = Float[Tensor, "tokens heads head_dim"]
 
 
 class Rotation(NamedTuple):
@@ -78,9 +80,7 @@ class RotaryEmbedding(nn.Module):
         return f"axes={self.axes}, theta={self.theta}"
 
 
-def apply_rotation(
-    states: Float[Tensor, "tokens heads head_dim"], rotation: Rotation
-) -> Float[Tensor, "tokens heads head_dim"]:
+def apply_rotation(states: Heads, rotation: Rotation) -> Heads:
     """Turn the channel pairs (0, 1), (2, 3), … of every head by the token's rotation.
 
     Args:
@@ -90,6 +90,20 @@ def apply_rotation(
     Returns:
         Same shape and dtype; computed in float32.
     """
-    even, odd = states.float().unflatten(-1, (-1, 2)).unbind(-1)
-    cos, sin = rotation.cos.unsqueeze(1), rotation.sin.unsqueeze(1)
-    return torch.stack((even * cos - odd * sin, even * sin + odd * cos), dim=-1).flatten(-2).type_as(states)
+    turn = _turn_complex if states.device.type == "cpu" else _turn_pairs
+    return turn(states.float(), rotation).type_as(states)
+
+
+def _turn_pairs(states: Heads, rotation: Rotation) -> Heads:
+    # Elementwise products alone: what a compiler fuses into the kernels around it.
+    cos = rotation.cos.repeat_interleave(2, dim=-1).unsqueeze(1)
+    sin = torch.stack((-rotation.sin, rotation.sin), dim=-1).flatten(-2).unsqueeze(1)
+    swapped = states.unflatten(-1, (-1, 2)).flip(-1).flatten(-2)
+    return states * cos + swapped * sin
+
+
+def _turn_complex(states: Heads, rotation: Rotation) -> Heads:
+    # One complex product: several times faster where nothing is fused.
+    pairs = torch.view_as_complex(states.unflatten(-1, (-1, 2)))
+    turned = pairs * torch.complex(rotation.cos, rotation.sin).unsqueeze(1)
+    return torch.view_as_real(turned).flatten(-2)

@@ -102,10 +102,10 @@ def test_modulation() -> None:
     samples, length, _ = states.shape
     owner = torch.arange(samples).repeat_interleave(length)
     attention, feed_forward = modulation(case["inputs.temb"], owner)
-    case.check((norm(states.flatten(0, 1)) * (1 + attention.scale)).view_as(states), "outputs.normed")
+    case.check((norm(states.flatten(0, 1)) * attention.scale).view_as(states), "outputs.normed")
     first = slice(None, None, length)
     case.check(attention.gate[first].atanh(), "outputs.gate_msa")
-    case.check(feed_forward.scale[first], "outputs.scale_mlp")
+    case.check(feed_forward.scale[first] - 1, "outputs.scale_mlp")
     case.check(feed_forward.gate[first].atanh(), "outputs.gate_mlp")
 
 

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from omnigen2.layout import Layout, TextSegment
 from omnigen2.rope import LuminaPositions, OmniPositions, QwenPositions, RotaryEmbedding, apply_rotation
+from omnigen2.rope.rotary import _turn_complex, _turn_pairs
 from tests.strategies import seeds
 
 axes = st.tuples(*[st.integers(1, 6).map(lambda half: 2 * half)] * 3)
@@ -91,6 +92,14 @@ def test_bfloat16_models_lose_nothing_at_position_ten_thousand() -> None:
         errors[start] = ((turned.double() - exact).abs() / exact.abs().clamp(min=0.1)).max().item()
     assert errors[10_000] <= 2**-8
     assert errors[10_000] <= 1.1 * errors[0]
+
+
+@given(axes, positions, seeds)
+def test_the_turns_of_cpu_and_device_are_one(axes: tuple, ids: list, seed: int) -> None:
+    rotary = RotaryEmbedding(axes)
+    rotation = rotary(torch.tensor(ids))
+    states = normal(seed, len(ids), 2, rotary.head_dim)
+    torch.testing.assert_close(_turn_pairs(states, rotation), _turn_complex(states, rotation), rtol=1e-5, atol=1e-6)
 
 
 @given(axes, positions)
