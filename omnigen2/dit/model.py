@@ -244,6 +244,6 @@ class DiffusionTransformer(nn.Module):
 def _check(tensor: Tensor, name: str, expected: tuple[int, ...]) -> None:
     if tuple(tensor.shape) != expected:
         raise ValueError(
-            f"got {name} of shape {tuple(tensor.shape)}, but the layout and the model's config expect {expected}; "
+            f"got {name} of shape {tuple(tensor.shape)} where the layout and the model's config expect {expected}; "
             "make the layout from the same tensors that are packed"
         )

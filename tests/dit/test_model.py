@@ -247,15 +247,15 @@ def test_compiles_as_one_graph(backend: str) -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda x, t, i: (x[1:], t, i), r"x_t of shape \(3, 12\) .* expects \(4, 12\)"),
-        (lambda x, t, i: (x, t[:0], i), r"t of shape \(0,\) .* expects \(1,\)"),
+        (lambda x, t, i: (x[1:], t, i), r"x_t of shape \(3, 12\) .* expect \(4, 12\)"),
+        (lambda x, t, i: (x, t[:0], i), r"t of shape \(0,\) .* expect \(1,\)"),
         (
             lambda x, t, i: (x, t, i._replace(text=i.text[:, 1:])),
-            r"text features of shape \(3, 9\) .* expects \(3, 10\)",
+            r"text features of shape \(3, 9\) .* expect \(3, 10\)",
         ),
         (
             lambda x, t, i: (x, t, i._replace(references=i.references[:1])),
-            r"reference patches of shape \(1, 12\) .* expects \(2, 12\)",
+            r"reference patches of shape \(1, 12\) .* expect \(2, 12\)",
         ),
     ],
 )
