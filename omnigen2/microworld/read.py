@@ -56,6 +56,10 @@ class Reading:
         return cls(tuple(Seen(item, 0.0) for item in scene.items), scene.background, 0)
 
 
+SMALLEST_PICTURE = 8
+"""In pixels a side. In a smaller picture a constant colour cannot be told from an item, so nothing is found."""
+
+
 def read(
     pixels: Float[Tensor, "3 size size"], vocabulary: Vocabulary | None = None, tolerance: float = TOLERANCE
 ) -> Reading:
@@ -74,6 +78,8 @@ def read(
     canvas: Canvas = clean.permute(1, 2, 0).numpy()
     known = vocabulary or full_vocabulary(16 if canvas.shape[0] < 32 else 64)
     background = read_background(canvas)
+    if canvas.shape[0] < SMALLEST_PICTURE:
+        return Reading((), background, 0)
     behind = background_canvas(background or BACKGROUNDS[0], canvas.shape[0])
     labels = (canvas > 0) @ np.array([4, 2, 1])
     covered = cover(canvas, behind, PALETTE[labels]) > COVERED
