@@ -1,0 +1,149 @@
+"""A small vision-language model for the micro-world: Qwen2.5-VL's architecture and template, the world's own words."""
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from omnigen2.encoders.chat import SYSTEM_PROMPT, SYSTEM_PROMPT_DROPPED, SYSTEM_PROMPT_PLAIN
+from omnigen2.encoders.tiny import SPECIAL_TOKENS
+from omnigen2.microworld import WordTokenizer
+from omnigen2.microworld.tokenizer import SPECIALS, UNKNOWN
+
+HIDDEN_SIZE = 64
+"""Channels of the text states: `text_dim` of `omnigen2.dit.variants.MICRO`."""
+PICTURE_SIDE = 64
+"""Every picture is seen at this many pixels, whatever its size."""
+PATCH_SIZE = 8
+MERGE_SIZE = 2
+IMAGE_TOKENS = (PICTURE_SIDE // PATCH_SIZE // MERGE_SIZE) ** 2
+"""Tokens that a picture takes."""
+SPEAKERS = ("system", "user", "assistant")
+PICTURE_NAMES = tuple(f"<img{number}>:" for number in range(1, 10))
+"""How the template counts pictures; each name is one word."""
+SYSTEM_PROMPTS = (SYSTEM_PROMPT, SYSTEM_PROMPT_DROPPED, SYSTEM_PROMPT_PLAIN)
+"""Each is one word, so that the template adds seven tokens to a caption."""
+
+
+def write_micro_vlm(folder: str | Path, seed: int = 0) -> None:
+    """Write a random model and its real tokenizer in the released layout: `mllm/` and `processor/`.
+
+    `QwenEncoder.from_folder` reads both. A caption of n words is n + 7 tokens with the template, n without it
+    (`HiddenStateBridge(template="drop")`).
+
+    Args:
+        folder: Gets the two folders; it is made.
+        seed: Of the weights; torch's global generator is not touched.
+    """
+    write_micro_mllm(Path(folder) / "mllm", seed)
+    write_micro_processor(Path(folder) / "processor")
+
+
+def vocabulary() -> dict[str, int]:
+    """The words of the tokenizer and their numbers: the special tokens first, then the template, then the world.
+
+    Returns:
+        From words, in lower case, to numbers without gaps.
+    """
+    world = WordTokenizer().words[len(SPECIALS) :]
+    template = [*SPEAKERS, *PICTURE_NAMES, *(prompt.lower() for prompt in SYSTEM_PROMPTS)]
+    return {word: number for number, word in enumerate((*SPECIAL_TOKENS, UNKNOWN, *template, *world))}
+
+
+def write_micro_mllm(directory: str | Path, seed: int = 0) -> None:
+    """Write a random Qwen2.5-VL of about 390,000 parameters, as in `mllm/`.
+
+    Four layers of 64 channels read the text, three layers of 64 channels look at pictures in patches of 8 pixels.
+    Input and output embeddings are one table, as in the released 3B model.
+
+    Args:
+        directory: Folder to write; it is made.
+        seed: Of the weights; torch's global generator is not touched.
+    """
+    from transformers import GenerationConfig, Qwen2_5_VLConfig, Qwen2_5_VLForConditionalGeneration
+
+    ids = vocabulary()
+    config = Qwen2_5_VLConfig(
+        text_config=_text_config(ids),
+        vision_config=_vision_config(),
+        image_token_id=ids["<|image_pad|>"],
+        video_token_id=ids["<|video_pad|>"],
+        vision_start_token_id=ids["<|vision_start|>"],
+        vision_end_token_id=ids["<|vision_end|>"],
+        tie_word_embeddings=True,
+    )
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        model = Qwen2_5_VLForConditionalGeneration(config)
+    model.generation_config = GenerationConfig(eos_token_id=ids["<|im_end|>"], pad_token_id=ids["<|endoftext|>"])
+    model.save_pretrained(str(directory))
+
+
+def write_micro_processor(directory: str | Path) -> None:
+    """Write a tokenizer of the world's words and an image processor, as in `processor/`.
+
+    One token is one word or sign in lower case; a whole system prompt is one word; unknown words are `<unk>`.
+    Pictures become 64 x 64 pixels, which are 16 tokens.
+
+    Args:
+        directory: Folder to write; it is made.
+    """
+    from tokenizers import Regex, Tokenizer, models, normalizers, pre_tokenizers
+    from transformers import PreTrainedTokenizerFast
+
+    sentences = (re.escape(prompt.lower()) for prompt in SYSTEM_PROMPTS)
+    words = Regex("|".join((*sentences, r"<img[1-9]>:", r"\w+", r"[^\w\s]")))
+    backend = Tokenizer(models.WordLevel(vocabulary(), unk_token=UNKNOWN))
+    backend.normalizer = normalizers.Lowercase()
+    backend.pre_tokenizer = pre_tokenizers.Split(words, behavior="removed", invert=True)
+    tokenizer = PreTrainedTokenizerFast(
+        tokenizer_object=backend,
+        unk_token=UNKNOWN,
+        eos_token="<|im_end|>",  # noqa: S106
+        pad_token="<|endoftext|>",  # noqa: S106
+        extra_special_tokens=list(SPECIAL_TOKENS),
+    )
+    tokenizer.save_pretrained(str(directory))
+    settings = {
+        "image_processor_type": "Qwen2VLImageProcessor",
+        "size": {"shortest_edge": PICTURE_SIDE**2, "longest_edge": PICTURE_SIDE**2},
+        "patch_size": PATCH_SIZE,
+        "temporal_patch_size": 2,
+        "merge_size": MERGE_SIZE,
+    }
+    (Path(directory) / "preprocessor_config.json").write_text(json.dumps(settings, indent=2))
+
+
+def _text_config(ids: dict[str, int]) -> dict[str, Any]:
+    return {
+        "vocab_size": len(ids),
+        "hidden_size": HIDDEN_SIZE,
+        "intermediate_size": 2 * HIDDEN_SIZE,
+        "num_hidden_layers": 4,
+        "num_attention_heads": 4,
+        "num_key_value_heads": 2,
+        "max_position_embeddings": 4096,
+        "tie_word_embeddings": True,
+        "rope_parameters": {"rope_type": "default", "rope_theta": 1e4, "mrope_section": [2, 3, 3]},
+        "bos_token_id": None,
+        "eos_token_id": ids["<|im_end|>"],
+        "pad_token_id": ids["<|endoftext|>"],
+    }
+
+
+def _vision_config() -> dict[str, Any]:
+    # every layer attends to the whole picture: it has 64 patches
+    return {
+        "depth": 3,
+        "hidden_size": HIDDEN_SIZE,
+        "intermediate_size": 2 * HIDDEN_SIZE,
+        "num_heads": 4,
+        "out_hidden_size": HIDDEN_SIZE,
+        "patch_size": PATCH_SIZE,
+        "spatial_merge_size": MERGE_SIZE,
+        "temporal_patch_size": 2,
+        "window_size": PICTURE_SIDE,
+        "fullatt_block_indexes": [0, 1, 2],
+    }
