@@ -1,0 +1,264 @@
+"""What a reward is: pictures in, one number each out, or the cause why there is none. Needs torch alone.
+
+A judgement that failed is `valid=False` with its cause. It never becomes a number, so it cannot teach anything: the
+advantages leave invalid members out of their group.
+"""
+
+import math
+from abc import ABC, abstractmethod
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TypeAlias
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+Picture: TypeAlias = Float[Tensor, "3 _ _"]
+"""In [-1, 1], shape (3, height, width)."""
+PerSample: TypeAlias = Float[Tensor, " samples"]
+
+
+class RewardError(ValueError):
+    """A reward that cannot be used: what was got, what was expected; what to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class RewardRequest:
+    """One picture to be scored.
+
+    Attributes:
+        prompt: The instruction that the picture was made for.
+        image: The picture in [-1, 1], shape (3, height, width).
+        references: The pictures that were given with the instruction, in its order; an edit has one.
+        meta: Text that travels with the sample, such as its task in JSON.
+        key: Names the sample in messages.
+    """
+
+    prompt: str
+    image: Picture
+    references: tuple[Picture, ...] = ()
+    meta: str = ""
+    key: str = "<sample>"
+
+    @property
+    def images(self) -> tuple[Picture, ...]:
+        """The references, then the picture."""
+        return (*self.references, self.image)
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """What one picture got.
+
+    Attributes:
+        value: The reward, finite; higher is better.
+        parts: The scores that it was made of, by name.
+        reason: In words, for people; empty if there is none.
+    """
+
+    value: float
+    parts: Mapping[str, float] = field(default_factory=dict[str, float])
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """Why one picture got no reward.
+
+    Attributes:
+        cause: In a few words without a colon, the same for all failures of a kind: they are counted by it.
+        detail: What happened this time.
+    """
+
+    cause: str
+    detail: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.cause}: {self.detail}" if self.detail else self.cause
+
+
+Outcome: TypeAlias = Judgement | Failure
+
+
+@dataclass(frozen=True, slots=True)
+class Scores:
+    """What a batch of pictures got; everything has one entry per request, in the order of the requests.
+
+    Attributes:
+        value: The rewards, float32, shape (samples,); finite where valid, NaN elsewhere.
+        valid: Where there is a reward, shape (samples,).
+        parts: The scores that the rewards were made of, by name; each float32, shape (samples,), NaN where invalid.
+        problem: Why a member is invalid, `"cause: detail"`; None where it is valid.
+        reason: In words, for people; empty where nothing was said.
+
+    Raises:
+        RewardError: If lengths differ, a valid value is not finite, an invalid one is not NaN, or an invalid member
+            has no problem.
+    """
+
+    value: PerSample
+    valid: Bool[Tensor, " samples"]
+    parts: dict[str, PerSample]
+    problem: tuple[str | None, ...]
+    reason: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        lengths = {"value": self.value.shape[0], "valid": self.valid.shape[0], "problem": len(self.problem)}
+        lengths |= {"reason": len(self.reason)} | {f"part {name}": part.shape[0] for name, part in self.parts.items()}
+        if len(set(lengths.values())) > 1:
+            raise RewardError(f"Scores needs one entry per request in everything, got {lengths}; fill what is missing")
+        if {self.value.dtype, *(part.dtype for part in self.parts.values())} != {torch.float32}:
+            raise RewardError(f"Scores are float32, got {self.value.dtype}; convert values and parts")
+        for number, ok in enumerate(self.valid.tolist()):
+            value, problem = float(self.value[number]), self.problem[number]
+            if ok != math.isfinite(value) or ok != (problem is None) or not (ok or math.isnan(value)):
+                raise RewardError(
+                    f"member {number} is {'valid' if ok else 'invalid'} with value {value} and problem {problem!r}; "
+                    "valid members have a finite value and no problem, invalid ones NaN and a problem"
+                )
+
+    def __len__(self) -> int:
+        return len(self.problem)
+
+    @classmethod
+    def collect(cls, outcomes: Sequence[Outcome], part_names: Sequence[str] = ()) -> "Scores":
+        """Put single outcomes together.
+
+        Args:
+            outcomes: One per request.
+            part_names: The parts of every judgement; failures get NaN for each.
+
+        Returns:
+            The scores.
+
+        Raises:
+            RewardError: If a judgement has other parts, or one that is not finite.
+        """
+        for number, outcome in enumerate(outcomes):
+            if isinstance(outcome, Judgement) and set(outcome.parts) != set(part_names):
+                raise RewardError(
+                    f"judgement {number} has the parts {sorted(outcome.parts)}, expected {sorted(part_names)}; "
+                    "give every judgement of a reward the same parts"
+                )
+        judged = [outcome if isinstance(outcome, Judgement) else None for outcome in outcomes]
+        return cls(
+            value=_column([math.nan if one is None else one.value for one in judged]),
+            valid=torch.tensor([one is not None for one in judged], dtype=torch.bool),
+            parts={
+                name: _column([math.nan if one is None else one.parts[name] for one in judged]) for name in part_names
+            },
+            problem=tuple(str(outcome) if isinstance(outcome, Failure) else None for outcome in outcomes),
+            reason=tuple("" if one is None else one.reason for one in judged),
+        )
+
+    @classmethod
+    def concatenate(cls, batches: Sequence["Scores"]) -> "Scores":
+        """Join the scores of several batches of one reward.
+
+        Args:
+            batches: At least one, all with the same parts.
+
+        Returns:
+            The members of the first batch, then those of the second, and so on.
+
+        Raises:
+            RewardError: If there is none, or their parts differ.
+        """
+        names = {tuple(sorted(batch.parts)) for batch in batches}
+        if len(names) != 1:
+            raise RewardError(f"expected batches of one reward, got the parts {sorted(names)}; join like with like")
+        return cls(
+            value=torch.cat([batch.value for batch in batches]),
+            valid=torch.cat([batch.valid for batch in batches]),
+            parts={name: torch.cat([batch.parts[name] for batch in batches]) for name in batches[0].parts},
+            problem=tuple(problem for batch in batches for problem in batch.problem),
+            reason=tuple(reason for batch in batches for reason in batch.reason),
+        )
+
+    def causes(self) -> dict[str, int]:
+        """How many members are invalid, by cause."""
+        return dict(Counter(problem.partition(": ")[0] for problem in self.problem if problem is not None))
+
+
+class Reward(ABC):
+    """Scores pictures; higher is better.
+
+    Attributes:
+        low: The least value that `score` gives.
+        high: The largest.
+        description: What is scored and how, one line.
+        part_names: The names of `Scores.parts`.
+    """
+
+    low: float
+    high: float
+    description: str
+    part_names: tuple[str, ...] = ()
+
+    @abstractmethod
+    def score(self, requests: Sequence[RewardRequest]) -> Scores:
+        """Score a batch. May be called from any thread, one call at a time.
+
+        Args:
+            requests: The pictures and what they were made for.
+
+        Returns:
+            One entry per request, in their order, on the CPU.
+        """
+
+    def probe(self) -> None:  # noqa: B027  (most rewards have nothing to try)
+        """Find out before training whether the reward can work; it raises a `RewardError` if not."""
+
+
+def check_scores(reward: Reward, requests: Sequence[RewardRequest], scores: Scores) -> Scores:
+    """Check that scores are what their reward promises.
+
+    Args:
+        reward: Which gave them.
+        requests: What it was asked.
+        scores: What it answered.
+
+    Returns:
+        The same scores.
+
+    Raises:
+        RewardError: If there are more or fewer than requests, other parts, or a value outside of the range.
+    """
+    name = type(reward).__name__
+    if len(scores) != len(requests):
+        raise RewardError(f"{name} gave {len(scores)} scores for {len(requests)} requests; it must give one for each")
+    if set(scores.parts) != set(reward.part_names):
+        raise RewardError(f"{name} gave the parts {sorted(scores.parts)}, but names {sorted(reward.part_names)}")
+    slack = 1e-5 * max(1.0, abs(reward.low), abs(reward.high))
+    outside = scores.valid & ((scores.value < reward.low - slack) | (scores.value > reward.high + slack))
+    if bool(outside.any()):
+        first = int(outside.nonzero()[0])
+        raise RewardError(
+            f"{name} gave {float(scores.value[first])} for {requests[first].key}, outside of its range "
+            f"[{reward.low}, {reward.high}]; mend the reward or its range"
+        )
+    return scores
+
+
+def unusable_picture(request: RewardRequest) -> Failure | None:
+    """Why a request cannot be scored at all.
+
+    Args:
+        request: Any.
+
+    Returns:
+        A failure if a picture is empty or has values that are not finite, None if all is well.
+    """
+    for name, image in [
+        *((f"reference {i + 1}", r) for i, r in enumerate(request.references)),
+        ("image", request.image),
+    ]:
+        if image.numel() == 0 or not bool(image.isfinite().all()):
+            return Failure("bad picture", f"the {name} is empty or has values that are not finite")
+    return None
+
+
+def _column(values: Sequence[float]) -> PerSample:
+    return torch.tensor(values, dtype=torch.float32)
