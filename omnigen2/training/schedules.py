@@ -195,7 +195,8 @@ def lambda_lr(optimizer: Optimizer, schedule: LearningRate) -> LambdaLR:
     Returns:
         A scheduler to be stepped after every optimizer step (`interval: step` in Lightning).
     """
-    return LambdaLR(optimizer, schedule.factor)
+    # a function and not the bound method, whose attributes LambdaLR would put into every checkpoint
+    return LambdaLR(optimizer, lambda step: schedule.factor(step))
 
 
 def _rise(step: int, warmup_steps: int) -> float:

@@ -103,6 +103,7 @@ def test_going_on_needs_only_the_step(schedule: LearningRate, stop: int) -> None
     assert whole == [3.0 * schedule.factor(step) for step in range(30)]
     first, second = fresh(), fresh()
     assert steps(first, stop) == whole[:stop]
+    assert first.state_dict()["lr_lambdas"] == [None]
     second.optimizer.load_state_dict(first.optimizer.state_dict())
     second.load_state_dict(first.state_dict())
     assert steps(second, 30 - stop) == whole[stop:]
