@@ -1,0 +1,28 @@
+"""The paper's benchmarks as metrics: exact over processes, with failures counted and shown.
+
+metric = OmniContext()
+metric.update(["single_object"], prompt_following, subject_consistency, valid)
+print(metric)  # OmniContext: … (valid 48 / 50, …). 2 of 50 judgements failed; …
+
+`omnigen2 evaluate` does the same for a folder of pictures.
+"""
+
+from omnigen2.evaluation.edit import EditBench
+from omnigen2.evaluation.geneval import GenEval
+from omnigen2.evaluation.grouped import GroupedMean, Share
+from omnigen2.evaluation.micro import MicroScores, micro_judge, micro_scores
+from omnigen2.evaluation.omnicontext import OmniContext
+from omnigen2.evaluation.summary import Line, Summary
+
+__all__ = [
+    "EditBench",
+    "GenEval",
+    "GroupedMean",
+    "Line",
+    "MicroScores",
+    "OmniContext",
+    "Share",
+    "Summary",
+    "micro_judge",
+    "micro_scores",
+]
