@@ -43,11 +43,20 @@ from omnigen2.flow.schedule import (
 from omnigen2.flow.sde import sample_sde
 from omnigen2.flow.times import LogitNormalTimes, StratifiedTimes, TimeDistribution, TimeSampler, UniformTimes
 from omnigen2.flow.trajectory import StochasticStep, Trajectory
-from omnigen2.flow.transition import ConstantNoise, FlowGRPONoise, NoiseLevel, Reduction, Transition, transition
+from omnigen2.flow.transition import (
+    CoefficientPreservingNoise,
+    ConstantNoise,
+    FlowGRPONoise,
+    NoiseLevel,
+    Reduction,
+    Transition,
+    transition,
+)
 from omnigen2.flow.weighting import CosineMapWeighting, LossWeighting, Unweighted
 
 __all__ = [
     "AtTokens",
+    "CoefficientPreservingNoise",
     "ConstantNoise",
     "CosineMapWeighting",
     "DPMSolver",

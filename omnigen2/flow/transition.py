@@ -13,7 +13,7 @@ Source: Liu et al., Flow-GRPO, arXiv:2505.05470, section 4.2, there with time ru
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from math import isfinite, log, pi
+from math import cos, isfinite, log, pi, sin
 from typing import Literal, TypeAlias, assert_never
 
 import torch
@@ -43,6 +43,21 @@ class NoiseLevel(ABC):
             Not negative, shape (samples,).
         """
         ...
+
+    def removal(self, t: PerSample, t_next: PerSample, /) -> PerSample:
+        r"""The rate at which a step takes predicted noise out of the state, to make room for the noise it adds.
+
+        $\sigma^2 / (2 (1 - t))$ unless a class says otherwise: the drift of the SDE, which keeps the marginals of the
+        flow as the steps become short.
+
+        Args:
+            t: Start of the step, shape (samples,), in [0, 1).
+            t_next: End of the step, greater than `t`.
+
+        Returns:
+            Not negative, shape (samples,).
+        """
+        return self(t, t_next).square() / (2 * (1 - t))
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +91,8 @@ class FlowGRPONoise(NoiseLevel):
 class ConstantNoise(NoiseLevel):
     """The same level at every time, as DanceGRPO uses.
 
+    Source: Xue et al., DanceGRPO, arXiv:2505.07818.
+
     Attributes:
         level: Positive.
 
@@ -92,6 +109,45 @@ class ConstantNoise(NoiseLevel):
         """The level."""
         del t_next
         return torch.full_like(t, self.level)
+
+
+@dataclass(frozen=True, slots=True)
+class CoefficientPreservingNoise(NoiseLevel):
+    r"""Coefficient-preserving sampling: part of the predicted noise is exchanged for fresh noise.
+
+    The deterministic step goes to $t' \hat x + (1 - t')\, \hat\epsilon$, with data $\hat x$ and noise
+    $\hat\epsilon$ as the velocity predicts them. Here the predicted noise is multiplied by $\cos\phi$ and fresh noise
+    times $\sin\phi$ is added, $\phi = \text{strength} \cdot \pi / 2$: the state keeps exactly as much noise as the
+    model expects at $t'$, however long the step is. The SDE does so for short steps only, and its pictures stay noisy
+    when steps are few. At t' = 1 nothing is left to exchange: leave the last step out of the window.
+
+    Its paper weighs squared errors in the log-probability with 1 instead of the variance; ours is the density.
+
+    Source: Wang and Yu, Coefficients-Preserving Sampling, arXiv:2509.05952; there with time from data to noise.
+
+    Attributes:
+        strength: In (0, 1]; 1 exchanges all of the predicted noise.
+
+    Raises:
+        ValueError: If it is not.
+    """
+
+    strength: float
+
+    def __post_init__(self) -> None:
+        if not 0 < self.strength <= 1:
+            raise ValueError(
+                f"CoefficientPreservingNoise needs a strength in (0, 1], got {self.strength}; for steps without "
+                "noise, which have no log-probability, leave them out of the window (window=range(0) is the ODE)"
+            )
+
+    def __call__(self, t: PerSample, t_next: PerSample, /) -> PerSample:
+        """The level that gives the step a standard deviation of (1 - t_next) sin(phi)."""
+        return sin(self.strength * pi / 2) * (1 - t_next) / (t_next - t).sqrt()
+
+    def removal(self, t: PerSample, t_next: PerSample, /) -> PerSample:
+        """The rate that leaves cos(phi) of the predicted noise."""
+        return (1 - cos(self.strength * pi / 2)) * (1 - t_next) / (t_next - t)
 
 
 def _check_level(owner: str, name: str, value: float) -> None:
@@ -185,9 +241,9 @@ def transition(
 ) -> Transition:
     r"""The Gaussian step from `t` to `t_next`.
 
-    With dt the length of the step, the mean is `x_t + dt (velocity + c (t velocity - x_t))`, where
-    $c = \sigma^2 / (2 (1 - t))$, and the standard deviation $\sigma \sqrt{dt}$. With $\sigma = 0$ the mean is the Euler
-    step bit for bit.
+    With dt the length of the step, the mean is `x_t + dt (velocity + c (t velocity - x_t))`, where c is the level's
+    `removal`, for an SDE $\sigma^2 / (2 (1 - t))$, and the standard deviation $\sigma \sqrt{dt}$. With $\sigma = 0$ the
+    mean is the Euler step bit for bit.
 
     Args:
         x_t: State, shape (tokens, *features).
@@ -217,6 +273,6 @@ def transition(
         return spread(values.to(dtype), x_t, sample_index)
 
     x, v = x_t.to(dtype), velocity.to(dtype)
-    drift = v + wide(sigma.square() / (2 * (1 - start))) * (wide(start) * v - x)
+    drift = v + wide(noise_level.removal(start, end)) * (wide(start) * v - x)
     std = (sigma * (end - start).sqrt()).to(dtype).to(x_t.device, non_blocking=True)
     return Transition(x + wide(end - start) * drift, std, sample_index)

@@ -1,0 +1,138 @@
+r"""How much better a picture is than the others of its group.
+
+$$ A_i = \frac{r_i - \operatorname{mean}(r_{g})}{\operatorname{std} + \epsilon}, $$
+
+with the mean over the valid members of the picture's own group g, and the standard deviation of that group or of all
+rewards. Groups are told apart by the ids that the sampler gave them, never by their prompt: two edits of different
+pictures can have the same instruction.
+
+Source: Shao et al., DeepSeekMath, arXiv:2402.03300, section 4.1.2; Liu et al., Flow-GRPO, arXiv:2505.05470, section 4.1.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import isfinite
+from typing import Literal, TypeAlias, assert_never
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+Scale: TypeAlias = Literal["group", "batch"]
+"""What a centred reward is divided by. `"group"`: the standard deviation of its own group, so that a group whose
+rewards hardly differ counts as much as any other. `"batch"`: that of all rewards, so that it counts little."""
+
+
+@dataclass(frozen=True, slots=True)
+class Advantages:
+    """The advantages of all members, and what became of their groups.
+
+    Attributes:
+        values: Shape (members,), float32. 0 for invalid members and for members of dropped and constant groups.
+        kept: Number of groups with at least two valid members, the constant ones among them.
+        dropped: Number of groups with fewer.
+        constant: Number of kept groups whose valid rewards are all the same: they teach nothing.
+    """
+
+    values: Float[Tensor, " members"]
+    kept: int
+    dropped: int
+    constant: int
+
+    @property
+    def constant_share(self) -> float:
+        """Share of the kept groups that are constant; NaN if no group was kept."""
+        return self.constant / self.kept if self.kept else float("nan")
+
+
+def group_advantages(
+    rewards: Float[Tensor, " members"],
+    group: Int[Tensor, " members"] | Sequence[int],
+    valid: Bool[Tensor, " members"] | None = None,
+    scale: Scale = "group",
+    epsilon: float = 1e-8,
+) -> Advantages:
+    """Compare every member with its group.
+
+    Give it the rewards of all ranks, gathered in rank order, and let each rank cut its own part out of the result:
+    a group may be spread over ranks.
+
+    Statistics are taken in float64 on the host and with the population's standard deviation (no Bessel correction),
+    as both official codes do.
+
+    Args:
+        rewards: Higher is better, shape (members,). What stands at invalid members is not looked at and may be NaN.
+        group: The id of each member's group, any integers.
+        valid: False for a member whose reward could not be found out; all are valid if None.
+        scale: What a centred reward is divided by. `"batch"` looks at all valid rewards, also of dropped groups.
+        epsilon: Added to the standard deviation, not negative. The RL code of OmniGen2 takes 1e-8, flow_grpo 1e-4.
+
+    Returns:
+        The advantages, on the device of `rewards`.
+
+    Raises:
+        ValueError: If lengths differ, a valid reward is not finite, or `epsilon` is negative.
+
+    Example:
+        >>> group_advantages(torch.tensor([0.0, 1.0, 0.5, 0.5]), [7, 7, 3, 3]).values.tolist()
+        [-0.9999999800000004, 0.9999999800000004, 0.0, 0.0]
+    """
+    if not (isfinite(epsilon) and epsilon >= 0):
+        raise ValueError(f"epsilon must be finite and not negative, got {epsilon}; 1e-8 is usual")
+    host, ids, usable = _on_host(rewards, group, valid)
+    number = torch.unique(ids, return_inverse=True)[1]
+    counts = torch.zeros(int(number.max()) + 1 if len(ids) else 0, dtype=torch.float64)
+    counts = counts.index_add(0, number, usable.double())
+    kept = counts >= 2
+    constant = kept & _constant(host, number, usable, len(counts))
+    mean = torch.zeros_like(counts).index_add(0, number, torch.where(usable, host, 0)) / counts
+    teaching = usable & (kept & ~constant)[number]
+    centred = torch.where(teaching, host - mean[number], 0)
+    match scale:
+        case "group":
+            std = (torch.zeros_like(counts).index_add(0, number, centred.square()) / counts).sqrt()[number]
+        case "batch":
+            std = host[usable].std(correction=0).expand_as(host)
+        case _:
+            assert_never(scale)
+    advantages = torch.where(teaching, centred / (std + epsilon), 0).float()
+    return Advantages(advantages.to(rewards.device), int(kept.sum()), int((~kept).sum()), int(constant.sum()))
+
+
+def _on_host(
+    rewards: Float[Tensor, " members"],
+    group: Int[Tensor, " members"] | Sequence[int],
+    valid: Bool[Tensor, " members"] | None,
+) -> tuple[Float[Tensor, " members"], Int[Tensor, " members"], Bool[Tensor, " members"]]:
+    """Rewards in float64, ids and validity, all of one length and all on the host.
+
+    Raises:
+        ValueError: If lengths differ or a valid reward is not finite.
+    """
+    members = rewards.shape[0]
+    host = rewards.detach().to("cpu", torch.float64)
+    ids = torch.as_tensor(group, dtype=torch.int64, device="cpu")
+    usable = torch.ones(members, dtype=torch.bool) if valid is None else valid.to("cpu")
+    if len(ids) != members or len(usable) != members:
+        raise ValueError(
+            f"got {members} rewards, {len(ids)} group ids and {len(usable)} marks of validity; every member has one "
+            "of each"
+        )
+    if not bool(host[usable].isfinite().all()):
+        wrong = (usable & ~host.isfinite()).nonzero().flatten().tolist()
+        raise ValueError(
+            f"the rewards of members {wrong} are {host[wrong].tolist()} but marked as valid; a reward that could not "
+            "be found out has valid=False"
+        )
+    return host, ids, usable
+
+
+def _constant(
+    host: Float[Tensor, " members"], number: Int[Tensor, " members"], usable: Bool[Tensor, " members"], groups: int
+) -> Bool[Tensor, " groups"]:
+    """Groups whose lowest valid reward is their highest. By the mean they could not be told: it is rounded."""
+    highest = torch.full((groups,), -torch.inf, dtype=torch.float64)
+    lowest = -highest
+    highest = highest.scatter_reduce(0, number[usable], host[usable], "amax")
+    lowest = lowest.scatter_reduce(0, number[usable], host[usable], "amin")
+    return highest == lowest
