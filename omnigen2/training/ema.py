@@ -241,11 +241,11 @@ class EMA(Callback):
 
     def _leave(self) -> None:
         self._depth -= 1
-        if self._depth or not self._weights:
+        module = self._module
+        if self._depth or module is None or not self._weights:
             return
-        assert self._module is not None
-        reshard(self._module)
-        parameters = _parameters(self._module)
+        reshard(module)
+        parameters = _parameters(module)
         with torch.no_grad():
             for name, weights in self._weights.items():
                 local_part(parameters[name]).copy_(weights)

