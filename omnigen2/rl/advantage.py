@@ -6,7 +6,8 @@ with the mean over the valid members of the picture's own group g, and the stand
 rewards. Groups are told apart by the ids that the sampler gave them, never by their prompt: two edits of different
 pictures can have the same instruction.
 
-Source: Shao et al., DeepSeekMath, arXiv:2402.03300, section 4.1.2; Liu et al., Flow-GRPO, arXiv:2505.05470, section 4.1.
+Source: Shao et al., DeepSeekMath, arXiv:2402.03300, section 4.1.2; Liu et al., Flow-GRPO, arXiv:2505.05470,
+section 4.1.
 """
 
 from collections.abc import Sequence
