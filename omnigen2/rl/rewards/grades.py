@@ -1,0 +1,123 @@
+"""What judges are told, and what they answer: grades by a rubric, in typed JSON.
+
+What cannot be read or is outside of the scale is a failure with its cause. No grade is guessed, and none is repaired.
+"""
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from hashlib import sha256
+from importlib import resources
+from typing import Any, NoReturn
+
+from omnigen2.rl.reward import Failure
+from omnigen2.rl.rewards.chat import Schema
+
+
+@dataclass(frozen=True, slots=True)
+class Rubric:
+    """What a judge is told, and the grades it is to give.
+
+    Attributes:
+        name: Short.
+        text: The instructions.
+        grades: How many.
+        low: The least grade.
+        high: The largest.
+    """
+
+    name: str
+    text: str
+    grades: int
+    low: float
+    high: float
+
+    @classmethod
+    def load(cls, name: str, grades: int, high: float) -> "Rubric":
+        """Read a rubric that ships with the package.
+
+        Args:
+            name: Of a file in `prompts/`, without its ending.
+            grades: How many grades it asks for.
+            high: The largest grade; the least is 0.
+        """
+        text = resources.files("omnigen2.rl.rewards").joinpath("prompts", f"{name}.txt").read_text(encoding="utf-8")
+        return cls(name, text, grades, 0.0, high)
+
+    @property
+    def version(self) -> str:
+        """The name and a hash of the text: it changes when the text does."""
+        return f"{self.name}-{sha256(self.text.encode()).hexdigest()[:12]}"
+
+    @property
+    def schema(self) -> Schema:
+        """The JSON schema of an answer."""
+        grade = {"type": "number", "minimum": self.low, "maximum": self.high}
+        score = {"type": "array", "items": grade, "minItems": self.grades, "maxItems": self.grades}
+        return {
+            "type": "object",
+            "properties": {"reasoning": {"type": "string"}, "score": score},
+            "required": ["reasoning", "score"],
+            "additionalProperties": False,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Grades:
+    """One answer of a judge.
+
+    Attributes:
+        score: The grades, on the rubric's scale.
+        reasoning: The judge's words; empty if it gave none.
+    """
+
+    score: tuple[float, ...]
+    reasoning: str
+
+
+def read_grades(text: str, rubric: Rubric) -> Grades | Failure:
+    """Read a judge's answer.
+
+    Words and code fences around one JSON object are passed over; an answer that is nothing but a JSON number or list
+    counts as the grades. Nothing is repaired: quotes that are missing, grades in quotes, two objects or a field that is
+    given twice make an answer unreadable.
+
+    Args:
+        text: The answer.
+        rubric: How many grades are expected, and their scale.
+
+    Returns:
+        The grades; a failure "unreadable" or "out of range" otherwise.
+    """
+    first, last = text.find("{"), text.rfind("}")
+    whole = text.strip() if first < 0 else text[first : last + 1]
+    try:
+        found = json.loads(whole, strict=False, parse_constant=_refuse, object_pairs_hook=_unique)
+    except (ValueError, RecursionError):
+        return Failure("unreadable", repr(text[:200]))
+    fields: Mapping[str, Any] = found if isinstance(found, dict) else {"score": found}
+    score, reasoning = fields.get("score"), fields.get("reasoning", "")
+    given = score if isinstance(score, list) else [score]
+    grades = [grade for grade in given if isinstance(grade, int | float) and not isinstance(grade, bool)]
+    if len(grades) != len(given) or len(grades) != rubric.grades:
+        return Failure("unreadable", f"expected {rubric.grades} numbers as score, got {score!r:.200}")
+    if not all(rubric.low <= grade <= rubric.high for grade in grades):
+        return Failure("out of range", f"grades go from {rubric.low:g} to {rubric.high:g}, got {grades!r:.200}")
+    return Grades(tuple(float(grade) for grade in grades), reasoning if isinstance(reasoning, str) else "")
+
+
+def root_mean(first: float, second: float) -> float:
+    """The geometric mean of two grades of at least 0."""
+    return math.sqrt(first * second)
+
+
+def _refuse(constant: str) -> NoReturn:
+    raise ValueError(constant)
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    fields = dict(pairs)
+    if len(fields) != len(pairs):
+        raise ValueError("a field is given twice")
+    return fields

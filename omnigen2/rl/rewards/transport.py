@@ -1,0 +1,277 @@
+"""JSON over HTTP to one or several servers: bounded, with a deadline, and with retries where they can help.
+
+Retried are transport errors (no connection, cut off, too slow), status 429 and 5xx, each time on another server if
+there is one that has not just failed. Everything else is an answer: the caller decides what it means. A call that
+gets no answer is a `Failure`; nothing is made up for it.
+"""
+
+import asyncio
+import datetime
+import email.utils
+import json
+import os
+import random
+import time
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+from urllib.parse import urlsplit
+
+import httpx
+
+from omnigen2.rl.reward import Failure, RewardError
+
+NO_ANSWER = "no answer"
+"""Cause of a call that no server has answered, however often it was tried."""
+DEADLINE = "deadline"
+"""Cause of a call that was not finished when the time of the whole batch was over."""
+REST_S = 15.0
+"""A server that has failed is asked again after this time, or at once if no other is left."""
+MAX_REPLY_BYTES = 32 * 1024 * 1024
+
+Reply: TypeAlias = dict[str, Any]
+Call: TypeAlias = Callable[[], Mapping[str, Any]]
+"""Makes the body when its turn comes, so that not all pictures are encoded at once."""
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How much is asked of the servers, and how long they are waited for.
+
+    Attributes:
+        concurrency: Calls that are under way at once, over all servers.
+        timeout_s: Seconds for one attempt as a whole, the reading of the reply included.
+        deadline_s: Seconds for a whole batch of calls with all their retries.
+        attempts: How often a call is tried in all.
+        backoff_s: Seconds before the second attempt; doubled for each further one, with a random part, up to a minute.
+            A server's own `Retry-After` is waited for where it is longer.
+
+    Raises:
+        RewardError: If a number is not positive.
+    """
+
+    concurrency: int = 8
+    timeout_s: float = 120.0
+    deadline_s: float = 900.0
+    attempts: int = 5
+    backoff_s: float = 1.0
+
+    def __post_init__(self) -> None:
+        if min(self.concurrency, self.timeout_s, self.deadline_s, self.attempts) <= 0 or self.backoff_s < 0:
+            raise RewardError(f"all limits must be positive, got {self}; correct the one that is not")
+
+
+@dataclass(frozen=True, slots=True)
+class _Retry(Exception):
+    """An attempt that may be repeated."""
+
+    problem: str
+    after_s: float = 0.0
+
+
+class JsonPoster:
+    """Posts JSON to a path of servers that all do the same.
+
+    Args:
+        urls: Such as `http://127.0.0.1:8000`; at least one, without user names or passwords.
+        limits: How much and how long.
+        key_variable: The environment variable that has the key or token; sent as `Authorization: Bearer …`, never
+            written anywhere. None if the servers want none.
+
+    Raises:
+        RewardError: If there is no URL, or one that cannot be used.
+    """
+
+    def __init__(self, urls: Sequence[str], limits: Limits | None = None, key_variable: str | None = None) -> None:
+        if not urls:
+            raise RewardError("no server is named; give at least one URL such as http://127.0.0.1:8000")
+        for number, url in enumerate(urls, 1):
+            if not _usable(url):
+                raise RewardError(
+                    f"URL {number} of {len(urls)} cannot be used; write http://HOST:PORT, and put keys into an "
+                    "environment variable"
+                )
+        self.urls = tuple(url.rstrip("/") for url in urls)
+        self.limits = limits or Limits()
+        self.key_variable = key_variable
+        self._rests_until = [0.0] * len(urls)
+        self._busy = [0] * len(urls)
+        self._jitter = random.Random(0)  # noqa: S311  (spreads retries, nothing secret)
+
+    def post_all(self, path: str, calls: Sequence[Call]) -> list[Reply | Failure]:
+        """Make calls side by side.
+
+        Args:
+            path: Such as `/score`, the same for all.
+            calls: The bodies.
+
+        Returns:
+            For each call, in order, the JSON object that a server answered with status 200, or why there is none.
+
+        Raises:
+            RewardError: If the environment variable of the key is not set.
+        """
+        key = self._key()
+        try:
+            asyncio.get_running_loop()
+        except RuntimeError:
+            return asyncio.run(self._post_all(path, calls, key))
+        with ThreadPoolExecutor(1) as thread:  # the caller's own event loop is running, as in a notebook
+            return thread.submit(asyncio.run, self._post_all(path, calls, key)).result()
+
+    def get_each(self, path: str) -> list[Reply | Failure]:
+        """Ask every server once, without retries.
+
+        Args:
+            path: Such as `/health`.
+
+        Returns:
+            One answer or failure per URL, in their order.
+
+        Raises:
+            RewardError: If the environment variable of the key is not set.
+        """
+        key = self._key()
+        found: list[Reply | Failure] = []
+        with httpx.Client(headers=_headers(key), timeout=self.limits.timeout_s) as client:
+            for number, url in enumerate(self.urls, 1):
+                try:
+                    found.append(_read(client.get(url + path), key))
+                except (httpx.RequestError, _Retry) as error:
+                    problem = error.problem if isinstance(error, _Retry) else type(error).__name__
+                    found.append(Failure(NO_ANSWER, f"{problem} from server {number} of {len(self.urls)}"))
+        return found
+
+    def _key(self) -> str | None:
+        if self.key_variable is None:
+            return None
+        key = os.environ.get(self.key_variable, "")
+        if not key or not key.isascii() or not key.isprintable():
+            raise RewardError(
+                f"the environment variable {self.key_variable} has no usable key; set it, or name no key_variable "
+                "if the server wants none"
+            )
+        return key
+
+    async def _post_all(self, path: str, calls: Sequence[Call], key: str | None) -> list[Reply | Failure]:
+        found: list[Reply | Failure | None] = [None] * len(calls)
+        slots = asyncio.Semaphore(self.limits.concurrency)
+        self._busy = [0] * len(self.urls)
+        limits = httpx.Limits(max_connections=self.limits.concurrency)
+
+        async def fill(number: int) -> None:
+            found[number] = await self._post(client, slots, path, calls[number], key)
+
+        try:
+            async with (
+                asyncio.timeout(self.limits.deadline_s),
+                httpx.AsyncClient(headers=_headers(key), timeout=self.limits.timeout_s, limits=limits) as client,
+                asyncio.TaskGroup() as group,
+            ):
+                for number in range(len(calls)):
+                    group.create_task(fill(number))
+        except TimeoutError:
+            pass  # what is not filled was not finished: below
+        late = Failure(DEADLINE, f"not finished within {self.limits.deadline_s:g} s")
+        return [late if one is None else one for one in found]
+
+    async def _post(
+        self, client: httpx.AsyncClient, slots: asyncio.Semaphore, path: str, call: Call, key: str | None
+    ) -> Reply | Failure:
+        problem, pause = "", 0.0
+        for attempt in range(self.limits.attempts):
+            async with slots:
+                server = self._choose()
+                self._busy[server] += 1
+                try:
+                    answer = await self._attempt(client, self.urls[server] + path, call, key)
+                    self._rests_until[server] = 0.0
+                    return answer
+                except _Retry as retry:
+                    problem = f"{retry.problem} from server {server + 1} of {len(self.urls)}"
+                    pause = self._pause(server, attempt, retry.after_s)
+                finally:
+                    self._busy[server] -= 1
+            if attempt + 1 < self.limits.attempts:
+                await asyncio.sleep(pause)
+        return Failure(NO_ANSWER, f"{problem} in the last of {self.limits.attempts} attempts")
+
+    async def _attempt(self, client: httpx.AsyncClient, url: str, call: Call, key: str | None) -> Reply | Failure:
+        body = json.dumps(call()).encode()
+        try:
+            async with (
+                asyncio.timeout(self.limits.timeout_s),
+                client.stream("POST", url, content=body, headers={"Content-Type": "application/json"}) as answer,
+            ):
+                content = bytearray()
+                async for chunk in answer.aiter_bytes():
+                    content += chunk
+                    if len(content) > MAX_REPLY_BYTES:
+                        return Failure("unreadable reply", f"more than {MAX_REPLY_BYTES} bytes")
+        except TimeoutError:
+            raise _Retry("nothing in time") from None
+        except httpx.DecodingError:
+            return Failure("unreadable reply", "its compression is broken")
+        except httpx.TransportError as error:
+            raise _Retry(type(error).__name__) from None
+        after = answer.headers.get("Retry-After", "")
+        return _read(httpx.Response(answer.status_code, headers={"Retry-After": after}, content=bytes(content)), key)
+
+    def _choose(self) -> int:
+        """The server that is not resting, has the fewest calls, and comes first."""
+        now = time.monotonic()
+        return min(range(len(self.urls)), key=lambda i: (max(0.0, self._rests_until[i] - now), self._busy[i], i))
+
+    def _pause(self, failed: int, attempt: int, after_s: float) -> float:
+        """Let the server rest; wait not at all if another one is awake."""
+        now = time.monotonic()
+        self._rests_until[failed] = now + max(REST_S, after_s)
+        if any(until <= now for until in self._rests_until):
+            return 0.0
+        backoff = min(60.0, self.limits.backoff_s * 2**attempt) * (0.5 + 0.5 * self._jitter.random())
+        return max(backoff, after_s)
+
+
+def _usable(url: str) -> bool:
+    parts = urlsplit(url)
+    try:
+        has_host = bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        return False
+    return has_host and parts.scheme in ("http", "https") and not parts.query and parts.username is None
+
+
+def _headers(key: str | None) -> dict[str, str]:
+    return {} if key is None else {"Authorization": f"Bearer {key}"}
+
+
+def _read(answer: httpx.Response, key: str | None) -> Reply | Failure:
+    """A reply's JSON object, or a failure.
+
+    Raises:
+        _Retry: If the server may have an answer later.
+    """
+    status = answer.status_code
+    if status == 429 or status >= 500:
+        raise _Retry(f"status {status}", _retry_after(answer.headers.get("Retry-After", "")))
+    if status != 200:
+        said = " ".join(answer.text.split())[:200]
+        return Failure(f"status {status}", said.replace(key, "***") if key else said)
+    try:
+        reply = json.loads(answer.content)
+    except (ValueError, RecursionError):
+        return Failure("unreadable reply", "it is no JSON")
+    return reply if isinstance(reply, dict) else Failure("unreadable reply", "it is no JSON object")
+
+
+def _retry_after(text: str) -> float:
+    """Seconds from a number or an HTTP date; 0 from anything else."""
+    if text.strip().isascii() and text.strip().isdigit():
+        return float(text)
+    try:
+        date = email.utils.parsedate_to_datetime(text)
+    except (ValueError, TypeError):
+        return 0.0
+    aware = date if date.tzinfo else date.replace(tzinfo=datetime.UTC)
+    return max(0.0, (aware - datetime.datetime.now(datetime.UTC)).total_seconds())
