@@ -6,12 +6,14 @@ import time
 from pathlib import Path
 from typing import Any
 
+import torch.distributed as dist
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Checkpoint
+from lightning.pytorch.utilities import rank_zero_warn
 
 from omnigen2.training.folder import read_json, write_json
 from omnigen2.training.metrics import CsvLogger
-from omnigen2.training.randomness import random_states, set_random_states
+from omnigen2.training.randomness import of_all_processes, random_states, set_random_states
 from omnigen2.training.running_values import Values, add_running_values, log_running_values, running_values
 
 POINTER = "resume.json"
@@ -27,8 +29,9 @@ class ResumePoint(Checkpoint):
     number of rows, and the older checkpoint is deleted. A run that is killed at any moment has a valid
     `resume.json`.
 
-    Exact for one process, and for loaders that can be restored in the middle of an epoch (`StepLoader`) or
-    checkpoints at the ends of epochs.
+    Exact for any number of processes, as long as it stays the same: each gets its own random states back. With
+    another number there is a warning, and the run goes on with fresh ones. Exact for loaders that can be restored in
+    the middle of an epoch (`StepLoader`) or checkpoints at the ends of epochs.
 
     Args:
         every_n_train_steps: Optimizer steps between two checkpoints; 0 for none within an epoch.
@@ -59,6 +62,8 @@ class ResumePoint(Checkpoint):
         self._running: Values = {}  # what the metrics of this epoch had gathered before a restart
         self._running_now: Values = {}
         self._restored: dict[str, Any] | None = None
+        self._random: dict[str, Any] | None = None
+        self._fit_started = False
 
     @property
     def seconds(self) -> float:
@@ -66,13 +71,15 @@ class ResumePoint(Checkpoint):
         return self._earlier_seconds + time.monotonic() - self._started
 
     def state_dict(self) -> dict[str, Any]:
-        """Return what a checkpoint keeps: random states, seconds, and where in the loop it was taken."""
+        """Return what a checkpoint keeps: random states, seconds, and where in the loop it was taken.
+
+        Every process must call it.
+        """
         return {
             "seconds": self.seconds,
             "epoch_ended": self._epoch_ended,
             "logged_step": self._logged_step,
-            "running": self._running_now,
-            "random": random_states(),
+            "processes": of_all_processes({"running": self._running_now, "random": random_states()}),
         }
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
@@ -83,19 +90,31 @@ class ResumePoint(Checkpoint):
         """
         self._restored = state_dict
         self._earlier_seconds = state_dict["seconds"]
-        self._running = state_dict["running"]
+        self._random = None
+        saved, processes = state_dict["processes"], dist.get_world_size() if dist.is_initialized() else 1
+        if len(saved) == processes:
+            own = saved[dist.get_rank() if processes > 1 else 0]
+            self._running, self._random = own["running"], own["random"]
+        else:
+            rank_zero_warn(
+                f"the checkpoint was made by {len(saved)} processes, and now there are {processes}: its random states "
+                "and the running metrics of its epoch cannot be restored. The run goes on with other random numbers; "
+                "for the same ones, continue with as many processes as before"
+            )
+        if self._fit_started:  # strategies that shard restore late
+            self._set_random_states(epoch_ended=True)
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Set the random states if the next thing is a new epoch, whose loader draws its seed early."""
         self._started = self._saved_time = time.monotonic()
-        if self._restored is not None and self._restored["epoch_ended"]:
-            set_random_states(self._restored["random"])
+        self._fit_started = True
+        self._set_random_states(epoch_ended=True)
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Set the random states if the next thing is a batch in the middle of an epoch."""
+        self._fit_started = False
+        self._set_random_states(epoch_ended=False)
         if self._restored is not None:
-            if not self._restored["epoch_ended"]:
-                set_random_states(self._restored["random"])
             self._committed = committed_checkpoint(_folder(trainer))
             self._saved_step = trainer.global_step
 
@@ -150,6 +169,10 @@ class ResumePoint(Checkpoint):
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Make the last checkpoint count."""
         self._commit(trainer)
+
+    def _set_random_states(self, epoch_ended: bool) -> None:
+        if self._restored is not None and self._random is not None and self._restored["epoch_ended"] == epoch_ended:
+            set_random_states(self._random)
 
     def _is_time(self, trainer: Trainer) -> bool:
         step = trainer.global_step
