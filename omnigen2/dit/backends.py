@@ -1,6 +1,7 @@
 """Attention over packed sequences: one function, several kernels."""
 
 import inspect
+from collections import Counter
 from collections.abc import Callable
 from typing import Literal, NamedTuple, TypeAlias, assert_never, cast
 
@@ -10,7 +11,7 @@ from torch import Tensor
 from torch.nn import functional as F
 from torch.nn.attention.varlen import varlen_attn
 
-from omnigen2.layout import Offsets, Ragged
+from omnigen2.layout import Offsets, Ragged, TokenIndex
 
 AttentionBackend: TypeAlias = Literal["auto", "sdpa", "varlen", "flash_attn"]
 Queries: TypeAlias = Float[Tensor, "tokens heads head_dim"]
@@ -24,14 +25,21 @@ class Borders(NamedTuple):
     """Borders of the sequences that attend to themselves, on the host and on the device.
 
     Attributes:
-        lengths: Length of each sequence, for kernels that are called per sequence.
+        lengths: Length of each sequence.
         offsets: Cumulative lengths as int32 on the device, for kernels that take all sequences at once.
         max_length: Length of the longest sequence.
+        groups: Lengths that occur, ascending, and how many sequences have each: what a kernel for sequences of one
+            length is called with.
+        by_length: Where each token stands when sequences are sorted by length; None if they are all equally long.
+        unsorted: The inverse of `by_length`.
     """
 
     lengths: tuple[int, ...]
     offsets: Offsets
     max_length: int
+    groups: tuple[tuple[int, int], ...]
+    by_length: TokenIndex | None
+    unsorted: TokenIndex | None
 
     @classmethod
     def of(cls, ragged: Ragged, device: torch.device) -> "Borders":
@@ -45,7 +53,13 @@ class Borders(NamedTuple):
             The same borders in both places.
         """
         offsets = torch.tensor(ragged.offsets, dtype=torch.int32).to(device, non_blocking=True)
-        return cls(ragged.lengths, offsets, ragged.max_length)
+        counts = Counter(length for length in ragged.lengths if length)
+        groups = tuple(sorted(counts.items()))
+        if len(groups) < 2:
+            return cls(ragged.lengths, offsets, ragged.max_length, groups, None, None)
+        order = torch.argsort(torch.tensor(ragged.lengths)[ragged.owners()], stable=True)
+        by_length, unsorted = (index.to(device, non_blocking=True) for index in (order, torch.argsort(order)))
+        return cls(ragged.lengths, offsets, ragged.max_length, groups, by_length, unsorted)
 
 
 def check_backend(backend: AttentionBackend) -> None:
@@ -71,7 +85,7 @@ def attend(query: Queries, key: Keys, value: Keys, borders: Borders, backend: At
         key: Shape (tokens, kv_heads, head_dim).
         value: Shape (tokens, kv_heads, head_dim).
         borders: The sequences.
-        backend: `"sdpa"` runs anywhere, one sequence after another, and is the reference; `"varlen"` is torch's
+        backend: `"sdpa"` runs anywhere, sequences of one length together, and is the reference; `"varlen"` is torch's
             and `"flash_attn"` the flash-attn package's kernel for all sequences at once, both for float16 and
             bfloat16 on CUDA; `"auto"` is `"varlen"` where that works, else `"sdpa"`.
 
@@ -114,13 +128,19 @@ def _flash_attn() -> Callable[..., Tensor]:
 
 
 def _sdpa(query: Queries, key: Keys, value: Keys, borders: Borders) -> Queries:
-    lengths = list(borders.lengths)
-    grouped = query.shape[1] != key.shape[1]
-    sequences = zip(*(states.transpose(0, 1).split(lengths, dim=1) for states in (query, key, value)), strict=True)
-    outputs = [
-        F.scaled_dot_product_attention(q[None], k[None], v[None], enable_gqa=grouped)[0] for q, k, v in sequences
-    ]
-    return torch.cat(outputs, dim=1).transpose(0, 1)
+    grouped_heads = query.shape[1] != key.shape[1]
+    packed = (query, key, value)
+    if borders.by_length is not None:
+        packed = tuple(states.index_select(0, borders.by_length) for states in packed)
+    spans = [length * count for length, count in borders.groups]
+    outputs: list[Tensor] = []
+    for (length, count), *parts in zip(borders.groups, *(states.split(spans) for states in packed), strict=True):
+        q, k, v = (part.unflatten(0, (count, length)).transpose(1, 2) for part in parts)
+        attended = F.scaled_dot_product_attention(q, k, v, enable_gqa=grouped_heads)
+        outputs.append(attended.transpose(1, 2).flatten(0, 1))
+    if borders.unsorted is None:
+        return outputs[0] if outputs else query
+    return torch.cat(outputs).index_select(0, borders.unsorted)
 
 
 def _varlen(query: Queries, key: Keys, value: Keys, borders: Borders) -> Queries:
