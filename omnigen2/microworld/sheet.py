@@ -146,4 +146,4 @@ def _write(
     figure: Figure, left: float, top: float, text: str, size: float, colour: str = INK, weight: str = "normal"
 ) -> None:
     x, y = left / WIDTH, 1 - top / figure.get_figheight()
-    figure.text(x, y, text, ha="left", va="top", fontsize=size, color=colour, fontweight=weight)
+    figure.text(x, y, text, ha="left", va="top", fontsize=size, color=colour, fontweight=weight, parse_math=False)

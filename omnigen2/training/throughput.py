@@ -2,6 +2,8 @@
 
 import resource
 import sys
+from collections.abc import Generator
+from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from time import perf_counter
 from typing import Any, Protocol, runtime_checkable
@@ -64,8 +66,9 @@ class Throughput(Callback):
       `batch_flops(batch)` and the peak of the hardware is known;
     - `peak_memory_gib`: the most memory so far, allocated on the GPU, or of this process where there is none.
 
-    A wait for data in which a checkpoint was written or a validation ran is left out whole. On a GPU the host waits
-    for the device once per report and at no other time.
+    A wait for data in which a checkpoint was written or a validation ran is left out whole; so is what runs in
+    `paused`, such as the drawing of samples. On a GPU the host waits for the device once per report and at no other
+    time.
 
     Args:
         every_n_steps: Optimizer steps between two reports; None for the trainer's `log_every_n_steps`.
@@ -142,6 +145,19 @@ class Throughput(Callback):
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Do not take what happens between epochs for a wait."""
         self._interrupted = True
+
+    @contextmanager
+    def paused(self) -> Generator[None]:
+        """Leave out the time of something that is not training, wherever between two batches or in one it happens.
+
+        Yields:
+            Nothing.
+        """
+        began = perf_counter()
+        try:
+            yield
+        finally:
+            self._mark += perf_counter() - began
 
     def _report(self, trainer: Trainer, module: LightningModule) -> dict[str, float]:
         device = trainer.strategy.root_device
