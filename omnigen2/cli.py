@@ -25,6 +25,7 @@ commands:
   run RECIPE.yaml    train what a recipe describes, or go on with it (also: lightning run RECIPE.yaml)
   generate           draw, edit or combine pictures with a model folder
   chat               talk with a model, and let it draw
+  evaluate BENCH     judge a folder of pictures on a benchmark, or compare two results
   make-tiny DIR      write a small random model to try the commands with
   export SOURCE      write trained weights as a model folder
   data               write jsonl files and images as chunks, or look at what a mixture holds
@@ -37,11 +38,14 @@ options:
 RUN_DESCRIPTION = """\
 Train what a recipe describes. The same command again goes on where the last one stopped.
 
-A recipe is a YAML file: one run (trainer, model, data, …), or a study (a table of runs).
-Further YAML files are layers over it; --KEY=VALUE changes one setting, last of all:
+A recipe is a YAML file: one run (trainer, model, data, …), stages (runs that start from each other's weights), or a
+study (a table of runs). Further YAML files are layers over it; --KEY=VALUE changes one setting, last of all:
 
   lightning run recipes/rope_toy.yaml
   lightning run recipes/rope_toy.yaml --trainer.max_steps=50 --study.seeds=[0]
+
+With stages, --KEY=VALUE is for all of them and --stages.NAME.KEY=VALUE for one; --restart starts over with the first.
+Each stage has its own folder under runs/RECIPE/, named after it; its weights/ are what later stages start from.
 
 Everything is written under runs/RECIPE/: config.yaml, metrics.csv, checkpoints/, report.md, report.json.
 Classes are found by their import path, also in the current folder.
@@ -210,6 +214,7 @@ COMMANDS: dict[str, Command] = {
     "run": run,
     "generate": _lazy("generate"),
     "chat": _lazy("chat"),
+    "evaluate": _lazy("evaluate"),
     "make-tiny": _lazy("make_tiny"),
     "export": _lazy("export"),
     "data": _lazy("data"),

@@ -11,6 +11,7 @@ import re
 from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
 from pathlib import Path
+from typing import Any
 
 NOISE = re.compile(
     r"Subtypes:|Errors:|Does not validate against|Given value|Subclass types expect|a class path|a dict with|"
@@ -103,6 +104,22 @@ def top_level(known: Iterable[str]) -> list[str]:
     return sorted({name.split(".")[0] for name in known})
 
 
+def found_at(class_path: str) -> Any:
+    """Import what a dotted path names.
+
+    Args:
+        class_path: Dotted path of a class.
+
+    Returns:
+        The class; None if it does not import.
+    """
+    module, _, name = class_path.rpartition(".")
+    try:
+        return getattr(importlib.import_module(module), name)
+    except (ImportError, AttributeError, ValueError):
+        return None
+
+
 def parameters_of(class_path: str) -> list[str] | None:
     """Return the parameter names of a class; those of its parents too if it hands `**kwargs` on.
 
@@ -112,10 +129,8 @@ def parameters_of(class_path: str) -> list[str] | None:
     Returns:
         Names without `self`; None if the class does not import.
     """
-    module, _, name = class_path.rpartition(".")
-    try:
-        owner = getattr(importlib.import_module(module), name)
-    except (ImportError, AttributeError, ValueError):
+    owner = found_at(class_path)
+    if owner is None:
         return None
     names: list[str] = []
     for parent in inspect.getmro(owner) if inspect.isclass(owner) else ():

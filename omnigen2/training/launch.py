@@ -45,7 +45,15 @@ def launch(options: Options) -> int:
     """
     recipe = read_recipe(options.files, options.overrides)
     folder = options.out or Path("runs") / recipe.name
-    return _launch_study(recipe, folder, options) if recipe.is_study else _launch_plain(recipe, folder, options)
+    match recipe.form:
+        case "plain":
+            return _launch_plain(recipe, folder, options)
+        case "stages":
+            return _launch_stages(recipe, folder, options)
+        case "study":
+            return _launch_study(recipe, folder, options)
+        case _:
+            assert_never(recipe.form)
 
 
 def _launch_plain(recipe: Recipe, folder: Path, options: Options) -> int:
@@ -65,6 +73,28 @@ def _launch_plain(recipe: Recipe, folder: Path, options: Options) -> int:
             output = Output(say=say, send=None, terminal=sys.stdout.isatty(), verbose=options.verbose)
             run(config, folder, recipe.command, options.restart, output)
             output.say(f"report: {folder / 'report.md'}")
+        case _:
+            assert_never(options.mode)
+    return 0
+
+
+def _launch_stages(recipe: Recipe, folder: Path, options: Options) -> int:
+    from omnigen2.training.run import Output, quiet
+    from omnigen2.training.stages import plan_stages
+    from omnigen2.training.stages_run import describe_stages, run_stages
+    from omnigen2.training.summary import first_table
+
+    quiet(not options.verbose)
+    plan = plan_stages(recipe, folder)
+    match options.mode:
+        case "print_config":
+            print(plan.text, end="")
+        case "dry_run":
+            print(f"{plan.text}\n{describe_stages(plan)}\noutput would go to {folder}/; nothing was trained or written")
+        case "run":
+            output = Output(say=say, send=None, terminal=sys.stdout.isatty(), verbose=options.verbose)
+            run_stages(plan, options.restart, output)
+            output.say(first_table(folder / "report.md"))
         case _:
             assert_never(options.mode)
     return 0

@@ -81,9 +81,10 @@ class Bar:
 
     Args:
         console: The terminal.
+        title: Stands before the bar.
     """
 
-    def __init__(self, console: Console) -> None:
+    def __init__(self, console: Console, title: str) -> None:
         columns = (
             "[progress.description]{task.description}",
             BarColumn(),
@@ -93,7 +94,7 @@ class Bar:
             "left {task.fields[metrics]}",
         )
         self._bar = Drawing(*columns, console=console)
-        self._task = self._bar.add_task("training", metrics="")
+        self._task = self._bar.add_task(title, metrics="")
 
     def __call__(self, progress: Progress) -> None:
         """Draw how far the run is; the last time when it is at its end.
@@ -113,10 +114,12 @@ class PlainLines:
 
     Args:
         say: Prints one line.
+        title: Stands before every line; may be empty.
     """
 
-    def __init__(self, say: Callable[[str], None]) -> None:
+    def __init__(self, say: Callable[[str], None], title: str = "") -> None:
         self.say = say
+        self.title = title
         self._start: tuple[float, int] | None = None
 
     def __call__(self, progress: Progress) -> None:
@@ -129,7 +132,8 @@ class PlainLines:
         if self._start is None:
             self._start = (now, progress.step)
         began, first = self._start
-        parts = [f"step {progress.step}" + (f" of {progress.steps}" if progress.steps else "")]
+        parts = [self.title] if self.title else []
+        parts += [f"step {progress.step}" + (f" of {progress.steps}" if progress.steps else "")]
         parts += [f"{name} {value:.4g}" for name, value in sorted(progress.metrics.items())]
         if progress.step > first and progress.steps > progress.step:
             left = (now - began) / (progress.step - first) * (progress.steps - progress.step)

@@ -9,15 +9,17 @@ from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 import yaml
 
 from omnigen2.training.errors import UserError
 
 Document = dict[str, Any]
+Form = Literal["plain", "stages", "study"]
 FORMS = (
-    "known forms: a plain recipe (keys trainer, model, data, optimizer, seed_everything, vars), and a study (key study)"
+    "known forms: a plain recipe (keys trainer, model, data, optimizer, seed_everything, vars), stages (key stages), "
+    "and a study (key study)"
 )
 
 
@@ -41,9 +43,9 @@ class Recipe:
         return self.files[0].stem
 
     @property
-    def is_study(self) -> bool:
-        """Whether the recipe is a study (and not a plain run)."""
-        return "study" in self.documents[0]
+    def form(self) -> Form:
+        """What the first file describes: one run, stages, or a study."""
+        return form_of(self.documents[0])
 
     @property
     def command(self) -> str:
@@ -66,11 +68,24 @@ def read_recipe(files: Sequence[Path], overrides: Sequence[str]) -> Recipe:
     """
     recipe = Recipe(tuple(files), tuple(map(read_yaml, files)), tuple(overrides))
     for file, document in zip(recipe.files, recipe.documents, strict=True):
-        if "stages" in document:
-            raise UserError(f"{file}: recipes with `stages` cannot be run yet\n  {FORMS}")
-        if "study" in document and not recipe.is_study:
-            raise UserError(f"{file}: a layer with `study` needs a study as the first file, not {files[0]}")
+        if "study" in document and "stages" in document:
+            raise UserError(f"{file} has both `study` and `stages`; the stages of a study stand in its rows")
+        if (form := form_of(document)) not in ("plain", recipe.form):
+            article = {"study": "a study", "stages": "a recipe with stages"}[form]
+            raise UserError(f"{file}: a layer with `{form}` needs {article} as the first file, not {files[0]}")
     return recipe
+
+
+def form_of(document: Document) -> Form:
+    """Say which form of recipe a document is.
+
+    Args:
+        document: The content of a recipe.
+
+    Returns:
+        The form.
+    """
+    return "study" if "study" in document else "stages" if "stages" in document else "plain"
 
 
 def read_yaml(path: Path) -> Document:

@@ -24,6 +24,7 @@ from omnigen2.training.metrics import CsvLogger
 from omnigen2.training.progress import Bar, PlainLines, Progress, ProgressCallback
 from omnigen2.training.resume import ResumePoint, committed_checkpoint, roll_back
 from omnigen2.training.summary import SUMMARY, summarize, write_report
+from omnigen2.training.weights import WriteWeights, fingerprint
 
 CONFIG = "config.yaml"
 
@@ -37,12 +38,14 @@ class Output:
         send: Takes the progress instead of a progress bar; None for a bar.
         terminal: Whether a bar can be drawn.
         verbose: Whether Lightning's own messages are wanted.
+        title: Stands before the progress; nothing if there is only one run to show.
     """
 
     say: Callable[[str], None]
     send: Callable[[Progress], None] | None
     terminal: bool
     verbose: bool
+    title: str = ""
 
 
 def run(config: Config, folder: Path, command: str, restart: bool, output: Output) -> dict[str, Any]:
@@ -133,6 +136,8 @@ def _train(config: Config, folder: Path, command: str, checkpoint: Path | None, 
     seconds = points[0].seconds
     summary = summarize(trainer, model, folder, command=command, seconds=seconds, seed=config.seed)
     if trainer.is_global_zero:
+        if weights := fingerprint(folder):
+            summary["weights"] = weights
         write_report(folder, summary)
         write_json(folder / SUMMARY, summary)
     return summary
@@ -152,13 +157,14 @@ def _trainer_arguments(
             if isinstance(callback, ModelCheckpoint)
         ]
         callbacks.append(ResumePoint(every_n_train_steps=max(steps, default=0)))
+    callbacks.append(WriteWeights(folder))
     wanted = config.values["trainer"]["enable_progress_bar"] is not False
     if output.send is not None:
         callbacks.append(ProgressCallback(output.send, seconds=0.5))
     elif wanted and output.terminal:
-        callbacks.append(ProgressCallback(Bar(Console()), seconds=0.25))
+        callbacks.append(ProgressCallback(Bar(Console(), output.title or "training"), seconds=0.25))
     elif wanted:
-        callbacks.append(ProgressCallback(PlainLines(output.say), seconds=10.0))
+        callbacks.append(ProgressCallback(PlainLines(output.say, output.title), seconds=10.0))
     return {
         "default_root_dir": str(folder),
         "logger": loggers,

@@ -1,21 +1,19 @@
 """A study: a base recipe, rows of overrides, seeds, and the report that makes a table of the runs."""
 
 import re
-from argparse import ArgumentError
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import yaml
-from jsonargparse import ActionConfigFile, ArgumentParser  # pyright: ignore[reportPrivateImportUsage]
 
+from omnigen2.training.block import read_block
 from omnigen2.training.config import Config
-from omnigen2.training.errors import UserError, explain
+from omnigen2.training.errors import UserError
 from omnigen2.training.layers import arguments, merged, nested
 from omnigen2.training.recipe import Document, Recipe, read_yaml
 from omnigen2.training.report import MetricTable, Row, StudyReport
-from omnigen2.training.run import building
 
 
 @dataclass
@@ -169,16 +167,7 @@ def _config(row: str, words: Sequence[str], files: Sequence[Path]) -> Config:
 
 
 def _parse(block: Document, options: Sequence[str], files: Sequence[Path]) -> tuple[StudySpec, StudyReport]:
-    parser = ArgumentParser(exit_on_error=False, allow_abbrev=False, parser_mode="yaml")
-    parser.add_argument("--config", action=ActionConfigFile)
-    parser.add_argument("--study", type=StudySpec)
-    try:
-        parsed = parser.parse_args([f"--config={yaml.safe_dump({'study': block}, sort_keys=False)}", *options])
-    except ArgumentError as error:
-        known = [action.dest for action in parser._actions]  # pyright: ignore[reportPrivateUsage]
-        raise UserError(f"{files[0]}: {explain(str(error), known, files)}") from error
-    with building():
-        spec: StudySpec = parser.instantiate(parsed)["study"]
+    spec: StudySpec = read_block({"study": StudySpec}, {"study": block}, options, files)["study"]
     return spec, spec.report or MetricTable()
 
 

@@ -1,7 +1,6 @@
 """Runs a planned study: finished cells stay, interrupted ones go on, then the report is made anew."""
 
 from collections.abc import Iterable
-from pathlib import Path
 from typing import Any
 
 from rich.console import Console
@@ -16,7 +15,7 @@ from omnigen2.training.pool import Failure, run_tasks, usable_cores
 from omnigen2.training.report import CellResult, StudyResult
 from omnigen2.training.run import check_unchanged
 from omnigen2.training.study import Plan
-from omnigen2.training.summary import SUMMARY, versions
+from omnigen2.training.summary import SUMMARY, first_table, versions
 
 STUDY = "study.yaml"
 PROCESS_FAILED = 1
@@ -73,7 +72,7 @@ def run_study(plan: Plan, jobs: int | None, restart: bool) -> int:
             )
             return PROCESS_FAILED
         plan.report.write(collect(plan, side_by_side), plan.folder)
-        _print_report(console, plan.folder / "report.md")
+        _say(console, first_table(plan.folder / "report.md"))
         return 0
 
 
@@ -160,15 +159,6 @@ def _describe_failure(failure: Failure) -> str:
     how = f"was ended by signal {-failure.exit_code}" if failure.exit_code < 0 else "failed"
     lines = "".join(f"\n    {line}" for line in failure.lines)
     return f"{task.row}, seed {task.seed} {how}; its log is {failure.log}{lines}"
-
-
-def _print_report(console: Console, path: Path) -> None:
-    if not path.is_file():
-        return
-    lines = path.read_text(encoding="utf-8").splitlines()
-    start = next((i for i, line in enumerate(lines) if line.startswith("|")), len(lines))
-    end = next((i for i in range(start, len(lines)) if not lines[i].startswith("|")), len(lines))
-    _say(console, "\n".join([*lines[start:end], f"report: {path}"]))
 
 
 def _say(console: Console, text: str) -> None:

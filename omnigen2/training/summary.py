@@ -69,6 +69,23 @@ def write_report(folder: Path, summary: dict[str, Any]) -> None:
     write_text(folder / "report.md", f"{text}\n    {summary['command']}\n")
 
 
+def first_table(report: Path) -> str:
+    """Return what of a report is worth printing: its first table, and where the rest is.
+
+    Args:
+        report: A Markdown file; a report class may have written other files only.
+
+    Returns:
+        The lines of the table, if there is one, and the path.
+    """
+    if not report.is_file():
+        return f"report: {report.parent}"
+    lines = report.read_text(encoding="utf-8").splitlines()
+    start = next((i for i, line in enumerate(lines) if line.startswith("|")), len(lines))
+    end = next((i for i in range(start, len(lines)) if not lines[i].startswith("|")), len(lines))
+    return "\n".join([*lines[start:end], f"report: {report}"])
+
+
 def count(model: LightningModule, trainable: bool) -> int:
     """Count the parameters of a model.
 

@@ -54,7 +54,7 @@ LAYERS: list[tuple[dict[str, Any], str]] = [
     ({"model": {"init_args": {"width": "${nope.x}"}}}, "model.init_args.width: the reference ${nope.x} leads nowhere"),
     ({"model": {"init_args": {"width": "${oc.env:OMNIGEN2_NO_SUCH_NAME}"}}}, "OMNIGEN2_NO_SUCH_NAME"),
     ({"model": {"init_args": {"width": "${nope:3}"}}}, "Unsupported interpolation type nope"),
-    ({"stages": []}, "layer.yaml: recipes with `stages` cannot be run yet\n  known forms: a plain recipe"),
+    ({"stages": []}, "layer.yaml: a layer with `stages` needs a recipe with stages as the first file"),
     ({"study": {}}, "needs a study as the first file"),
 ]
 
