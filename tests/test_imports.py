@@ -17,7 +17,7 @@ ALLOWED = {
     "rl": {"flow"},
     "data": {"layout", "encoders.images"},
     "microworld": {"data", "rl.reward"},
-    "evaluation": {"rl", "microworld"},  # the benchmarks in miniature are judged by the micro-world's rules
+    "evaluation": {"rl", "encoders.images", "microworld"},  # reads pictures as data does; the miniatures are judged by rules
     "generate": {"layout", "encoders", "dit", "flow"},
 }
 """The arrows of the design. Rooms that are not named here (training, cli, rope.toy) may import anything."""

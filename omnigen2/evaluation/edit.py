@@ -27,8 +27,9 @@ IMGEDIT_SUBTASKS = ("add", "adjust", "extract", "replace", "remove", "background
 class EditBench(GroupedMean):
     """Mean semantic consistency (SC), perceptual quality (PQ) and overall score (O), by subtask and language.
 
-    O is the geometric mean of SC and PQ, taken per sample. There is a line for each subtask (its samples of all
-    languages pooled), one for each language (the mean over subtasks, as papers print it), and the mean over subtasks.
+    O is the geometric mean of SC and PQ, taken per sample (and per pass of the judge). There is a line for each subtask
+    (its samples of all languages pooled), one for each language (the mean over subtasks, as papers print it), and the
+    mean over subtasks.
 
     Args:
         title: The benchmark's name.
@@ -64,6 +65,7 @@ class EditBench(GroupedMean):
         semantic_consistency: Scores,
         perceptual_quality: Scores,
         valid: Valid | None = None,
+        overall: Scores | None = None,
     ) -> None:
         """Count judgements.
 
@@ -73,6 +75,8 @@ class EditBench(GroupedMean):
             semantic_consistency: The lower of the judge's "was it done" and "was nothing else changed".
             perceptual_quality: The lower of the judge's "natural" and "free of artefacts".
             valid: False where the judge gave no readable answer to one of the two; by default all are valid.
+            overall: The mean over passes of each pass's geometric mean, where there were several passes; NaN where
+                there was one. By default it is taken from the two scores.
 
         Raises:
             ValueError: If a subtask or language is unknown, numbers differ, or a valid score is out of range.
@@ -89,7 +93,7 @@ class EditBench(GroupedMean):
             if unknown:
                 raise ValueError(f"{self.title} has no {what} {unknown[0]!r}; it has {', '.join(known)}")
         groups = [_name(*pair) for pair in zip(subtasks, languages, strict=True)]
-        self.add(groups, with_geometric_mean(semantic_consistency, perceptual_quality), valid)
+        self.add(groups, with_geometric_mean(semantic_consistency, perceptual_quality, overall), valid)
 
 
 def _name(subtask: str, language: str) -> str:

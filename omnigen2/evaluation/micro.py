@@ -102,18 +102,18 @@ def micro_judge(task: MicroTask, picture: Picture, tolerance: float = TOLERANCE)
         case Caption():
             verdict = verify_caption(task.specification, reading)
             scores = {"correct": float(verdict.exact), "graded": verdict.graded}
-            return MicroJudgement(task.specification.tag, scores, verdict.exact, verdict.unmet)
+            return MicroJudgement(group_of(task), scores, verdict.exact, verdict.unmet)
         case EditTask():
             edit = verify_edit(task, reading)
             scores = {"success": 10 * edit.success.graded, "preservation": 10 * edit.preservation.graded}
-            return MicroJudgement(task.kind, scores, edit.exact, edit.success.unmet + edit.preservation.unmet)
+            return MicroJudgement(group_of(task), scores, edit.exact, edit.success.unmet + edit.preservation.unmet)
         case ContextTask():
             found = verify_context(task, reading)
             scores = {
                 "prompt_following": 10 * found.following.graded,
                 "subject_consistency": 10 * found.subjects.graded,
             }
-            return MicroJudgement(subtask(task.kind), scores, found.exact, found.following.unmet + found.subjects.unmet)
+            return MicroJudgement(group_of(task), scores, found.exact, found.following.unmet + found.subjects.unmet)
         case _:
             assert_never(task)
 
@@ -173,6 +173,26 @@ def aggregate(judgements: Sequence[tuple[type[MicroTask], MicroJudgement]]) -> M
 def micro_edit_bench() -> EditBench:
     """The edit benchmark with the micro-world's kinds; SC stands for success, PQ for preservation."""
     return EditBench("edits (SC: success, PQ: preservation)", EDIT_KINDS, ("en",))
+
+
+def group_of(task: MicroTask) -> str:
+    """What a task's scores are averaged with.
+
+    Args:
+        task: Any of the three kinds.
+
+    Returns:
+        GenEval's tag, the kind of the edit, or OmniContext's subtask.
+    """
+    match task:
+        case Caption():
+            return task.specification.tag
+        case EditTask():
+            return task.kind
+        case ContextTask():
+            return subtask(task.kind)
+        case _:
+            assert_never(task)
 
 
 def subtask(kind: ContextKind) -> str:

@@ -56,6 +56,7 @@ class OmniContext(GroupedMean):
         prompt_following: Scores,
         subject_consistency: Scores,
         valid: Valid | None = None,
+        overall: Scores | None = None,
     ) -> None:
         """Count judgements.
 
@@ -64,19 +65,22 @@ class OmniContext(GroupedMean):
             prompt_following: In [0, 10].
             subject_consistency: In [0, 10].
             valid: False where the judge gave no readable answer to one of the two; by default all are valid.
+            overall: The mean over passes of each pass's geometric mean, where there were several passes; NaN where
+                there was one. By default it is taken from the two scores.
 
         Raises:
             ValueError: If a subtask is unknown, numbers of samples differ, or a valid score is out of range.
         """
-        self.add(subtasks, with_geometric_mean(prompt_following, subject_consistency), valid)
+        self.add(subtasks, with_geometric_mean(prompt_following, subject_consistency, overall), valid)
 
 
-def with_geometric_mean(first: Scores, second: Scores) -> Float[Tensor, "samples 3"]:
+def with_geometric_mean(first: Scores, second: Scores, overall: Scores | None = None) -> Float[Tensor, "samples 3"]:
     """Put two scores and their geometric mean side by side.
 
     Args:
         first: A score for each sample.
         second: Another.
+        overall: Instead of the geometric mean, where that was taken otherwise; NaN where it was not.
 
     Returns:
         float64, shape (samples, 3). A negative score has no geometric mean: it becomes NaN and is refused later.
@@ -84,7 +88,10 @@ def with_geometric_mean(first: Scores, second: Scores) -> Float[Tensor, "samples
     Raises:
         ValueError: If the numbers of samples differ.
     """
-    if first.shape != second.shape:
+    if first.shape != second.shape or (overall is not None and overall.shape != first.shape):
         raise ValueError(f"got {len(first)} and {len(second)} scores; give as many of the one as of the other")
     wide = torch.stack([first.double(), second.double()], dim=-1)
-    return torch.cat([wide, wide.prod(-1, keepdim=True).sqrt()], dim=-1)
+    mean = wide.prod(-1).sqrt()
+    if overall is not None:
+        mean = torch.where(overall.isnan(), mean, overall.double())
+    return torch.cat([wide, mean[:, None]], dim=-1)

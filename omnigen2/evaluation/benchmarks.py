@@ -1,0 +1,206 @@
+"""The benchmarks by name: where their items are, what a judge must say, and how that is averaged."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar, TypeAlias
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from omnigen2.evaluation.edit import EditBench
+from omnigen2.evaluation.errors import EvaluationError
+from omnigen2.evaluation.geneval import GenEval
+from omnigen2.evaluation.grouped import GroupedMean
+from omnigen2.evaluation.judge import Item, Judgement
+from omnigen2.evaluation.layouts import gedit_items, geneval_items, omnicontext_items
+from omnigen2.evaluation.micro import micro_edit_bench
+from omnigen2.evaluation.micro_folder import micro_items
+from omnigen2.evaluation.omnicontext import OmniContext
+from omnigen2.evaluation.paper import GEDIT, GENEVAL, OMNICONTEXT, PaperTable
+from omnigen2.evaluation.results import Record
+from omnigen2.evaluation.summary import Summary
+from omnigen2.microworld.caption import Caption
+from omnigen2.microworld.context import ContextTask
+from omnigen2.microworld.edit import EditTask
+
+Reader: TypeAlias = Callable[[Path, Path | None], list[Item]]
+"""From the folder of pictures and the folder of the data set to the items."""
+
+
+@dataclass(frozen=True)
+class Benchmark(ABC):
+    """A benchmark that `omnigen2 evaluate` knows.
+
+    Attributes:
+        name: On the command line.
+        items: Finds the items on disk.
+        paper: Published rows to show beside ours.
+    """
+
+    name: str
+    items: Reader
+    paper: PaperTable | None = None
+    scores: ClassVar[tuple[str, ...]]
+    highest: ClassVar[float]
+
+    @abstractmethod
+    def metrics(self, records: Sequence[Record]) -> list[GroupedMean]:
+        """The metrics, with all records counted.
+
+        Args:
+            records: Of a result.
+
+        Returns:
+            The first is the benchmark's own.
+        """
+
+    def summaries(self, records: Sequence[Record]) -> list[Summary]:
+        """The tables.
+
+        Args:
+            records: Of a result.
+        """
+        return [metric.summary() for metric in self.metrics(records)]
+
+    def checked(self, judgement: Judgement) -> Judgement:
+        """Refuse scores that the benchmark cannot use.
+
+        Args:
+            judgement: From a judge.
+
+        Returns:
+            The same; or a failed one, if a score is missing or out of range.
+        """
+        if not judgement.valid:
+            return judgement
+        missing = [name for name in self.scores if name not in judgement.scores]
+        if missing:
+            return Judgement(problem=f"the judge gave no {missing[0]}")
+        for name in {*self.scores, *(judgement.scores.keys() & {"overall", "graded"})}:
+            if not 0 <= judgement.scores[name] <= self.highest:
+                return Judgement(problem=f"{name} is {judgement.scores[name]:g}, expected 0 to {self.highest:g}")
+        return judgement
+
+
+@dataclass(frozen=True)
+class OmniContextBenchmark(Benchmark):
+    """Judged by prompt following and subject consistency."""
+
+    scores: ClassVar[tuple[str, ...]] = ("prompt_following", "subject_consistency")
+    highest: ClassVar[float] = 10.0
+
+    def metrics(self, records: Sequence[Record]) -> list[GroupedMean]:
+        """See `Benchmark`."""
+        metric = OmniContext()
+        following, consistency = (_scores(records, name) for name in self.scores)
+        metric.update(_groups(records), following, consistency, _valid(records), _scores(records, "overall"))
+        return [metric]
+
+
+@dataclass(frozen=True)
+class EditBenchmark(Benchmark):
+    """Judged by semantic consistency and perceptual quality.
+
+    Attributes:
+        bench: Makes the metric.
+    """
+
+    bench: Callable[[], EditBench] = EditBench
+    scores: ClassVar[tuple[str, ...]] = ("semantic_consistency", "perceptual_quality")
+    highest: ClassVar[float] = 10.0
+
+    def metrics(self, records: Sequence[Record]) -> list[GroupedMean]:
+        """See `Benchmark`."""
+        metric = self.bench()
+        languages = [record.language for record in records]
+        consistency, quality = (_scores(records, name) for name in self.scores)
+        overall = _scores(records, "overall")
+        metric.update(_groups(records), languages, consistency, quality, _valid(records), overall)
+        return [metric]
+
+
+@dataclass(frozen=True)
+class GenEvalBenchmark(Benchmark):
+    """Judged right or wrong, and perhaps by the share of met clauses."""
+
+    scores: ClassVar[tuple[str, ...]] = ("correct",)
+    highest: ClassVar[float] = 1.0
+
+    def metrics(self, records: Sequence[Record]) -> list[GroupedMean]:
+        """See `Benchmark`."""
+        strict = GenEval()
+        strict.update(_groups(records), _scores(records, "correct"), _valid(records))
+        valid = [record for record in records if record.judgement.valid]
+        if not valid or any("graded" not in record.judgement.scores for record in valid):
+            return [strict]
+        graded = GenEval(graded=True)
+        graded.update(_groups(records), _scores(records, "graded"), _valid(records))
+        return [strict, graded]
+
+
+def column_values(benchmark: Benchmark, record: Record) -> dict[str, float]:
+    """The columns of the benchmark's first table for one valid record.
+
+    Args:
+        benchmark: Which.
+        record: With scores.
+
+    Returns:
+        By column, geometric means included.
+    """
+    return dict(benchmark.metrics([record])[0].summary().result.values)
+
+
+def find_benchmark(name: str) -> Benchmark:
+    """The benchmark of that name.
+
+    Args:
+        name: On the command line.
+
+    Returns:
+        It.
+
+    Raises:
+        EvaluationError: If there is none.
+    """
+    if name not in BENCHMARKS:
+        raise EvaluationError(f"there is no benchmark {name!r}", f"benchmarks: {', '.join(BENCHMARKS)}")
+    return BENCHMARKS[name]
+
+
+def _with_data(reader: Callable[[Path, Path], list[Item]]) -> Reader:
+    def read(images: Path, data: Path | None) -> list[Item]:
+        if data is None:
+            raise EvaluationError("this benchmark needs --data", "name the folder of the published data set")
+        return reader(images, data)
+
+    return read
+
+
+def _groups(records: Sequence[Record]) -> list[str]:
+    return [record.group for record in records]
+
+
+def _scores(records: Sequence[Record], name: str) -> Float[Tensor, " samples"]:
+    """NaN where the judgement failed, or has no such score."""
+    return torch.tensor([record.judgement.scores.get(name, torch.nan) for record in records], dtype=torch.float64)
+
+
+def _valid(records: Sequence[Record]) -> Bool[Tensor, " samples"]:
+    return torch.tensor([record.judgement.valid for record in records], dtype=torch.bool)
+
+
+BENCHMARKS: Mapping[str, Benchmark] = {
+    benchmark.name: benchmark
+    for benchmark in (
+        OmniContextBenchmark("omnicontext", _with_data(omnicontext_items), OMNICONTEXT),
+        GenEvalBenchmark("geneval", lambda images, _: geneval_items(images), GENEVAL),
+        EditBenchmark("gedit", _with_data(gedit_items), GEDIT),
+        OmniContextBenchmark("micro-omnicontext", lambda images, data: micro_items(images, data, ContextTask)),
+        GenEvalBenchmark("micro-geneval", lambda images, data: micro_items(images, data, Caption)),
+        EditBenchmark("micro-edit", lambda images, data: micro_items(images, data, EditTask), bench=micro_edit_bench),
+    )
+}

@@ -1,0 +1,151 @@
+"""Two results side by side, with paired bootstrap intervals of their difference."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float
+
+from omnigen2.evaluation.benchmarks import Benchmark, column_values
+from omnigen2.evaluation.errors import EvaluationError
+from omnigen2.evaluation.results import Record, Result
+from omnigen2.evaluation.summary import markdown_table
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """One score of two results.
+
+    Attributes:
+        column: The score.
+        first: Mean over groups of the first result.
+        second: Mean over groups of the second.
+        low: Of the interval of `second - first`.
+        high: Of the interval of `second - first`.
+    """
+
+    column: str
+    first: float
+    second: float
+    low: float
+    high: float
+
+    @property
+    def clear(self) -> bool:
+        """Whether the interval leaves out zero."""
+        return not self.low <= 0 <= self.high
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """Two results over the items that are valid in both.
+
+    Attributes:
+        first: Name of the first result.
+        second: Name of the second.
+        differences: One for each score.
+        pairs: Items that are valid in both.
+        items: Items of the benchmark in either.
+        level: Of the intervals.
+        resamples: How many were drawn.
+    """
+
+    first: str
+    second: str
+    differences: tuple[Difference, ...]
+    pairs: int
+    items: int
+    level: float
+    resamples: int
+
+    def table(self) -> str:
+        """Markdown: one row for each score, and what the numbers are over."""
+        head = ["score", self.first, self.second, "difference", f"{self.level:.0%} interval", ""]
+        rows = [
+            [
+                one.column,
+                f"{one.first:.3f}",
+                f"{one.second:.3f}",
+                f"{one.second - one.first:+.3f}",
+                f"{one.low:+.3f} to {one.high:+.3f}",
+                "differs" if one.clear else "no clear difference",
+            ]
+            for one in self.differences
+        ]
+        return (
+            f"{markdown_table(head, rows)}\n\nOver the {self.pairs} of {self.items} items that are valid in both; "
+            f"means over groups; paired bootstrap within groups, {self.resamples} resamples."
+        )
+
+
+def compare(
+    first: Result, second: Result, benchmark: Benchmark, resamples: int = 2000, level: float = 0.95, seed: int = 0
+) -> Comparison:
+    """Compare two results of one benchmark, item by item.
+
+    Items are drawn with replacement within each group, the same items for both results, so what makes an item hard
+    for both cancels.
+
+    Args:
+        first: One result.
+        second: The other, of the same benchmark and protocol.
+        benchmark: Which one.
+        resamples: Of the bootstrap, at least 100.
+        level: Of the intervals, in (0, 1).
+        seed: Of the resampling.
+
+    Returns:
+        Means and intervals.
+
+    Raises:
+        EvaluationError: If the results cannot be compared: other benchmarks, other protocols, or no common item.
+
+    Source: percentile bootstrap of paired differences (Efron and Tibshirani, 1993, chapter 13).
+    """
+    _check(first, second, benchmark, resamples, level)
+    ones, twos = ({record.name: record for record in result.records} for result in (first, second))
+    both = sorted(name for name in ones.keys() & twos.keys() if _valid(ones, name) and _valid(twos, name))
+    if not both:
+        raise EvaluationError("no item is valid in both results", "do they hold the same keys? see their problems")
+    groups = sorted({name[0] for name in both})
+    rng = np.random.default_rng(seed)
+    means: list[Float[np.ndarray, "two columns"]] = []
+    draws: list[Float[np.ndarray, "resamples columns"]] = []
+    for group in groups:
+        names = [name for name in both if name[0] == group]
+        a, b = (_columns(benchmark, [side[name] for name in names]) for side in (ones, twos))
+        means.append(np.stack([a.mean(0), b.mean(0)]))
+        chosen = rng.integers(len(names), size=(resamples, len(names)))
+        draws.append((b - a)[chosen].mean(1))
+    mean, drawn = np.mean(means, axis=0), np.mean(draws, axis=0)
+    low, high = np.quantile(drawn, [(1 - level) / 2, (1 + level) / 2], axis=0)
+    columns = list(column_values(benchmark, ones[both[0]]))
+    differences = [
+        Difference(column, *(float(x) for x in values))
+        for column, *values in zip(columns, mean[0], mean[1], low, high, strict=True)
+    ]
+    total = len(ones.keys() | twos.keys())
+    return Comparison(first.name, second.name, tuple(differences), len(both), total, level, resamples)
+
+
+def _columns(benchmark: Benchmark, records: Sequence[Record]) -> Float[np.ndarray, "records columns"]:
+    return np.array([list(column_values(benchmark, record).values()) for record in records])
+
+
+def _valid(records: Mapping[tuple[str, str, str], Record], name: tuple[str, str, str]) -> bool:
+    return records[name].judgement.valid
+
+
+def _check(first: Result, second: Result, benchmark: Benchmark, resamples: int, level: float) -> None:
+    if resamples < 100 or not 0 < level < 1:
+        raise EvaluationError(f"got {resamples} resamples and level {level}", "use at least 100, and a level in (0, 1)")
+    if {first.benchmark, second.benchmark} != {benchmark.name}:
+        raise EvaluationError(
+            f"the results are of {first.benchmark} and {second.benchmark}", "only results of one benchmark compare"
+        )
+    apart: Sequence[str] = first.protocol.differences(second.protocol)
+    if apart:
+        raise EvaluationError(
+            f"the results were judged differently ({'; '.join(apart)})".replace("; ", ", "),
+            "judge both with one protocol; such numbers cannot be compared",
+        )

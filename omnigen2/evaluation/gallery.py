@@ -1,0 +1,119 @@
+"""A page where one looks at judged pictures, worst first. It needs no server and nothing from elsewhere."""
+
+import hashlib
+import io
+import math
+from collections.abc import Sequence
+from html import escape
+from pathlib import Path
+
+from PIL import Image
+
+from omnigen2.encoders.images import ImageFileError, ImageReader
+from omnigen2.evaluation.benchmarks import Benchmark, column_values
+from omnigen2.evaluation.judge import Item, PictureFile, contents
+from omnigen2.evaluation.results import Record, Result
+from omnigen2.evaluation.summary import number
+
+SIDE = 320
+"""Longest side of the pictures on the page, in pixels; small ones are enlarged by whole numbers."""
+
+STYLE = """
+:root { color-scheme: light dark; }
+body { font: 15px/1.45 system-ui, sans-serif; margin: 2rem auto; max-width: 78rem; padding: 0 1rem; }
+article { border-top: 1px solid #8886; padding: 1rem 0; }
+h2 { font-size: 1rem; margin: 0; }
+.pictures { display: flex; flex-wrap: wrap; gap: .75rem; margin: .6rem 0; }
+figure { margin: 0; }
+figure img { display: block; max-width: 320px; height: auto; border: 1px solid #8886; }
+figure.output img { border: 3px solid #2a7; }
+figcaption { font-size: .8rem; opacity: .75; }
+.instruction { white-space: pre-wrap; overflow-wrap: anywhere; margin: .3rem 0; }
+.problem { color: #c33; font-weight: 600; overflow-wrap: anywhere; }
+.reason { overflow-wrap: anywhere; margin: .2rem 0; }
+.score { font-variant-numeric: tabular-nums; margin-right: 1rem; }
+"""
+POLICY = "default-src 'none'; img-src 'self' file: data:; style-src 'unsafe-inline'"
+
+
+def write_gallery(folder: Path, benchmark: Benchmark, result: Result, items: Sequence[Item]) -> None:
+    """Write `index.html` and small copies of the pictures.
+
+    Args:
+        folder: Made if it is not there.
+        benchmark: Which one.
+        result: Its judgements.
+        items: What was judged, in the order of the result's records.
+    """
+    (folder / "images").mkdir(parents=True, exist_ok=True)
+    pairs = [
+        (record, item, column_values(benchmark, record) if record.judgement.valid else {})
+        for record, item in zip(result.records, items, strict=True)
+    ]
+    pairs.sort(key=lambda pair: (_rank(pair[2]), pair[0].name))
+    articles = "\n".join(_article(folder, *pair) for pair in pairs)
+    valid = sum(record.judgement.valid for record in result.records)
+    title = escape(f"{benchmark.name}: {result.name}")
+    judged = escape(f"{result.protocol.judge}, {result.protocol.model}, prompt {result.protocol.prompt_version}")
+    page = (
+        '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
+        f'<meta http-equiv="Content-Security-Policy" content="{escape(POLICY)}">\n'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
+        f"<title>{title}</title>\n<style>{STYLE}</style>\n</head>\n<body>\n<h1>{title}</h1>\n"
+        f"<p>Worst first; failed judgements before all. Valid {valid} of {len(result.records)}. "
+        f"Judge: {judged}.</p>\n{articles}\n</body>\n</html>\n"
+    )
+    (folder / "index.html").write_text(page, encoding="utf-8")
+
+
+def _rank(values: dict[str, float]) -> float:
+    """The last column is the overall score; failures come first."""
+    return list(values.values())[-1] if values else -math.inf
+
+
+def _article(folder: Path, record: Record, item: Item, values: dict[str, float]) -> str:
+    figures = [_figure(folder, file, f"input {n}", "input") for n, file in enumerate(item.inputs, start=1)]
+    if item.output.is_file():
+        figures.append(_figure(folder, item.output, "output", "output"))
+    judgement = record.judgement
+    said = "".join(f'<span class="score">{escape(name)} <b>{number(x)}</b></span>' for name, x in values.items())
+    if judgement.problem:
+        said = f'<strong class="problem">not judged: {escape(judgement.problem)}</strong>'
+    reasons = "".join(
+        f'<p class="reason"><b>{escape(name)}:</b> {escape(reason)}</p>' for name, reason in judgement.reasons.items()
+    )
+    heading = " · ".join(escape(part) for part in (item.group, item.language, item.key))
+    return (
+        f"<article>\n<h2>{heading}</h2>\n"
+        f'<p class="instruction" dir="auto">{escape(item.instruction)}</p>\n'
+        f'<div class="pictures">{"".join(figures)}</div>\n<p>{said}</p>{reasons}\n</article>'
+    )
+
+
+def _figure(folder: Path, file: PictureFile, caption: str, kind: str) -> str:
+    try:
+        name = _thumbnail(folder / "images", contents(file))
+    except ImageFileError as error:
+        return f'<figure class="{kind}"><p class="problem">{escape(str(error))}</p></figure>'
+    return (
+        f'<figure class="{kind}"><img src="images/{name}" alt="{escape(caption)}" loading="lazy">'
+        f"<figcaption>{escape(caption)}</figcaption></figure>"
+    )
+
+
+def _thumbnail(folder: Path, data: bytes) -> str:
+    """Name of a small copy; it is named by content, so pictures that many items share are there once."""
+    name = f"{hashlib.sha256(data).hexdigest()[:24]}.png"
+    if (folder / name).exists():
+        return name
+    image = ImageReader(animated="first_frame").read(data, "picture")
+    longest = max(image.size)
+    if longest > SIDE:
+        image.thumbnail((SIDE, SIDE))
+    elif longest * 2 <= SIDE:
+        times = SIDE // longest // 2 or 1
+        image = image.resize((image.width * times, image.height * times), Image.Resampling.NEAREST)
+    file = io.BytesIO()
+    image.save(file, format="PNG")
+    (folder / name).write_bytes(file.getvalue())
+    return name

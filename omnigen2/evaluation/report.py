@@ -1,0 +1,114 @@
+"""The page about one evaluated folder: tables, the paper's rows beside ours, a plot, what failed, how it was judged."""
+
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+from omnigen2.evaluation.benchmarks import Benchmark
+from omnigen2.evaluation.gallery import write_gallery
+from omnigen2.evaluation.judge import Item
+from omnigen2.evaluation.paper import PaperTable
+from omnigen2.evaluation.plot import bars
+from omnigen2.evaluation.results import Result
+from omnigen2.evaluation.summary import Summary, markdown_table, number
+
+
+def write_report(folder: Path, benchmark: Benchmark, result: Result, items: Sequence[Item], command: str = "") -> None:
+    """Write `report.md`, `result.json`, `scores.png` and `gallery/`.
+
+    Args:
+        folder: Of this evaluation.
+        benchmark: Which one.
+        result: Its judgements.
+        items: What was judged, in the order of the result's records.
+        command: That makes the report again.
+    """
+    summaries = benchmark.summaries(result.records)
+    result.save(folder / "result.json", [summary.to_json() for summary in summaries])
+    bars(summaries[0], result.name, benchmark.paper, folder / "scores.png")
+    write_gallery(folder / "gallery", benchmark, result, items)
+    (folder / "report.md").write_text(report_text(benchmark, result, summaries, command), encoding="utf-8")
+
+
+def report_text(benchmark: Benchmark, result: Result, summaries: Sequence[Summary], command: str = "") -> str:
+    """The report as Markdown.
+
+    Args:
+        benchmark: Which one.
+        result: Its judgements.
+        summaries: Its tables.
+        command: That makes the report again.
+
+    Returns:
+        Text with a newline at the end.
+    """
+    parts = [f"# {benchmark.name}: {result.name}", str(summaries[0])]
+    for summary in summaries:
+        parts += [f"## {summary.title}", summary.table()]
+    if benchmark.paper is not None:
+        parts += ["## Beside the paper", beside(summaries[0], result.name, benchmark.paper)]
+    parts += ["![Scores](scores.png)", "[Gallery, worst first](gallery/index.html)"]
+    parts += ["## What failed", problems(result), "## How it was judged", protocol_table(result)]
+    if command:
+        parts += ["## Command", f"    {command}"]
+    return "\n\n".join(parts) + "\n"
+
+
+def beside(summary: Summary, name: str, paper: PaperTable) -> str:
+    """Published numbers and ours, line by line.
+
+    Args:
+        summary: Our table.
+        name: What our column is called.
+        paper: Theirs.
+
+    Returns:
+        Markdown.
+    """
+    wanted = {line for row in paper.rows.values() for line in row}
+    rows = [
+        [
+            line.name,
+            number(line.values[paper.column]),
+            line.count,
+            *(number(row[line.name]) if line.name in row else "–" for row in paper.rows.values()),
+        ]
+        for line in summary.lines
+        if line.name in wanted
+    ]
+    table = markdown_table([paper.column, name, "valid / total", *paper.rows], rows)
+    return f"{table}\n\nSource: {paper.source}. {paper.note}"
+
+
+def problems(result: Result) -> str:
+    """Causes of failed judgements, most frequent first.
+
+    Args:
+        result: Judgements.
+
+    Returns:
+        Markdown.
+    """
+    found = Counter(_cause(record.judgement.problem) for record in result.records if record.judgement.problem)
+    if not found:
+        return "Nothing: every picture was judged."
+    return markdown_table(["cause", "pictures"], [[cause, str(count)] for cause, count in found.most_common()])
+
+
+def protocol_table(result: Result) -> str:
+    """The judge's protocol.
+
+    Args:
+        result: Judgements.
+
+    Returns:
+        Markdown.
+    """
+    content = result.protocol.to_json()
+    settings = content.pop("settings")
+    return markdown_table(["", "value"], [[key, str(value)] for key, value in (content | settings).items()])
+
+
+def _cause(problem: str) -> str:
+    """What comes before the details, on one line."""
+    return " ".join(problem.partition(":")[0].split())[:100]

@@ -1,0 +1,87 @@
+"""Judging a folder of pictures: what was judged before is not judged again."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from omnigen2.evaluation.benchmarks import Benchmark
+from omnigen2.evaluation.judge import Item, Judge, Judgement
+from omnigen2.evaluation.results import Journal, Record, Result
+
+NO_PICTURE = "no picture"
+"""The problem of items whose output file is missing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far an evaluation is.
+
+    Attributes:
+        done: Items with a judgement, or without a picture.
+        total: Items of the benchmark.
+        reused: Of `done`, those that were judged in an earlier run.
+        failed: Of `done`, those without a valid judgement.
+    """
+
+    done: int
+    total: int
+    reused: int
+    failed: int
+
+
+def evaluate(
+    benchmark: Benchmark,
+    items: Sequence[Item],
+    judge: Judge,
+    folder: Path,
+    name: str,
+    batch_size: int = 8,
+    show: Callable[[Progress], None] = lambda progress: None,
+) -> Result:
+    """Judge all items, and keep each judgement as soon as it is there.
+
+    Args:
+        benchmark: Which one.
+        items: Of that benchmark.
+        judge: Who scores the pictures.
+        folder: Where `judgements.jsonl` grows; made if it is not there.
+        name: Of whoever made the pictures.
+        batch_size: Pictures that are given to the judge at once; an interruption loses no more.
+        show: Called after each batch.
+
+    Returns:
+        One record for each item, in order. Valid judgements of an earlier run are used again if instruction, pictures
+        and protocol are the same; failed ones are tried again.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    journal = Journal(folder / "judgements.jsonl")
+    records: dict[int, Record] = {}
+    waiting: list[tuple[int, str]] = []
+    for index, item in enumerate(items):
+        if not item.output.is_file():
+            records[index] = Record.of(item, "", Judgement(problem=NO_PICTURE))
+            continue
+        digest = item.digest(benchmark.name, judge.protocol)
+        known = journal.get(digest)
+        if known is None:
+            waiting.append((index, digest))
+        else:
+            records[index] = Record.of(item, digest, known)
+    reused = sum(record.judgement.valid for record in records.values())
+    show(_progress(records, len(items), reused))
+    for start in range(0, len(waiting), batch_size):
+        batch = waiting[start : start + batch_size]
+        found = judge.judge([items[index] for index, _ in batch])
+        new = [
+            Record.of(items[index], digest, benchmark.checked(judgement))
+            for (index, digest), judgement in zip(batch, found, strict=True)
+        ]
+        journal.add(new)
+        records |= {index: record for (index, _), record in zip(batch, new, strict=True)}
+        show(_progress(records, len(items), reused))
+    return Result(benchmark.name, name, judge.protocol, tuple(records[index] for index in range(len(items))))
+
+
+def _progress(records: dict[int, Record], total: int, reused: int) -> Progress:
+    failed = sum(not record.judgement.valid for record in records.values())
+    return Progress(len(records), total, reused, failed)
