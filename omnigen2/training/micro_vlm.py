@@ -2,27 +2,32 @@
 
 import json
 import re
+import tempfile
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from omnigen2.encoders import QwenEncoder
 from omnigen2.encoders.chat import SYSTEM_PROMPT, SYSTEM_PROMPT_DROPPED, SYSTEM_PROMPT_PLAIN
 from omnigen2.encoders.tiny import SPECIAL_TOKENS
 from omnigen2.microworld import WordTokenizer
 from omnigen2.microworld.tokenizer import SPECIALS, UNKNOWN
+from omnigen2.training.vlm import MLLM, PROCESSOR, VLMFolder, VLMSource
 
 HIDDEN_SIZE = 64
 """Channels of the text states: `text_dim` of `omnigen2.dit.variants.MICRO`."""
-PICTURE_SIDE = 64
+PICTURE_SIDE = 32
 """Every picture is seen at this many pixels, whatever its size."""
 PATCH_SIZE = 8
-MERGE_SIZE = 2
+MERGE_SIZE = 1
 IMAGE_TOKENS = (PICTURE_SIDE // PATCH_SIZE // MERGE_SIZE) ** 2
 """Tokens that a picture takes."""
 INITIAL_STD = 0.1
 """Of the weights. With the 0.02 of models whose layers are a hundred times wider, signals fade from layer to layer and
 attention stays flat: nothing about the pictures was learned in the first minutes."""
+ROPE_THETA = 10.0
+"""Makes the slowest rotation, which tells the columns of a picture apart, about 0.1 per column: there are four."""
 SPEAKERS = ("system", "user", "assistant")
 PICTURE_NAMES = tuple(f"<img{number}>:" for number in range(1, 10))
 """How the template counts pictures; each name is one word."""
@@ -40,8 +45,29 @@ def write_micro_vlm(folder: str | Path, seed: int = 0) -> None:
         folder: Gets the two folders; it is made.
         seed: Of the weights; torch's global generator is not touched.
     """
-    write_micro_mllm(Path(folder) / "mllm", seed)
-    write_micro_processor(Path(folder) / "processor")
+    write_micro_mllm(Path(folder) / MLLM, seed)
+    write_micro_processor(Path(folder) / PROCESSOR)
+
+
+class RandomMicroVLM(VLMSource):
+    """A new micro VLM that knows nothing.
+
+    Args:
+        seed: Of the weights.
+    """
+
+    def __init__(self, seed: int = 0) -> None:
+        self.seed = seed
+
+    def load(self) -> QwenEncoder:
+        """Make the model.
+
+        Returns:
+            On the CPU, frozen, passing the states of all tokens on.
+        """
+        with tempfile.TemporaryDirectory() as folder:
+            write_micro_vlm(folder, self.seed)
+            return VLMFolder(folder).load()
 
 
 def vocabulary() -> dict[str, int]:
@@ -130,7 +156,7 @@ def _text_config(ids: dict[str, int]) -> dict[str, Any]:
         "max_position_embeddings": 4096,
         "initializer_range": INITIAL_STD,
         "tie_word_embeddings": True,
-        "rope_parameters": {"rope_type": "default", "rope_theta": 1e4, "mrope_section": [2, 3, 3]},
+        "rope_parameters": {"rope_type": "default", "rope_theta": ROPE_THETA, "mrope_section": [2, 3, 3]},
         "bos_token_id": None,
         "eos_token_id": ids["<|im_end|>"],
         "pad_token_id": ids["<|endoftext|>"],
@@ -140,7 +166,7 @@ def _text_config(ids: dict[str, int]) -> dict[str, Any]:
 def _vision_config() -> dict[str, Any]:
     # every layer attends to the whole picture: it has 64 patches
     return {
-        "depth": 3,
+        "depth": 2,
         "hidden_size": HIDDEN_SIZE,
         "intermediate_size": 2 * HIDDEN_SIZE,
         "num_heads": 4,
@@ -149,6 +175,6 @@ def _vision_config() -> dict[str, Any]:
         "spatial_merge_size": MERGE_SIZE,
         "temporal_patch_size": 2,
         "window_size": PICTURE_SIDE,
-        "fullatt_block_indexes": [0, 1, 2],
+        "fullatt_block_indexes": [0, 1],
         "initializer_range": INITIAL_STD,
     }

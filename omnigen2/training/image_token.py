@@ -1,0 +1,162 @@
+"""The `<|img|>` stage: a vision-language model learns when to draw, and stays otherwise as it is."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+import torch
+from lightning.pytorch.utilities.types import OptimizerLRScheduler
+from torch import Tensor
+
+from omnigen2.encoders import Answer, ImageToken
+from omnigen2.encoders.image_token import InitialRow
+from omnigen2.training.exchange_metrics import Answered, drawing_metrics
+from omnigen2.training.exchanges import ExchangeBatch, answer_loss, teach
+from omnigen2.training.optimizers import OptimizerRecipe
+from omnigen2.training.schedules import LearningRate, lambda_lr
+from omnigen2.training.vlm import VLMSource, load_vlm, save_vlm
+
+IMAGE_TOKEN_FILE = "image_token.safetensors"  # noqa: S105
+FROZEN = "encoder."
+"""What the names of frozen weights begin with: checkpoints are without them."""
+
+
+class ImageTokenModule(L.LightningModule):
+    """Trains the rows of `<|img|>` and nothing else, on requests to draw and questions to answer.
+
+    Questions are needed too: they teach when not to say it. Checkpoints hold the rows alone, the frozen model is
+    loaded anew.
+
+    Logged: `train/loss` and `val/loss`, in nats per token of the answers; and of held-out requests and questions
+    `val/draws`, `val/refrains`, `val/accuracy` and `val/unchanged`, which `drawing_metrics` explains. The answers that
+    must not change are those of the model that the run started from.
+
+    Args:
+        optimizer: Of the rows.
+        schedule: Of the learning rate.
+        encoder: The model to start from.
+        weights: A folder that an earlier run has left (`mllm/`, `processor/`); goes before `encoder`.
+        initial: Where the rows start: `"mean"` at the mean of all rows, for a model that has never seen the token;
+            `"row"` at the model's own.
+        max_new_tokens: Longest answer in validation, at least 1.
+
+    Raises:
+        ValueError: If there is nothing to start from, or a number is out of range.
+
+    Source: arXiv:2506.18871, section 2: the special token triggers drawing; training section: the vision-language
+        model is frozen but for this token.
+    """
+
+    def __init__(
+        self,
+        optimizer: OptimizerRecipe,
+        schedule: LearningRate,
+        encoder: VLMSource | None = None,
+        weights: str | None = None,
+        initial: InitialRow = "mean",
+        max_new_tokens: int = 32,
+    ) -> None:
+        super().__init__()
+        if max_new_tokens < 1:
+            raise ValueError(f"max_new_tokens must be at least 1, got {max_new_tokens}")
+        self.encoder = load_vlm(encoder, weights, "ImageTokenModule")
+        self.token = ImageToken.of(self.encoder.model, self.encoder.tokenizer.image_token_id, initial)
+        self.token.attach(self.encoder.model)
+        self.optimizer = optimizer
+        self.schedule = schedule
+        self.max_new_tokens = max_new_tokens
+        self.strict_loading = False
+        self._before: dict[int, list[Answer | None]] = {}
+        self._answered: list[Answered] = []
+
+    def training_step(self, batch: ExchangeBatch, batch_idx: int) -> Tensor:
+        """The loss of one batch.
+
+        Args:
+            batch: Requests and questions.
+            batch_idx: Not used.
+
+        Returns:
+            The loss.
+        """
+        loss = answer_loss(self.encoder, teach(self.encoder.tokenizer, batch.exchanges))
+        self.log("train/loss", loss.detach(), batch_size=len(batch))
+        return loss
+
+    def validation_step(self, batch: ExchangeBatch, batch_idx: int) -> None:
+        """Answer held-out requests and questions.
+
+        Args:
+            batch: The same for the same number.
+            batch_idx: Its number.
+        """
+        loss = answer_loss(self.encoder, teach(self.encoder.tokenizer, batch.exchanges))
+        self.log("val/loss", loss, batch_size=len(batch))
+        if batch_idx not in self._before:
+            self._before[batch_idx] = self._untrained_answers(batch)
+        self._answered += map(Answered, batch.exchanges, self._answers(batch), self._before[batch_idx])
+
+    def on_validation_epoch_end(self) -> None:
+        """Log how well drawing and answering are told apart."""
+        self.log_dict({f"val/{name}": value for name, value in drawing_metrics(self._answered).items()})
+        self._answered.clear()
+
+    def configure_optimizers(self) -> OptimizerLRScheduler:
+        """The optimizer and the schedule of the recipe.
+
+        Returns:
+            Both; the schedule advances every step.
+        """
+        optimizer = self.optimizer.build(self.named_parameters())
+        schedule = lambda_lr(optimizer, self.schedule.resolved(self.trainer.max_steps))
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Leave the frozen model out.
+
+        Args:
+            checkpoint: Changed in place.
+        """
+        state: Mapping[str, Tensor] = checkpoint["state_dict"]
+        checkpoint["state_dict"] = {name: value for name, value in state.items() if not name.startswith(FROZEN)}
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Refuse a checkpoint without the rows: what is missing would otherwise keep its first value.
+
+        Args:
+            checkpoint: What is loaded.
+
+        Raises:
+            ValueError: If it has other weights than the rows.
+        """
+        expected = {f"token.{name}" for name in self.token.state_dict()}
+        if set(checkpoint["state_dict"]) != expected:
+            raise ValueError(
+                f"the checkpoint has the weights {sorted(checkpoint['state_dict'])[:5]}, expected {sorted(expected)}; "
+                "go on from a checkpoint of the same recipe, or start from `weights`"
+            )
+
+    @torch.no_grad()
+    def save_weights(self, folder: Path) -> None:
+        """Write `mllm/` with the rows in it, `processor/` and `image_token.safetensors`, on the first process.
+
+        Args:
+            folder: Where to.
+        """
+        if self.global_rank != 0:
+            return
+        self.token.merge(self.encoder.model)
+        save_vlm(self.encoder, folder)
+        self.token.save(Path(folder) / IMAGE_TOKEN_FILE)
+
+    def _answers(self, batch: ExchangeBatch) -> list[Answer]:
+        return self.encoder.answer([each.conversation for each in batch.exchanges], self.max_new_tokens)
+
+    def _untrained_answers(self, batch: ExchangeBatch) -> list[Answer | None]:
+        """What the frozen model says to the questions without the trained rows."""
+        questions = ExchangeBatch(tuple(each for each in batch.exchanges if not each.draws))
+        self.token.detach()
+        answers = iter(self._answers(questions) if questions.exchanges else [])
+        self.token.attach(self.encoder.model)
+        return [None if each.draws else next(answers) for each in batch.exchanges]
