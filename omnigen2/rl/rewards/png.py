@@ -21,10 +21,22 @@ def to_png(picture: Picture) -> bytes:
     Returns:
         A PNG file of 8 bits per channel, nearest levels.
     """
-    levels = ((picture.detach().float().clamp(-1, 1) + 1) * 127.5).round().to("cpu", torch.uint8)
     file = io.BytesIO()
-    Image.fromarray(levels.permute(1, 2, 0).contiguous().numpy()).save(file, format="PNG", compress_level=1)
+    to_image(picture).save(file, format="PNG", compress_level=1)
     return file.getvalue()
+
+
+def to_image(picture: Picture) -> Image.Image:
+    """A picture as Pillow has it.
+
+    Args:
+        picture: Finite, shape (3, height, width), on any device; clipped to [-1, 1].
+
+    Returns:
+        In RGB, nearest levels.
+    """
+    levels = ((picture.detach().float().clamp(-1, 1) + 1) * 127.5).round().to("cpu", torch.uint8)
+    return Image.fromarray(levels.permute(1, 2, 0).contiguous().numpy())
 
 
 def from_png(data: bytes, most_pixels: int) -> Picture:
