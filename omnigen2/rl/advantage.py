@@ -76,7 +76,7 @@ def group_advantages(
 
     Example:
         >>> group_advantages(torch.tensor([0.0, 1.0, 0.5, 0.5]), [7, 7, 3, 3]).values.tolist()
-        [-0.9999999800000004, 0.9999999800000004, 0.0, 0.0]
+        [-1.0, 1.0, 0.0, 0.0]
     """
     if not (isfinite(epsilon) and epsilon >= 0):
         raise ValueError(f"epsilon must be finite and not negative, got {epsilon}; 1e-8 is usual")
@@ -93,7 +93,7 @@ def group_advantages(
         case "group":
             std = (torch.zeros_like(counts).index_add(0, number, centred.square()) / counts).sqrt()[number]
         case "batch":
-            std = host[usable].std(correction=0).expand_as(host)
+            std = (host[usable] - host[usable].mean()).square().mean().sqrt().expand_as(host)
         case _:
             assert_never(scale)
     advantages = torch.where(teaching, centred / (std + epsilon), 0).float()
