@@ -13,11 +13,13 @@ from omnigen2.encoders.chat import (
     Message,
     drawing,
 )
+from omnigen2.encoders.codec import LatentCodec
+from omnigen2.encoders.dct import BlockDCT
 from omnigen2.encoders.image_token import ImageToken
 from omnigen2.encoders.images import ImageFileError, ImageReader, ResizePolicy, to_image, to_pixels
 from omnigen2.encoders.qwen import Answer, QwenEncoder, load_tokenizer
 from omnigen2.encoders.tokens import ChatTokenizer, PromptBatch, PromptRules
-from omnigen2.encoders.vae import FluxVAE
+from omnigen2.encoders.vae import FluxVAE, load_codec
 
 __all__ = [
     "IMAGE_TOKEN",
@@ -25,6 +27,7 @@ __all__ = [
     "SYSTEM_PROMPT_DROPPED",
     "SYSTEM_PROMPT_PLAIN",
     "Answer",
+    "BlockDCT",
     "ChatTokenizer",
     "Conversation",
     "FluxVAE",
@@ -32,6 +35,7 @@ __all__ = [
     "ImageFileError",
     "ImageReader",
     "ImageToken",
+    "LatentCodec",
     "Message",
     "PackedText",
     "PromptBatch",
@@ -40,6 +44,7 @@ __all__ = [
     "ResizePolicy",
     "TokenRole",
     "drawing",
+    "load_codec",
     "load_tokenizer",
     "to_image",
     "to_pixels",

@@ -1,25 +1,22 @@
 """The FLUX autoencoder: pixels to scaled latents and back."""
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal, TypeAlias, assert_never, cast
 
 import torch
-from jaxtyping import Float
 from torch import Tensor, nn
 
+from omnigen2.encoders.codec import Latent, LatentCodec, Pixels, Posterior, check_channels, check_sides
+from omnigen2.encoders.dct import CLASS_NAME, BlockDCT
 from omnigen2.encoders.dtype import check_dtype
 from omnigen2.encoders.folder import check_folder
 
-Pixels: TypeAlias = Float[Tensor, "3 _ _"]
-"""One image in [-1, 1], shape (3, height, width)."""
-Latent: TypeAlias = Float[Tensor, "_ _ _"]
-"""One scaled latent image, shape (channels, height, width) in latent pixels."""
-Posterior: TypeAlias = Literal["sample", "mode"]
 VAEMemory: TypeAlias = Literal["together", "one_by_one", "tiled"]
 
 
-class FluxVAE(nn.Module):
+class FluxVAE(LatentCodec):
     """A frozen autoencoder with the shift and scale of its config.
 
     `latent = (z - shift) * scale`, so that latents have about zero mean and unit variance (FLUX: shift 0.1159,
@@ -106,18 +103,6 @@ class FluxVAE(nn.Module):
         )
         return cls(cast(nn.Module, vae), memory).to(device)
 
-    def train(self, mode: bool = True) -> "FluxVAE":
-        """Stay in evaluation mode.
-
-        Args:
-            mode: Not used: the autoencoder never trains.
-
-        Returns:
-            Itself.
-        """
-        del mode
-        return super().train(False)
-
     def scaled(self, z: Tensor) -> Tensor:
         """`(z - shift) * scale` in float32.
 
@@ -161,13 +146,7 @@ class FluxVAE(nn.Module):
         Raises:
             ValueError: If a side is not such a multiple, or there are not as many generators as images.
         """
-        for number, image in enumerate(images):
-            height, width = image.shape[1:]
-            if height % self.multiple or width % self.multiple or not height or not width:
-                raise ValueError(
-                    f"image {number} has height {height} and width {width} pixels; both must be multiples of "
-                    f"{self.multiple} (reduction {self.reduction} times patch size), resize it with a ResizePolicy"
-                )
+        check_sides(images, self.multiple, f"reduction {self.reduction} times patch size")
         if generators is not None and len(generators) != len(images):
             raise ValueError(f"got {len(images)} images and {len(generators)} generators; give one per image")
         draws = [None] * len(images) if generators is None else generators
@@ -198,9 +177,7 @@ class FluxVAE(nn.Module):
         Raises:
             ValueError: If a latent has another number of channels.
         """
-        for number, latent in enumerate(latents):
-            if latent.shape[0] != self.channels:
-                raise ValueError(f"latent {number} has shape {tuple(latent.shape)}; expected {self.channels} channels")
+        check_channels(latents, self.channels)
         images: dict[int, Pixels] = {}
         for group in self._groups(latents):
             z = torch.stack([self.unscaled(latents[i]).to(self._weight) for i in group])
@@ -225,3 +202,30 @@ class FluxVAE(nn.Module):
         """Standard normal noise, drawn in float32 where the generator lives."""
         device = like.device if generator is None else generator.device
         return torch.randn(like.shape, generator=generator, device=device).to(like)
+
+
+def load_codec(
+    directory: str | Path,
+    dtype: torch.dtype = torch.float32,
+    device: torch.device | str = "cpu",
+    memory: VAEMemory = "one_by_one",
+) -> LatentCodec:
+    """Load whichever codec a folder holds.
+
+    Args:
+        directory: `vae/` of a model folder, with config.json.
+        dtype: Of an autoencoder's weights: float32 or bfloat16.
+        device: Where it works.
+        memory: Of an autoencoder, see `FluxVAE`.
+
+    Returns:
+        A `BlockDCT` or a `FluxVAE`.
+
+    Raises:
+        FileNotFoundError: If the folder or its config is missing.
+    """
+    check_folder(directory, "config.json", local_files_only=True)
+    config = json.loads((Path(directory) / "config.json").read_text())
+    if config.get("_class_name") == CLASS_NAME:
+        return BlockDCT.from_folder(directory).to(device)
+    return FluxVAE.from_folder(directory, dtype, device, memory)

@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 from torch import nn
 
-from omnigen2.encoders import FluxVAE, Message, PromptBatch, QwenEncoder, to_image, to_pixels
+from omnigen2.encoders import LatentCodec, Message, PromptBatch, QwenEncoder, to_image, to_pixels
 from omnigen2.encoders.qwen import Answer
 from omnigen2.generate.branches import Latent, TextStates
 from omnigen2.generate.plan import Plan
@@ -28,7 +28,7 @@ class Encoders:
             call; `"none"` leaves them where they are.
     """
 
-    def __init__(self, vlm: QwenEncoder, vae: FluxVAE, device: torch.device, offload: Offload) -> None:
+    def __init__(self, vlm: QwenEncoder, vae: LatentCodec, device: torch.device, offload: Offload) -> None:
         self.vlm = vlm
         self.vae = vae
         self.device = device

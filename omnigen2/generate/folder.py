@@ -3,8 +3,10 @@
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, cast, get_args
 
+from omnigen2.encoders import HiddenStateBridge
+from omnigen2.encoders.bridge import KeptTemplate, KeptTokens
 from omnigen2.flow import IdentityShift, SquareRootShift, TimeShift
 from omnigen2.generate.errors import GenerateError
 
@@ -78,3 +80,19 @@ class ModelFolder:
         """
         dynamic = self.config("scheduler", "scheduler_config.json").get("dynamic_time_shift", True)
         return SquareRootShift(side=LATENT_SIDE / patch_size) if dynamic else IdentityShift()
+
+    def bridge(self) -> HiddenStateBridge:
+        """Which hidden states the transformer was trained with: `bridge` in `model_index.json`, if it says.
+
+        Returns:
+            The released model's bridge (text tokens and template) for folders that say nothing.
+
+        Raises:
+            GenerateError: If what it says is no bridge.
+        """
+        index = self.path / "model_index.json"
+        said: Any = self.config(".", index.name).get("bridge", {}) if index.exists() else {}
+        choices = {"tokens": get_args(KeptTokens), "template": get_args(KeptTemplate)}
+        if not isinstance(said, dict) or any(value not in choices.get(key, ()) for key, value in said.items()):
+            raise GenerateError(f"{index} has the bridge {said}", f"expected a mapping with any of {choices}")
+        return HiddenStateBridge(**said)

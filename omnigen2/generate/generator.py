@@ -10,7 +10,7 @@ import torch
 
 from omnigen2.dit import AttentionBackend, DiffusionTransformer
 from omnigen2.dit.checkpoint import load_transformer
-from omnigen2.encoders import SYSTEM_PROMPT, FluxVAE, Message, PromptBatch, PromptRules, QwenEncoder
+from omnigen2.encoders import SYSTEM_PROMPT, LatentCodec, Message, PromptBatch, PromptRules, QwenEncoder, load_codec
 from omnigen2.encoders.vae import VAEMemory
 from omnigen2.flow import SquareRootShift, TimeShift
 from omnigen2.generate.branches import EncodedSample
@@ -54,7 +54,7 @@ class Generator:
         self,
         transformer: DiffusionTransformer,
         vlm: QwenEncoder,
-        vae: FluxVAE,
+        vae: LatentCodec,
         shift: TimeShift | None = None,
         offload: Offload = "none",
         name: str = "",
@@ -104,8 +104,10 @@ class Generator:
         dtype = dtype or (torch.float32 if device.type == "cpu" else torch.bfloat16)
         rest = torch.device("cpu") if offload == "idle" else device
         transformer = load_transformer(folder.part("transformer"), dtype=dtype, device=device, backend=backend)
-        vlm = QwenEncoder.from_folder(folder.part("mllm"), folder.part("processor"), dtype, rest, rules)
-        vae = FluxVAE.from_folder(folder.part("vae"), dtype, rest, vae_memory)
+        vlm = QwenEncoder.from_folder(
+            folder.part("mllm"), folder.part("processor"), dtype, rest, rules, folder.bridge()
+        )
+        vae = load_codec(folder.part("vae"), dtype, rest, vae_memory)
         shift = folder.shift(transformer.config.patch_size)
         return cls(transformer, vlm, vae, shift, offload, folder.path.resolve().name)
 

@@ -86,7 +86,7 @@ class Item:
         return place_at(self.row, self.column)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Background:
     """What is behind the items: a pale tint, alone or taking turns with grey.
 
@@ -137,7 +137,7 @@ class Scene:
             )
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Vocabulary:
     """What scenes are made of.
 

@@ -1,0 +1,85 @@
+"""The transformer as a part of a recipe: its sizes or its weights, and how it is run."""
+
+from dataclasses import dataclass, fields
+from pathlib import Path
+
+import torch
+
+from omnigen2.dit import AttentionBackend, BlockGroup, DiffusionTransformer, TransformerConfig
+from omnigen2.dit.checkpoint import load_transformer
+from omnigen2.rope import PositionScheme
+from omnigen2.training.lora import LoRA, add_lora
+from omnigen2.training.parallel import compile_blocks
+
+TRANSFORMER = "transformer"
+"""Folder of the transformer in the released layout."""
+
+
+@dataclass(frozen=True)
+class TransformerPart:
+    """What a recipe says about the transformer.
+
+    Attributes:
+        config: Its sizes; None takes those of the weights that a run starts from.
+        positions: Where tokens stand; Omni-RoPE, or what the weights were trained with, if None.
+        backend: Attention kernel, see `omnigen2.dit.attend`.
+        checkpointing: Groups of blocks whose activations are computed again in the backward pass.
+        compile: Whether each block is compiled.
+        lora: Adapters that are trained instead of the weights.
+    """
+
+    config: TransformerConfig | None = None
+    positions: PositionScheme | None = None
+    backend: AttentionBackend = "auto"
+    checkpointing: tuple[BlockGroup, ...] = ()
+    compile: bool = False
+    lora: LoRA | None = None
+
+    def build(self, weights: str | None) -> DiffusionTransformer:
+        """Make the transformer.
+
+        Args:
+            weights: A model folder with `transformer/`; None for new weights.
+
+        Returns:
+            In float32, with adapters if there are to be any.
+
+        Raises:
+            ValueError: If there are neither sizes nor weights, or the weights have other sizes.
+        """
+        if weights is None:
+            if self.config is None:
+                raise ValueError(
+                    "the transformer has neither a config nor weights; set model.init_args.weights to a model folder, "
+                    "or model.init_args.transformer.config to its sizes"
+                )
+            model = DiffusionTransformer(self.config, self.positions, self.backend)
+        else:
+            model = self._load(Path(weights))
+        model.checkpointing = frozenset(self.checkpointing)
+        if self.lora is not None:
+            add_lora(model, self.lora)
+        if self.compile:
+            compile_blocks(model)
+        return model
+
+    def _load(self, weights: Path) -> DiffusionTransformer:
+        folder = weights / TRANSFORMER
+        if not folder.is_dir():
+            there = ", ".join(sorted(path.name for path in weights.iterdir())) if weights.is_dir() else "no such folder"
+            raise ValueError(
+                f"the weights {weights} have no {TRANSFORMER}/ (found: {there or 'nothing'}); give the folder "
+                "`weights` of a finished run, or a model folder in the released layout"
+            )
+        model = load_transformer(folder, dtype=torch.float32, positions=self.positions, backend=self.backend)
+        if self.config is not None and self.config != model.config:
+            differing = [
+                f"{field.name} {getattr(model.config, field.name)}, expected {getattr(self.config, field.name)}"
+                for field in fields(self.config)
+                if getattr(model.config, field.name) != getattr(self.config, field.name)
+            ]
+            raise ValueError(
+                f"{folder} has other sizes than the recipe: {'; '.join(differing)}; leave transformer.config out to "
+                "take those of the weights"
+            )
+        return model
