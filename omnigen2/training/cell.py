@@ -6,17 +6,21 @@ import signal
 import sys
 import threading
 import traceback
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from multiprocessing import connection, parent_process
 from pathlib import Path
 
 import torch
+import yaml
 
 from omnigen2.training.config import Config
 from omnigen2.training.errors import UserError
-from omnigen2.training.folder import claim
+from omnigen2.training.folder import claim, write_text
 from omnigen2.training.progress import Progress
-from omnigen2.training.run import Output, run
+from omnigen2.training.recipe import Recipe, form_of
+from omnigen2.training.run import STAGES, Output, run
+from omnigen2.training.stages import plan_stages
+from omnigen2.training.stages_run import run_stages
 
 LOG = "log.txt"
 
@@ -29,7 +33,7 @@ class Task:
         row: Name of the row.
         seed: The seed.
         folder: Where the cell writes.
-        config: The resolved configuration, as YAML.
+        config: The resolved configuration, or the resolved stages, as YAML.
         command: The command of the study.
     """
 
@@ -63,11 +67,21 @@ def work(task: Task, threads: int, pipe: connection.Connection) -> None:
 
     output = Output(say=lambda line: print(line, flush=True), send=send, terminal=False, verbose=False)
     try:
-        run(Config([f"--config={task.config}"]), task.folder, task.command, restart=False, output=output)
+        _run(task, output)
     except UserError as error:
         traceback.print_exc()
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2)
+
+
+def _run(task: Task, output: Output) -> None:
+    document = yaml.safe_load(task.config)
+    if form_of(document) == "stages":
+        write_text(task.folder / STAGES, task.config)
+        plan = plan_stages(Recipe((task.folder / STAGES,), (document,), ()), task.folder)
+        run_stages(replace(plan, name=task.row, command=task.command), restart=False, output=output)
+    else:
+        run(Config([f"--config={task.config}"]), task.folder, task.command, restart=False, output=output)
 
 
 def _die_with_parent() -> None:

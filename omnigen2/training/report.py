@@ -39,8 +39,8 @@ class CellResult:
         seed: The seed of the run.
         folder: Where the run wrote its files.
         metrics: The rows of `metrics.csv` in order, numbers only; a metric that a row does not have is
-            absent, and every row has `step`.
-        summary: The run's `report.json`: `seconds`, `parameters`, `steps`, `seed`, `versions`, ….
+            absent, and every row has `step`. Those of the last stage, if the row has stages.
+        summary: The run's `run.json`: `seconds`, `parameters`, `steps`, `seed`, `versions`, ….
     """
 
     row: str

@@ -23,10 +23,14 @@ from omnigen2.training.folder import emptied, locked, read_json, write_json, wri
 from omnigen2.training.metrics import CsvLogger
 from omnigen2.training.progress import Bar, PlainLines, Progress, ProgressCallback
 from omnigen2.training.resume import ResumePoint, committed_checkpoint, roll_back
+from omnigen2.training.stopping import SaveOnSignal
 from omnigen2.training.summary import SUMMARY, summarize, write_report
 from omnigen2.training.weights import WriteWeights, fingerprint
 
 CONFIG = "config.yaml"
+STAGES = "stages.yaml"
+"""In the folder of several stages, in place of `config.yaml`."""
+REMEDY = "--restart deletes it and starts over; --out FOLDER writes elsewhere"
 
 
 @dataclass(frozen=True)
@@ -88,14 +92,15 @@ def check_unchanged(folder: Path, config: Config) -> None:
     Raises:
         UserError: If the folder holds a run with another configuration.
     """
+    if (folder / STAGES).is_file():
+        raise UserError(f"{folder} holds stages, not a single run\n  {REMEDY}")
     if not (folder / CONFIG).is_file():
         return
     old = yaml.safe_load((folder / CONFIG).read_text(encoding="utf-8"))
     if changed := differences(old, config.values):
         more = f"\n  … and {len(changed) - 5} more" if len(changed) > 5 else ""
         raise UserError(
-            f"{folder} holds a run with other settings:\n  " + "\n  ".join(changed[:5]) + more + "\n"
-            "  --restart deletes it and starts over; --out FOLDER writes elsewhere"
+            f"{folder} holds a run with other settings:\n  " + "\n  ".join(changed[:5]) + more + f"\n  {REMEDY}"
         )
 
 
@@ -157,6 +162,8 @@ def _trainer_arguments(
             if isinstance(callback, ModelCheckpoint)
         ]
         callbacks.append(ResumePoint(every_n_train_steps=max(steps, default=0)))
+    if not any(isinstance(callback, SaveOnSignal) for callback in callbacks):
+        callbacks.append(SaveOnSignal())
     callbacks.append(WriteWeights(folder))
     wanted = config.values["trainer"]["enable_progress_bar"] is not False
     if output.send is not None:

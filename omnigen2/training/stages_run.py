@@ -1,7 +1,7 @@
 """Runs planned stages: finished ones stay, an interrupted one goes on, then the report is made anew."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
@@ -13,13 +13,14 @@ from omnigen2.training.dry_run import describe
 from omnigen2.training.errors import UserError
 from omnigen2.training.folder import claim, emptied, locked, read_json, write_json, write_text
 from omnigen2.training.metrics import read_metrics
+from omnigen2.training.progress import Progress
 from omnigen2.training.references import strings
-from omnigen2.training.run import Output, check_unchanged, run
-from omnigen2.training.stages import Stage, StagesPlan
+from omnigen2.training.run import CONFIG, REMEDY, STAGES, Output, check_unchanged, run
+from omnigen2.training.stage_planner import Stage
+from omnigen2.training.stages import StagesPlan
 from omnigen2.training.stages_report import StageResult, StagesResult
 from omnigen2.training.summary import SUMMARY, versions
 
-STAGES = "stages.yaml"
 START = "start.json"
 """In a stage's folder: which weights of earlier stages it was started with."""
 
@@ -69,8 +70,36 @@ def run_stages(plan: StagesPlan, restart: bool, output: Output) -> dict[str, Any
                 _prepare(stage, plan)
             elif (stage.folder / SUMMARY).is_file():
                 continue
-            run(stage.config, stage.folder, plan.command, restart=False, output=replace(output, title=title))
+            part = replace(output, title=title, send=_as_part(output.send, plan, number - 1))
+            run(stage.config, stage.folder, plan.command, restart=False, output=part)
         return _finish(plan) if first else {}
+
+
+def are_finished(plan: StagesPlan) -> bool:
+    """Say whether all stages are finished.
+
+    Args:
+        plan: The stages.
+
+    Returns:
+        True if there is nothing left to run.
+    """
+    summary = read_json(plan.folder / SUMMARY) or {}
+    names = [stage.name for stage in plan.stages]
+    return summary.get("stages") == names and all((stage.folder / SUMMARY).is_file() for stage in plan.stages)
+
+
+def last_run(folder: Path) -> Path:
+    """Return the folder of the run that a finished folder ends with.
+
+    Args:
+        folder: A folder of one run, or of stages.
+
+    Returns:
+        The folder of the last stage; the folder itself if it has no stages.
+    """
+    stages: list[str] = (read_json(folder / SUMMARY) or {}).get("stages", [])
+    return folder / stages[-1] if stages else folder
 
 
 def check_stages(plan: StagesPlan) -> None:
@@ -82,6 +111,8 @@ def check_stages(plan: StagesPlan) -> None:
     Raises:
         UserError: If a stage was run with other settings or from other weights before.
     """
+    if (plan.folder / CONFIG).exists():
+        raise UserError(f"{plan.folder} holds a single run, not stages\n  {REMEDY}")
     for stage in plan.stages:
         try:
             check_unchanged(stage.folder, stage.config)
@@ -109,6 +140,18 @@ def collect_stages(plan: StagesPlan) -> StagesResult:
         command=plan.command,
         versions=versions(),
     )
+
+
+def _as_part(
+    send: Callable[[Progress], None] | None, plan: StagesPlan, before: int
+) -> Callable[[Progress], None] | None:
+    # Counts the steps of all stages together; if a stage is limited by epochs, nobody knows how many these are.
+    if send is None:
+        return None
+    steps = [int(stage.config.values["trainer"]["max_steps"]) for stage in plan.stages]
+    total = sum(steps) if all(number >= 0 for number in steps) else 0
+    done = sum(steps[:before])
+    return lambda part: send(Progress(done + part.step, total, part.metrics)) if total else send(part)
 
 
 def _prepare(stage: Stage, plan: StagesPlan) -> None:

@@ -7,6 +7,7 @@ from rich.console import Console
 
 from omnigen2.training.board import Board
 from omnigen2.training.cell import Task
+from omnigen2.training.config import Config
 from omnigen2.training.dry_run import describe
 from omnigen2.training.errors import UserError
 from omnigen2.training.folder import emptied, locked, read_json, write_text
@@ -14,6 +15,8 @@ from omnigen2.training.metrics import read_metrics
 from omnigen2.training.pool import Failure, run_tasks, usable_cores
 from omnigen2.training.report import CellResult, StudyResult
 from omnigen2.training.run import check_unchanged
+from omnigen2.training.stages import StagesPlan
+from omnigen2.training.stages_run import are_finished, check_stages, describe_stages, last_run
 from omnigen2.training.study import Plan
 from omnigen2.training.summary import SUMMARY, first_table, versions
 
@@ -30,7 +33,7 @@ def describe_study(plan: Plan) -> str:
     Returns:
         A block per row, then the number of runs.
     """
-    parts = [f"row {row.name} ({row.title})\n{describe(plan.configs[row.name, plan.seeds[0]])}" for row in plan.rows]
+    parts = [f"row {row.name} ({row.title})\n{_describe(plan.configs[row.name, plan.seeds[0]])}" for row in plan.rows]
     rows, seeds = len(plan.rows), len(plan.seeds)
     return "\n\n".join([*parts, f"{rows} rows × {seeds} seeds = {rows * seeds} runs"])
 
@@ -92,10 +95,15 @@ def open_tasks(plan: Plan) -> list[Task]:
     for (row, seed), config in plan.configs.items():
         folder = plan.cell_folder(row, seed)
         try:
-            check_unchanged(folder, config)
+            if isinstance(config, Config):
+                check_unchanged(folder, config)
+                finished = (folder / SUMMARY).is_file()
+            else:
+                check_stages(config)
+                finished = are_finished(config)
         except UserError as error:
             raise UserError(f"the recipe has changed since this study was started: {error}") from error
-        if not (folder / SUMMARY).is_file():
+        if not finished:
             tasks.append(Task(row, seed, folder, config.text, plan.command))
     return tasks
 
@@ -114,7 +122,8 @@ def collect(plan: Plan, jobs: int) -> StudyResult:
     for row in plan.rows:
         for seed in plan.seeds:
             folder = plan.cell_folder(row.name, seed)
-            cells.append(CellResult(row.name, seed, folder, read_metrics(folder), read_json(folder / SUMMARY) or {}))
+            metrics = read_metrics(last_run(folder))
+            cells.append(CellResult(row.name, seed, folder, metrics, read_json(folder / SUMMARY) or {}))
     return StudyResult(
         name=plan.name,
         rows=plan.rows,
@@ -134,11 +143,21 @@ def _run(plan: Plan, tasks: list[Task], jobs: int, console: Console) -> list[Fai
         for key in plan.configs
         if key not in {(task.row, task.seed) for task in tasks}
     }
-    modules = sorted({name for config in plan.configs.values() for name in _modules(config.values)})
+    modules = sorted(
+        {
+            name
+            for config in plan.configs.values()
+            for name in _modules(config.values if isinstance(config, Config) else config.document)
+        }
+    )
     with Board(plan.rows, plan.seeds, finished, plan.watch, console) as board:
         # The share of threads must not depend on how many cells are left: it changes the last digits of sums.
         threads = max(1, usable_cores() // jobs)
         return run_tasks(tasks, jobs, threads, modules, board.update, board.tick)
+
+
+def _describe(config: Config | StagesPlan) -> str:
+    return describe(config) if isinstance(config, Config) else describe_stages(config)
 
 
 def _modules(value: Any) -> Iterable[str]:

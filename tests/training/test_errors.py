@@ -139,7 +139,7 @@ STUDIES: list[tuple[dict[str, Any], str]] = [
     ({"rows": {"a": {"overrides": {"model.init_args.widht": 3}}}}, "row a: "),
     ({"rows": {"a": {"overrides": {"trainer.max_steps": "x"}}}}, "row a: trainer.max_steps: expected int, got x"),
     ({"base": "nowhere.yaml"}, "there is no recipe nowhere.yaml"),
-    ({"base": "study.yaml"}, "the base study.yaml is a study itself"),
+    ({"base": "study.yaml"}, "the base study.yaml is a study itself; it must be a plain recipe"),
     ({"sedes": [0]}, "'sedes'"),
     (
         {"report": {"class_path": "omnigen2.training.report.MetricTabel"}},

@@ -54,7 +54,9 @@ def test_a_start_comes_over_the_weights_of_the_recipe_and_under_an_option() -> N
     write_stages({"a": {"recipe": PLAIN}, "b": {"recipe": PLAIN | {"model": model_with(weights="elsewhere")}}})
     assert model(1)["weights"] == "runs/stages/a/weights"
     assert model(1, "--stages.b.model.init_args.weights=other")["weights"] == "other"
-    assert plan("--stages.b.model.init_args.weights=other").stages[1].references == {}
+    other = plan("--stages.b.model.init_args.weights=other").stages[1]
+    assert (other.start, other.references) == (None, {})
+    assert other.document["recipe"]["model"]["init_args"]["weights"] == "other"
 
 
 def model_with(**arguments: Any) -> Document:
@@ -106,6 +108,7 @@ def test_the_resolved_stages_are_a_recipe_for_the_same(capsys: pytest.CaptureFix
     assert "runs/" not in Path("resolved.yaml").read_text()
     first, again = plan("--trainer.max_steps=2"), plan(file="resolved.yaml")
     assert [stage.config.values for stage in again.stages] == [stage.config.values for stage in first.stages]
+    assert [stage.start for stage in again.stages] == [None, "a", "a", "c"]
     assert again.text == first.text == Path("resolved.yaml").read_text()
     assert type(again.report).__name__ == "Names"
     elsewhere = plan(file="resolved.yaml", folder=Path("x"))
