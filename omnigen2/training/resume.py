@@ -64,11 +64,28 @@ class ResumePoint(Checkpoint):
         self._restored: dict[str, Any] | None = None
         self._random: dict[str, Any] | None = None
         self._fit_started = False
+        self._asked = False
 
     @property
     def seconds(self) -> float:
         """Seconds of training so far, those before an interruption included."""
         return self._earlier_seconds + time.monotonic() - self._started
+
+    def ask(self) -> None:
+        """Have a checkpoint written as soon as it can be exact: after this step, or after the validation due then."""
+        self._asked = True
+
+    def answered(self, trainer: Trainer) -> bool:
+        """Tell whether the newest step has a checkpoint that counts, so that the process may end now.
+
+        Args:
+            trainer: At the start of a batch or of an epoch, when all that belongs to the last step has been logged.
+
+        Returns:
+            Whether nothing would be lost.
+        """
+        self._commit(trainer)
+        return self._committed is not None and self._saved_step == trainer.global_step
 
     def state_dict(self) -> dict[str, Any]:
         """Return what a checkpoint keeps: random states, seconds, and where in the loop it was taken.
@@ -163,7 +180,7 @@ class ResumePoint(Checkpoint):
             or 0 <= trainer.max_steps <= trainer.global_step
             or 0 <= (trainer.max_epochs or -1) <= trainer.current_epoch + 1
         )
-        if ends or (trainer.current_epoch + 1) % self.every_n_epochs == 0:
+        if ends or self._asked or (trainer.current_epoch + 1) % self.every_n_epochs == 0:
             self._save(trainer)
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -178,6 +195,8 @@ class ResumePoint(Checkpoint):
         step = trainer.global_step
         if step == self._saved_step:
             return False
+        if self._asked:
+            return True
         late = time.monotonic() - self._saved_time > 60 * self.minutes
         if trainer.world_size > 1 and self.minutes < math.inf:
             late = trainer.strategy.broadcast(late)
