@@ -30,6 +30,7 @@ commands:
   export SOURCE      write trained weights as a model folder
   data               write jsonl files and images as chunks, or look at what a mixture holds
   microworld         preview OUT.png: look at the drawn world that everything can be tried on
+  reward             serve RECIPE.yaml: host a reward for training on other machines
 
 options:
   --help             show this; `omnigen2 COMMAND --help` says more about a command
@@ -219,4 +220,5 @@ COMMANDS: dict[str, Command] = {
     "export": _lazy("export"),
     "data": _lazy("data"),
     "microworld": _lazy("microworld"),
+    "reward": _lazy("reward"),
 }
