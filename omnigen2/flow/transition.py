@@ -117,9 +117,11 @@ class CoefficientPreservingNoise(NoiseLevel):
 
     The deterministic step goes to $t' \hat x + (1 - t')\, \hat\epsilon$, with data $\hat x$ and noise
     $\hat\epsilon$ as the velocity predicts them. Here the predicted noise is multiplied by $\cos\phi$ and fresh noise
-    times $\sin\phi$ is added, $\phi = \text{strength} \cdot \pi / 2$: the state keeps exactly as much noise as the
-    model expects at $t'$, however long the step is. The SDE does so for short steps only, and its pictures stay noisy
-    when steps are few. At t' = 1 nothing is left to exchange: leave the last step out of the window.
+    times $\sin\phi$ is added, $\phi = \text{strength} \cdot \pi / 2$: the squares of the two coefficients add up to
+    $(1 - t')^2$, the amount of noise that the model expects at $t'$, however long the step is. The SDE adds up to it
+    for short steps only, and its pictures stay noisy when steps are few. Nothing here shrinks with the length of the
+    step, so there is no SDE in the limit: the level belongs to its grid. At t' = 1 nothing is left to exchange: leave
+    the last step out of the window.
 
     Its paper weighs squared errors in the log-probability with 1 instead of the variance; ours is the density.
 
