@@ -82,9 +82,9 @@ def vocabulary() -> dict[str, int]:
 
 
 def write_micro_mllm(directory: str | Path, seed: int = 0) -> None:
-    """Write a random Qwen2.5-VL of about 390,000 parameters, as in `mllm/`.
+    """Write a random Qwen2.5-VL of about 270,000 parameters, as in `mllm/`.
 
-    Four layers of 64 channels read the text, three layers of 64 channels look at pictures in patches of 8 pixels.
+    Four layers of 64 channels read the text, two layers of 64 channels look at pictures in patches of 8 pixels.
     Input and output embeddings are one table, as in the released 3B model.
 
     Args:
@@ -114,7 +114,7 @@ def write_micro_processor(directory: str | Path) -> None:
     """Write a tokenizer of the world's words and an image processor, as in `processor/`.
 
     One token is one word or sign in lower case; a whole system prompt is one word; unknown words are `<unk>`.
-    Pictures become 64 x 64 pixels, which are 16 tokens.
+    Pictures become 32 x 32 pixels, which are 16 tokens.
 
     Args:
         directory: Folder to write; it is made.
@@ -164,7 +164,7 @@ def _text_config(ids: dict[str, int]) -> dict[str, Any]:
 
 
 def _vision_config() -> dict[str, Any]:
-    # every layer attends to the whole picture: it has 64 patches
+    # every layer attends to the whole picture
     return {
         "depth": 2,
         "hidden_size": HIDDEN_SIZE,

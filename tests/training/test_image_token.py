@@ -9,7 +9,7 @@ import lightning as L
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 from torch.nn.functional import cross_entropy
@@ -107,7 +107,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[ImageTokenModule,
     """A module after training; the weights it started from."""
     module = image_token_module()
     before = {name: value.clone() for name, value in module.state_dict().items()}
-    trainer = fit(module, data(steps=30), tmp_path_factory.mktemp("run"), max_steps=30, val_check_interval=30)
+    trainer = fit(module, data(steps=20), tmp_path_factory.mktemp("run"), max_steps=20, val_check_interval=20)
     return module, trainer, before
 
 
@@ -143,7 +143,7 @@ def test_saved_weights_say_the_same_and_are_a_model_folder(trained: Any, tmp_pat
     row = module.token.token_id
     for name, value in loaded.state_dict().items():
         first = before[f"encoder.{name}"]
-        if value.shape[0] == len(loaded.tokenizer):
+        if name.endswith(("embed_tokens.weight", "lm_head.weight")):
             keep = torch.arange(len(value)) != row
             assert torch.equal(value[keep], first[keep])
             assert torch.equal(value[row], module.token.input)
@@ -170,7 +170,7 @@ def test_everything_is_trained_for_understanding(tmp_path: Path) -> None:
     batch = teach(module.encoder.tokenizer, [QUESTION])
     first = float(answer_loss(module.encoder, batch).detach())
     assert not module.encoder.train(False).training
-    trainer = fit(module, data(20, requests=0), tmp_path, max_steps=20, val_check_interval=20)
+    trainer = fit(module, data(12, requests=0), tmp_path, max_steps=12, val_check_interval=12)
     assert all(not torch.equal(value, before[name]) for name, value in module.named_parameters())
     assert float(answer_loss(module.encoder, batch).detach()) < first / 2
     assert set(trainer.callback_metrics) == {"train/loss", "val/loss", "val/accuracy", "val/majority"}
@@ -209,6 +209,7 @@ def test_wrong_settings_are_refused(module: Any) -> None:
 # the data
 
 
+@settings(max_examples=5)
 @given(step=st.integers(0, 1000))
 def test_a_batch_is_a_function_of_seed_and_step(step: int) -> None:
     assert data().training_batch(step) == data().training_batch(step)
@@ -229,7 +230,7 @@ def test_each_process_has_batches_of_its_own() -> None:
 def test_held_out_requests_are_never_trained() -> None:
     rng = np.random.default_rng(0)
     train, held_out = (
-        {MicroExchanges(part, 1.0, 16, EASY).draw(rng).instruction for _ in range(300)}
+        {MicroExchanges(part, 1.0, 16, EASY).draw(rng).instruction for _ in range(60)}
         for part in ("train", "held_out")
     )
     assert train
