@@ -16,13 +16,14 @@ from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor
 
 from omnigen2.data.collate import Batch, Example, Pixels
-from omnigen2.dit import DiffusionTransformer
+from omnigen2.dit import DiffusionTransformer, Inputs
 from omnigen2.dit.flops import forward_flops
 from omnigen2.encoders import HiddenStateBridge, PromptRules
-from omnigen2.flow import RectifiedFlowObjective
+from omnigen2.flow import RectifiedFlowObjective, VelocityModel
 from omnigen2.flow.elements import share_of_elements
 from omnigen2.flow.objective import TimeBins
 from omnigen2.training.codecs import CodecSource
+from omnigen2.training.companion import with_companion
 from omnigen2.training.drawing import Drawing, draw
 from omnigen2.training.ema import EMA
 from omnigen2.training.encoded import BatchEncoder
@@ -30,6 +31,7 @@ from omnigen2.training.lora import is_adapter, save_lora
 from omnigen2.training.model_folder import ADAPTER, Saved, save_plain_transformer, save_rest
 from omnigen2.training.optimizers import OptimizerRecipe
 from omnigen2.training.parallel import shard_transformer
+from omnigen2.training.planned import planned_batches
 from omnigen2.training.samples import GridItem
 from omnigen2.training.schedules import LearningRate, lambda_lr
 from omnigen2.training.shards import is_first_process
@@ -160,8 +162,7 @@ class FlowMatchingModule(L.LightningModule):
         generator = self._generator("train", self.trainer.fit_loop.total_batch_idx)
         inputs, data, owners, tokens = self.encoder(batch, generator)
         self._shares.append(share_of_elements([data.numel()], data.device))
-        velocity = partial(self.dit, condition=inputs)
-        out = self.objective(velocity, data, owners, tokens, generator, self._shares[0])
+        out = self.objective(self._velocity(inputs), data, owners, tokens, generator, self._shares[0])
         self.time_bins = out.bins
         self.log("train/loss", out.loss.detach(), batch_size=len(batch))
         return out.loss
@@ -186,7 +187,7 @@ class FlowMatchingModule(L.LightningModule):
         inputs, data, owners, tokens = self.encoder(batch)
         times = self.objective.shift((torch.arange(len(batch)) + 0.5) / len(batch), tokens).to(data.device)
         noise = torch.randn(data.shape, generator=self._generator("evaluate", batch_idx)).to(data.device)
-        out = self.objective.at(partial(self.dit, condition=inputs), noise, data, times, owners)
+        out = self.objective.at(self._velocity(inputs), noise, data, times, owners)
         self.log("eval/loss", out.loss, batch_size=data.numel(), on_epoch=True, sync_dist=True)
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
@@ -291,6 +292,16 @@ class FlowMatchingModule(L.LightningModule):
         """Arithmetic of a training step of the transformer on a batch."""
         return FORWARDS * forward_flops(self.dit.config, self.encoder.layout(batch))
 
+    def tokens_per_step(self) -> int | None:
+        """Tokens of an optimizer step of all processes with full batches; None if the data cannot say."""
+        planned = planned_batches(self.trainer)
+        return None if planned is None else planned[0].tokens * planned[1]
+
+    def flops_per_step(self) -> int | None:
+        """Arithmetic of the transformer in such a step, without recomputation and without the frozen encoders."""
+        planned = planned_batches(self.trainer)
+        return None if planned is None else FORWARDS * forward_flops(self.dit.config, planned[0]) * planned[1]
+
     def transfer_batch_to_device(self, batch: Batch, device: torch.device, dataloader_idx: int) -> Batch:
         """Move the pixels; everything else stays on the host.
 
@@ -303,6 +314,10 @@ class FlowMatchingModule(L.LightningModule):
             The batch.
         """
         return batch.to(device, non_blocking=True)
+
+    def _velocity(self, inputs: Inputs) -> VelocityModel:
+        alone = self.trainer.world_size == 1
+        return partial(self.dit, condition=inputs) if alone else with_companion(self.dit, inputs)
 
     def _generator(self, purpose: Purpose, number: int) -> torch.Generator:
         key = (self.seed % 2**63, ("train", "evaluate").index(purpose), self.global_rank, number)

@@ -1,5 +1,6 @@
 """The transformer as a part of a recipe: its sizes or its weights, and how it is run."""
 
+import json
 from dataclasses import dataclass, fields
 from pathlib import Path
 
@@ -7,6 +8,7 @@ import torch
 
 from omnigen2.dit import AttentionBackend, BlockGroup, DiffusionTransformer, TransformerConfig
 from omnigen2.dit.checkpoint import load_transformer
+from omnigen2.dit.released_config import model_from_config
 from omnigen2.rope import PositionScheme
 from omnigen2.training.lora import LoRA, add_lora
 from omnigen2.training.parallel import compile_blocks
@@ -36,7 +38,7 @@ class TransformerPart:
     lora: LoRA | None = None
 
     def build(self, weights: str | None) -> DiffusionTransformer:
-        """Make the transformer.
+        """Make the transformer. Under `torch.device("meta")` no weights are read, only the sizes.
 
         Args:
             weights: A model folder with `transformer/`; None for new weights.
@@ -54,6 +56,8 @@ class TransformerPart:
                     "or model.init_args.transformer.config to its sizes"
                 )
             model = DiffusionTransformer(self.config, self.positions, self.backend)
+        elif torch.get_default_device().type == "meta":
+            model = self._sizes(Path(weights))
         else:
             model = self._load(Path(weights))
         model.checkpointing = frozenset(self.checkpointing)
@@ -63,23 +67,37 @@ class TransformerPart:
             compile_blocks(model)
         return model
 
+    def _sizes(self, weights: Path) -> DiffusionTransformer:
+        if self.config is not None:
+            return DiffusionTransformer(self.config, self.positions, self.backend)
+        config = json.loads((_folder(weights) / "config.json").read_text(encoding="utf-8"))
+        return model_from_config(config, self.positions, self.backend)
+
     def _load(self, weights: Path) -> DiffusionTransformer:
-        folder = weights / TRANSFORMER
-        if not folder.is_dir():
-            there = ", ".join(sorted(path.name for path in weights.iterdir())) if weights.is_dir() else "no such folder"
-            raise ValueError(
-                f"the weights {weights} have no {TRANSFORMER}/ (found: {there or 'nothing'}); give the folder "
-                "`weights` of a finished run, or a model folder in the released layout"
-            )
+        folder = _folder(weights)
         model = load_transformer(folder, dtype=torch.float32, positions=self.positions, backend=self.backend)
-        if self.config is not None and self.config != model.config:
-            differing = [
-                f"{field.name} {getattr(model.config, field.name)}, expected {getattr(self.config, field.name)}"
-                for field in fields(self.config)
-                if getattr(model.config, field.name) != getattr(self.config, field.name)
-            ]
+        differing = [] if self.config is None else _differences(model.config, self.config)
+        if differing:
             raise ValueError(
                 f"{folder} has other sizes than the recipe: {'; '.join(differing)}; leave transformer.config out to "
                 "take those of the weights"
             )
         return model
+
+
+def _folder(weights: Path) -> Path:
+    folder = weights / TRANSFORMER
+    if not folder.is_dir():
+        there = ", ".join(sorted(path.name for path in weights.iterdir())) if weights.is_dir() else "no such folder"
+        raise ValueError(
+            f"the weights {weights} have no {TRANSFORMER}/ (found: {there or 'nothing'}); give the folder "
+            "`weights` of a finished run, or a model folder in the released layout"
+        )
+    return folder
+
+
+def _differences(found: TransformerConfig, expected: TransformerConfig) -> list[str]:
+    # the gates' bias is a matter of new weights, not of sizes
+    names = [field.name for field in fields(expected) if field.name != "gate_bias"]
+    pairs = [(name, getattr(found, name), getattr(expected, name)) for name in names]
+    return [f"{name} {got}, expected {wanted}" for name, got, wanted in pairs if got != wanted]

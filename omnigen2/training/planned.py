@@ -1,0 +1,33 @@
+"""What a step costs, known before any data are read: for dry runs."""
+
+from typing import Any, Protocol, cast, runtime_checkable
+
+from lightning.pytorch import Trainer
+
+from omnigen2.layout import Layout
+
+
+@runtime_checkable
+class PlansLayouts(Protocol):
+    """Data that can say what a full batch of one process looks like."""
+
+    def planned_layout(self) -> Layout:
+        """A batch of about the most tokens, made without reading data."""
+        ...
+
+
+def planned_batches(trainer: Trainer) -> tuple[Layout, int] | None:
+    """What an optimizer step consists of.
+
+    Args:
+        trainer: With its data attached.
+
+    Returns:
+        The plan of one batch, and the number of batches of a step: processes times accumulation. None if the data
+        cannot say.
+    """
+    attached = cast(Any, trainer)
+    if not isinstance(attached.datamodule, PlansLayouts):
+        return None
+    batches: int = attached.num_devices * attached.num_nodes * attached.accumulate_grad_batches
+    return attached.datamodule.planned_layout(), batches
