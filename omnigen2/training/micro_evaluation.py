@@ -22,6 +22,7 @@ from omnigen2.training.throughput import Throughput, log_now
 EVALUATION = 2
 """Tells the seeds of these tasks from those of training and validation."""
 SCORES = "scores.json"
+PICTURES = "pictures.png"
 DRAWN_TOGETHER = 24
 DOTS_PER_INCH = 110
 MARKS = {True: "✓", False: "✗"}
@@ -177,7 +178,7 @@ class MicroEvaluation(Callback):
                 log_now(trainer, {f"score/{key}": value for key, value in headline(scores).items()})
         write_json(folder / SCORES, numbers)
         write_text(folder / "scores.md", "\n\n".join(tables) + "\n")
-        save_pictures(folder / "pictures.png", f"step {trainer.global_step}", results["model"], self.shown)
+        save_pictures(folder / PICTURES, f"step {trainer.global_step}", results["model"], self.shown)
 
 
 def headline(scores: MicroScores) -> dict[str, float]:

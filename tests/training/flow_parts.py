@@ -1,0 +1,71 @@
+"""A very small FlowMatchingModule on the micro-world, for the tests."""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning.pytorch import Trainer
+from lightning.pytorch.callbacks import Callback
+
+from omnigen2.data import ConditionDropout
+from omnigen2.dit import TransformerConfig
+from omnigen2.encoders import HiddenStateBridge
+from omnigen2.flow import IdentityShift, RectifiedFlowObjective, UniformTimes
+from omnigen2.generate.request import Sampling
+from omnigen2.training.codecs import DCT
+from omnigen2.training.drawing import Drawing
+from omnigen2.training.flow_matching import FlowMatchingModule, TextPart
+from omnigen2.training.micro_data import MicroWorld
+from omnigen2.training.micro_vlm import RandomMicroVLM
+from omnigen2.training.optimizers import AdamWRecipe
+from omnigen2.training.schedules import WarmupConstant
+from omnigen2.training.transformer_part import TransformerPart
+
+CONFIG = TransformerConfig(
+    hidden_size=24, num_layers=1, num_refiner_layers=1, num_heads=2, num_kv_heads=1, axes=(4, 4, 4), in_channels=12,
+    text_dim=64, multiple_of=8, gate_bias=0.5,
+)  # fmt: skip
+MIXED = {"text_to_image": 1.0, "edit": 1.0, "in_context": 1.0}
+
+
+def module(
+    part: TransformerPart | None = None, seed: int = 0, factor: int = 2, lr: float = 1e-2, **settings: Any
+) -> FlowMatchingModule:
+    """A module with a seed of its own."""
+    torch.manual_seed(seed)
+    return FlowMatchingModule(
+        transformer=part or TransformerPart(CONFIG),
+        text=TextPart(RandomMicroVLM(), HiddenStateBridge(template="drop"), remembered=1000),
+        codec=DCT(factor),
+        objective=RectifiedFlowObjective(UniformTimes(), IdentityShift()),
+        optimizer=AdamWRecipe(lr=lr),
+        schedule=WarmupConstant(0),
+        drawing=settings.pop("drawing", Drawing(Sampling(steps=2, text_scale=2.0), shown=2)),
+        **settings,
+    )
+
+
+def world(size: Any = 16, steps: int = 4, batch_size: int = 4, **settings: Any) -> MicroWorld:
+    """Mixed tasks with dropout."""
+    settings = {"families": MIXED, "dropout": ConditionDropout(0.2, 0.5), "validation": 1, "seed": 1} | settings
+    return MicroWorld(size, steps, batch_size, multiple=8 if size == 64 else 4, **settings)
+
+
+def trainer(folder: Path, steps: int, *callbacks: Callback, **settings: Any) -> Trainer:
+    """A silent trainer on the CPU."""
+    settings = {"limit_val_batches": 0, "num_sanity_val_steps": 0, "logger": False} | settings
+    return Trainer(
+        default_root_dir=folder, max_steps=steps, accelerator="cpu", devices=1, callbacks=list(callbacks),
+        enable_progress_bar=False, enable_model_summary=False, enable_checkpointing=False, **settings,
+    )  # fmt: skip
+
+
+def wake(model: FlowMatchingModule) -> FlowMatchingModule:
+    """Build the transformer, and make its velocity differ from zero."""
+    model.configure_model()
+    torch.manual_seed(9)
+    with torch.no_grad():
+        for parameter in model.dit.parameters():
+            if not parameter.any():
+                parameter.normal_(std=0.05)
+    return model

@@ -1,0 +1,215 @@
+"""Flow training: the gradient does not depend on how a batch is cut, a run on nothing but its seed and its batches."""
+
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from lightning.pytorch import Callback, LightningModule, Trainer
+from torch import Tensor
+
+from omnigen2.data import Batch
+from omnigen2.flow.elements import share_of_elements
+from omnigen2.generate import Generator
+from omnigen2.training.ema import EMA
+from omnigen2.training.flow_matching import FlowMatchingModule
+from omnigen2.training.lora import LoRA, is_adapter
+from omnigen2.training.micro_data import MicroWorld
+from omnigen2.training.transformer_part import TransformerPart
+from tests.training.flow_parts import CONFIG, module, trainer, wake, world
+
+
+class Gradients(Callback):
+    """Keeps the gradients of the first optimizer step."""
+
+    def __init__(self) -> None:
+        self.found: dict[str, Tensor] = {}
+
+    def on_before_zero_grad(self, trainer: Trainer, pl_module: LightningModule, optimizer: Any) -> None:
+        if not self.found:
+            grads = {n: p.grad.clone() for n, p in pl_module.named_parameters() if p.grad is not None}
+            self.found = grads
+
+
+class Parts(MicroWorld):
+    """One batch, cut into parts of given sizes."""
+
+    def __init__(self, whole: Batch, sizes: list[int]) -> None:
+        super().__init__(16, len(sizes))
+        borders = [sum(sizes[:number]) for number in range(len(sizes) + 1)]
+        self.parts = [replace(whole, examples=whole.examples[a:b]) for a, b in zip(borders, borders[1:], strict=False)]
+
+    def batch(self, step: int) -> Batch:
+        return self.parts[step]
+
+
+class FixedDraws(FlowMatchingModule):
+    """Every example has the noise and the time that its key gives it, whatever batch it is in."""
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        inputs, data, owners, tokens = self.encoder(batch)
+        seeds = [sum(example.key.encode()) for example in batch.examples]
+        times = torch.tensor([(seed % 97) / 97 for seed in seeds])
+        noise = torch.cat(
+            [
+                torch.randn(count, data.shape[1], generator=torch.Generator().manual_seed(seed))
+                for seed, count in zip(seeds, tokens, strict=True)
+            ]
+        )
+        self._shares.append(share_of_elements([data.numel()]))
+        return self.objective.at(partial(self.dit, condition=inputs), noise, data, times, owners, self._shares[0]).loss
+
+
+def first_gradients(batch: Batch, sizes: list[int], folder: Path) -> dict[str, Tensor]:
+    """The gradients of one step over a batch that is cut into parts."""
+    model = wake(module())
+    model.__class__ = FixedDraws
+    kept = Gradients()
+    trainer(folder, 1, kept, accumulate_grad_batches=len(sizes)).fit(model, datamodule=Parts(batch, sizes))
+    return kept.found
+
+
+@settings(max_examples=4, deadline=None)
+@given(cuts=st.lists(st.integers(1, 3), min_size=2, max_size=4))
+def test_accumulated_parts_of_any_size_give_the_gradient_of_the_whole(
+    cuts: list[int], tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    # pictures of two sizes, so that parts have different numbers of elements
+    small, large = world(16, batch_size=2).batch(0), world(32, batch_size=20).batch(1)
+    count = sum(cuts)
+    mixed = replace(small, examples=(*small.examples, *large.examples)[:count])
+    folder = tmp_path_factory.mktemp("parts")
+    whole, parts = first_gradients(mixed, [count], folder), first_gradients(mixed, cuts, folder)
+    assert whole.keys() == parts.keys()
+    for name, gradient in whole.items():
+        torch.testing.assert_close(parts[name], gradient, atol=1e-6, rtol=1e-4)
+
+
+def fit(folder: Path, steps: int, *callbacks: Callback, seed: int = 0, **parts: Any) -> FlowMatchingModule:
+    """Train for some steps."""
+    model = module(seed=seed, **parts)
+    trainer(folder, steps, *callbacks).fit(model, datamodule=world(steps=steps))
+    return model
+
+
+def weights(model: FlowMatchingModule) -> dict[str, Tensor]:
+    return {name: value.clone() for name, value in model.dit.state_dict().items()}
+
+
+def test_a_training_depends_on_its_seed_alone(tmp_path: Path) -> None:
+    first = weights(fit(tmp_path, 3))
+
+    class Noise(Callback):
+        """Draws from the global generator while the others train."""
+
+        def on_train_batch_start(
+            self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int
+        ) -> None:
+            torch.randn(7)
+
+    second, other = weights(fit(tmp_path, 3, Noise())), weights(fit(tmp_path, 3, seed=1))
+    assert all(torch.equal(first[name], second[name]) for name in first)
+    assert any(not torch.equal(first[name], other[name]) for name in first)
+
+
+def test_the_loss_falls(tmp_path: Path) -> None:
+    model = module(lr=3e-3)
+    losses: list[float] = []
+
+    class Watch(Callback):
+        def on_train_batch_end(
+            self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+        ) -> None:
+            losses.append(float(outputs["loss"]))
+
+    trainer(tmp_path, 40, Watch()).fit(model, datamodule=world(steps=40, batch_size=8))
+    assert sum(losses[-8:]) < 0.9 * sum(losses[:8])
+
+
+def test_the_weights_of_one_resolution_start_the_next(tmp_path: Path) -> None:
+    trained = fit(tmp_path, 2)
+    (tmp_path / "weights").mkdir()
+    trained.save_weights(tmp_path / "weights")
+    for factor in (2, 4):
+        following = module(TransformerPart(), factor=factor, weights=str(tmp_path / "weights"))
+        following.configure_model()
+        assert following.dit.config == replace(CONFIG, gate_bias=0.0)
+        ours, theirs = weights(following), weights(trained)
+        assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
+
+
+def test_a_saved_model_draws_what_the_module_draws(tmp_path: Path) -> None:
+    ema = EMA(0.5)
+    model = module(saved="model")
+    fitted = trainer(tmp_path, 2, ema)
+    fitted.fit(model, datamodule=world(steps=2))
+    folder = tmp_path / "weights"
+    folder.mkdir()
+    model.save_weights(folder)
+    generator = Generator.from_folder(folder)
+    with ema.applied(model):
+        averaged = weights(model)
+    assert all(torch.equal(value, averaged[name]) for name, value in generator.transformer.state_dict().items())
+    example = next(e for e in world().validation_batch().examples if e.task == "text_to_image")
+    with ema.applied(model):
+        (picture,) = model.draw([example])
+    drawn = generator(example.instruction, height=16, width=16, seed=0, steps=2, text_scale=2.0).images[0]
+    seen = torch.tensor(list(drawn.tobytes())).reshape(16, 16, 3).permute(2, 0, 1)
+    levels = ((picture + 1) * 127.5).round()
+    assert (levels - seen).abs().max() <= 1
+
+
+def test_a_lora_checkpoint_has_adapters_alone(tmp_path: Path) -> None:
+    base = fit(tmp_path, 1)
+    (tmp_path / "base").mkdir()
+    base.save_weights(tmp_path / "base")
+    part = TransformerPart(lora=LoRA(rank=2))
+    model = module(part, weights=str(tmp_path / "base"))
+    fitted = trainer(tmp_path, 2)
+    fitted.fit(model, datamodule=world(steps=2))
+    fitted.save_checkpoint(tmp_path / "adapters.ckpt")
+    names = torch.load(tmp_path / "adapters.ckpt", weights_only=True)["state_dict"].keys()
+    assert names
+    assert all(map(is_adapter, names))
+    again = module(part, weights=str(tmp_path / "base"))
+    trainer(tmp_path, 2).fit(again, datamodule=world(steps=2), ckpt_path=tmp_path / "adapters.ckpt", weights_only=True)
+    assert all(torch.equal(value, weights(again)[name]) for name, value in weights(model).items())
+    (tmp_path / "weights").mkdir()
+    model.save_weights(tmp_path / "weights")
+    assert sorted(path.name for path in (tmp_path / "weights").iterdir()) == ["adapter"]
+
+
+def test_validation_has_the_same_loss_every_time(tmp_path: Path) -> None:
+    model = wake(module())
+    runner = trainer(tmp_path, 1, limit_val_batches=None)
+    first, second = (runner.validate(model, datamodule=world(), verbose=False)[0]["eval/loss"] for _ in range(2))
+    assert first == second > 0
+
+
+def test_wrong_settings(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="neither a config nor weights"):
+        module(TransformerPart()).configure_model()
+    with pytest.raises(ValueError, match="no transformer/ .*no such folder"):
+        module(weights=str(tmp_path / "none")).configure_model()
+    model = wake(module())
+    wrong = world(32)
+    wrong.budget = replace(wrong.budget, resize=replace(wrong.budget.resize, multiple=8))
+    with pytest.raises(ValueError, match=r"a token is 4 pixels wide here .* planned for 8"):
+        model.encoder(wrong.batch(0))
+    batch = world().batch(0)
+    nothing = replace(batch, examples=(replace(batch.examples[0], target=None), *batch.examples[1:]))
+    with pytest.raises(ValueError, match="1 of 4 examples have no target"):
+        model.encoder(nothing)
+    fit(tmp_path, 1)
+    (tmp_path / "w").mkdir()
+    saver = fit(tmp_path, 1)
+    saver.save_weights(tmp_path / "w")
+    other = TransformerPart(replace(CONFIG, num_layers=2))
+    with pytest.raises(ValueError, match="num_layers 1, expected 2"):
+        module(other, weights=str(tmp_path / "w")).configure_model()
+    with pytest.raises(ValueError, match=r"set trainer\.max_steps"):
+        trainer(tmp_path, -1, max_epochs=1).fit(module(), datamodule=world())
