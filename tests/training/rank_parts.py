@@ -1,13 +1,17 @@
 """A small module that trains the transformer, and processes that train it together."""
 
+import importlib
+import json
 import logging
 import os
 import socket
+import subprocess
 import sys
 import time
 import traceback
 import warnings
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -121,10 +125,10 @@ class FlowNet(LightningModule):
 
 
 class Data(LightningDataModule):
-    """Epochs of six steps."""
+    """Epochs of four steps."""
 
     def train_dataloader(self) -> StepLoader:
-        return loader(6)
+        return loader(4)
 
     def val_dataloader(self) -> StepLoader:
         return loader(1)
@@ -173,7 +177,54 @@ def outcome(module: FlowNet, ema: EMA) -> dict[str, Any]:
     }
 
 
-def in_two_processes(work: Callable[[], Any], folder: Path, timeout: float = 120) -> list[int]:
+class Launcher:
+    """A process that forks pairs of processes: they start at once, and from one that has not used autograd.
+
+    Args:
+        folder: Where pairs leave their logs and results.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "tests.training.rank_parts", str(folder)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            cwd=Path(__file__).parents[2],
+            env=os.environ | {"OMP_NUM_THREADS": "1"},
+            text=True,
+        )
+
+    def __call__(self, work: Callable[..., Any], *arguments: Any) -> list[int]:
+        """Run a function of a module in two processes; return how each ended: 0, or 9 for killed."""
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        order = [work.__module__, work.__name__, *arguments]
+        print(json.dumps(order), file=self._process.stdin, flush=True)
+        return json.loads(self._process.stdout.readline())
+
+    def result(self) -> dict[str, Any]:
+        """What the first process of the last pair returned."""
+        return torch.load(self.folder / "result.pt", weights_only=True)
+
+    def log(self) -> str:
+        """The ends of what both said."""
+        return "\n".join((self.folder / f"rank{rank}.log").read_text()[-5000:] for rank in range(2))
+
+    def close(self) -> None:
+        """End the process."""
+        self._process.communicate()
+
+
+def serve(folder: Path) -> None:
+    """Fork a pair for every line of the standard input."""
+    for line in sys.stdin:
+        module, name, *arguments = json.loads(line)
+        work = getattr(importlib.import_module(module), name)
+        print(json.dumps(in_two_processes(partial(work, *arguments), folder)), flush=True)
+
+
+def in_two_processes(work: Callable[[], Any], folder: Path, timeout: float = 300) -> list[int]:
     """Fork two processes that find one another as torchrun's do; the status with which each ended (9: killed)."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
@@ -225,3 +276,8 @@ def _fork(work: Callable[[], Any], folder: Path, rank: int, port: int) -> int:
             sys.stderr.flush()
             os._exit(1)
         os._exit(0)
+
+
+if __name__ == "__main__":
+    torch.set_num_threads(1)
+    serve(Path(sys.argv[1]))

@@ -1,6 +1,6 @@
 """Two processes equal one: losses, gradients, clipping, averages, adapters, checkpoints, resumed runs."""
 
-from collections.abc import Callable
+from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import MixedPrecisionPolicy
 from torch.distributed.tensor import DTensor
 
-from omnigen2.dit import Inputs
+from omnigen2.dit import DiffusionTransformer, Inputs
 from omnigen2.generate.lora import load_lora
 from omnigen2.make_tiny import tiny_transformer
 from omnigen2.training.config import Config
@@ -25,11 +25,12 @@ from omnigen2.training.lora import (
     load_adapter_state,
     save_lora,
 )
-from omnigen2.training.parallel import shard_transformer
+from omnigen2.training.parallel import compile_blocks, shard_transformer
 from omnigen2.training.randomness import of_all_processes
 from omnigen2.training.resume import ResumePoint, committed_checkpoint
 from omnigen2.training.run import Output, run
-from tests.training.rank_parts import FlowNet, example, in_two_processes, loader, outcome, trainer
+from omnigen2.training.shards import local_part, whole
+from tests.training.rank_parts import FlowNet, Launcher, example, loader, outcome, trainer
 from tests.training.recipes import checkpoints_every, write
 from tests.training.toy_parts import Kill
 
@@ -41,8 +42,8 @@ RECIPE: dict[str, Any] = {
     "trainer": {
         "accelerator": "cpu",
         "devices": 2,
-        "max_steps": 9,
-        "val_check_interval": 3,
+        "max_steps": 6,
+        "val_check_interval": 2,
         "log_every_n_steps": 1,
         "enable_progress_bar": False,
         "logger": False,
@@ -127,6 +128,22 @@ def disabled_before_the_first_step() -> dict[str, Any]:
     return {"bf16": reference, "dtype": str(out.dtype)}
 
 
+def compiled_and_checkpointed() -> dict[str, Tensor]:
+    """The gradients of blocks that are compiled, sharded, and computed again in the backward pass."""
+    dit = tiny_transformer()
+    dit.checkpointing = frozenset({"blocks", "noise_refiner"})
+    compile_blocks(dit, "aot_eager")
+    shard_transformer(dit, init_device_mesh("cpu", (2,)), "fp32")
+    velocity(dit).square().sum().backward()
+    return gradients(dit)
+
+
+def gradients(dit: DiffusionTransformer) -> dict[str, Tensor]:
+    return {
+        name: whole(local_part(value.grad), value) for name, value in dit.named_parameters() if value.grad is not None
+    }
+
+
 def refused_meshes() -> None:
     mesh = init_device_mesh("cpu", (1, 2), mesh_dim_names=("data_parallel", "tensor_parallel"))  # the default
     with pytest.raises(ValueError, match="holds 1 of 2 processes.*data_parallel_size=2 and tensor_parallel_size=1"):
@@ -137,35 +154,41 @@ def refused_meshes() -> None:
         shard_transformer(tiny_transformer(), init_device_mesh("cpu", (2,)), MixedPrecisionPolicy())
 
 
-def everything(folder: Path) -> Callable[[], dict[str, Any]]:
-    def work() -> dict[str, Any]:
-        results = {
-            "ddp": fit(folder, DDPStrategy(process_group_backend="gloo")),
-            "fsdp": fit(folder, fsdp(False), save="single.ckpt"),
-            "fsdp, folders": fit(folder, fsdp(True), save="folder.ckpt", max_steps=2, val_check_interval=10),
-            "lora": lora_under_fsdp(folder),
-            "first": disabled_before_the_first_step(),
-        }
-        module = FlowNet()
-        made, ema = trainer(folder, fsdp(True))
-        made.fit(module, loader(), loader(2), ckpt_path=folder / "folder.ckpt")
-        results["resumed"] = outcome(module, ema)
-        for name, value in results["resumed"]["parameters"].items():
-            assert torch.equal(value, results["fsdp"]["parameters"][name]), name
-        for name, value in results["resumed"]["average"].items():
-            assert torch.equal(value, results["fsdp"]["average"][name]), name
-        refused_meshes()
-        return results
+def everything(path: str) -> dict[str, Any]:
+    folder = Path(path)
+    results = {
+        "ddp": fit(folder, DDPStrategy(process_group_backend="gloo")),
+        "fsdp": fit(folder, fsdp(False), save="single.ckpt"),
+        "fsdp, folders": fit(folder, fsdp(True), save="folder.ckpt", max_steps=2, val_check_interval=10),
+        "lora": lora_under_fsdp(folder),
+        "first": disabled_before_the_first_step(),
+        "compiled": compiled_and_checkpointed(),
+        "states": states_of_all(),
+    }
+    module = FlowNet()
+    made, ema = trainer(folder, fsdp(True))
+    made.fit(module, loader(), loader(2), ckpt_path=folder / "folder.ckpt")
+    results["resumed"] = outcome(module, ema)
+    refused_meshes()
+    return results
 
-    return work
+
+def states_of_all() -> list[dict[str, Any]]:
+    rank = torch.distributed.get_rank()
+    return of_all_processes({"rank": rank, "values": [torch.arange(100 * (rank + 1))] * (rank + 1)})
 
 
 @pytest.fixture(scope="module")
-def pair(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any]]:
-    folder = tmp_path_factory.mktemp("pair")
-    status = in_two_processes(everything(folder), folder)
-    assert status == [0, 0], (folder / "rank0.log").read_text()[-6000:] + (folder / "rank1.log").read_text()[-3000:]
-    return folder, torch.load(folder / "result.pt", weights_only=True)
+def launcher(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Launcher]:
+    launcher = Launcher(tmp_path_factory.mktemp("pair"))
+    yield launcher
+    launcher.close()
+
+
+@pytest.fixture(scope="module")
+def pair(launcher: Launcher) -> tuple[Path, dict[str, Any]]:
+    assert launcher(everything, str(launcher.folder)) == [0, 0], launcher.log()
+    return launcher.folder, launcher.result()
 
 
 @pytest.mark.parametrize("way", ["ddp", "fsdp", "lora"])
@@ -224,14 +247,18 @@ def test_bfloat16_shards_answer_in_the_dtype_of_their_input(pair: tuple[Path, di
     assert (first["bf16"] - expected).norm() < 0.05 * expected.norm()
 
 
-def training(config: Config, folder: Path, kill: Kill | None) -> Callable[[], None]:
-    def work() -> None:
-        build = config.build
-        extra = [] if kill is None else [kill]
-        config.build = lambda arguments: build(lambda calls, loggers: arguments([*calls, *extra], loggers))  # type: ignore[method-assign]
-        run(config, folder, "a command", restart=False, output=SILENT)
+def test_compiled_and_checkpointed_shards_have_the_same_gradients(pair: tuple[Path, dict[str, Any]]) -> None:
+    dit = tiny_transformer()
+    velocity(dit).square().sum().backward()
+    torch.testing.assert_close(pair[1]["compiled"], gradients(dit), rtol=1e-4, atol=1e-5)
 
-    return work
+
+def training(recipe: str, folder: str, kill_at: int) -> None:
+    """Run a recipe; end as `kill -9` does at the start of a batch, counted from 1, if it is not 0."""
+    config = Config([f"--config={recipe}"])
+    build, kill = config.build, Kill("on_train_batch_start", kill_at)
+    config.build = lambda arguments: build(lambda calls, loggers: arguments([*calls, kill], loggers))  # type: ignore[method-assign]
+    run(config, Path(folder), "a command", restart=False, output=SILENT)
 
 
 def logged_and_learned(folder: Path) -> tuple[str, dict[str, bytes]]:
@@ -243,19 +270,15 @@ def logged_and_learned(folder: Path) -> tuple[str, dict[str, bytes]]:
 
 
 @pytest.mark.parametrize("strategy", ["ddp", "fsdp"])
-def test_two_killed_processes_continue_exactly(strategy: str, tmp_path: Path) -> None:
+def test_two_killed_processes_continue_exactly(strategy: str, tmp_path: Path, launcher: Launcher) -> None:
     """Killed in the middle of an epoch and in the one after, whose loader starts from a checkpoint at its border."""
-    point = checkpoints_every(2)["trainer"]["callbacks"][0]
-    recipe = {**RECIPE, "trainer": RECIPE["trainer"] | {"strategy": STRATEGIES[strategy]}}
-    recipe["trainer"]["callbacks"] = [*RECIPE["trainer"]["callbacks"], point]
-    config = Config([f"--config={write(tmp_path / 'recipe.yaml', recipe)}"])
-    log = tmp_path / "rank0.log"
-    assert in_two_processes(training(config, tmp_path / "whole", None), tmp_path) == [0, 0], log.read_text()
-    folder = tmp_path / "killed"
-    for kill in (Kill("on_train_batch_start", 4), Kill("on_train_batch_start", 5)):
-        assert in_two_processes(training(config, folder, kill), tmp_path) == [9, 9], log.read_text()
-    assert in_two_processes(training(config, folder, None), tmp_path) == [0, 0], log.read_text()
-    assert logged_and_learned(folder) == logged_and_learned(tmp_path / "whole")
+    callbacks = [*RECIPE["trainer"]["callbacks"], *checkpoints_every(2)["trainer"]["callbacks"]]
+    layer = {"trainer": RECIPE["trainer"] | {"strategy": STRATEGIES[strategy], "callbacks": callbacks}}
+    recipe = str(write(tmp_path / "recipe.yaml", RECIPE | layer))
+    for name, kill_at in (("whole", 0), ("killed", 4), ("killed", 4), ("killed", 0)):
+        expected = [9, 9] if kill_at else [0, 0]
+        assert launcher(training, recipe, str(tmp_path / name), kill_at) == expected, launcher.log()
+    assert logged_and_learned(tmp_path / "killed") == logged_and_learned(tmp_path / "whole")
 
 
 def test_another_number_of_processes_is_said(tmp_path: Path) -> None:
@@ -271,16 +294,12 @@ def test_another_number_of_processes_is_said(tmp_path: Path) -> None:
     assert not torch.equal(torch.get_rng_state(), before)
 
 
-def test_every_process_gets_every_state(tmp_path: Path) -> None:
-    def work() -> dict[str, Any]:
-        rank = torch.distributed.get_rank()
-        return {"all": of_all_processes({"rank": rank, "values": [torch.arange(100 * (rank + 1))] * (rank + 1)})}
-
-    def joined() -> dict[str, Any]:
-        torch.distributed.init_process_group("gloo")
-        return work()
-
-    assert in_two_processes(joined, tmp_path) == [0, 0], (tmp_path / "rank0.log").read_text()
-    states = torch.load(tmp_path / "result.pt", weights_only=True)["all"]
+def test_every_process_gets_every_state(pair: tuple[Path, dict[str, Any]]) -> None:
+    states = pair[1]["states"]
     assert [state["rank"] for state in states] == [0, 1]
     assert [len(value) for value in states[1]["values"]] == [200, 200]
+
+
+def test_a_folder_of_shards_continues_exactly(pair: tuple[Path, dict[str, Any]]) -> None:
+    for key in ("parameters", "average"):
+        torch.testing.assert_close(pair[1]["resumed"][key], pair[1]["fsdp"][key], rtol=0, atol=0)
