@@ -25,7 +25,7 @@ LINES = {
 }
 """What is drawn: the scores' part, the number's name, and the colour."""
 
-Scores = Mapping[str, Mapping[str, float]]
+Scores = Mapping[str, Any]
 
 
 class MicroCurriculum(StageTable):
