@@ -51,7 +51,7 @@ def test_twenty_pictures_give_a_report_and_a_gallery_and_are_not_judged_twice(
     assert "| overall | 8.00 | 8.00 | 8.00 | 20 / 20 |" in said
     assert "| overall | 6.00 | 6.00 | 6.00 | 3 / 3, " in said
     page = (tmp_path / "a" / "gallery" / "index.html").read_text(encoding="utf-8")
-    assert page.count("&lt;b&gt;fine&lt;/b&gt;") == PICTURES
+    assert page.count("&lt;b&gt;fine&lt;/b&gt; | &lt;b&gt;fine&lt;/b&gt;") == PICTURES
     protocol = json.loads((tmp_path / "a" / "result.json").read_text())["protocol"]
     assert (protocol["model"], protocol["image_size"], protocol["passes"]) == ("tiny", 16, 1)
     assert protocol["prompt_version"].startswith("context_following-")
@@ -130,7 +130,11 @@ def test_rules_judge_offline_and_results_compare(
     [
         ("micro-omnicontext", ["--judge", "http://127.0.0.1:9"], "--judge_model is missing"),
         ("micro-omnicontext", ["--judge", "rulez", "--judge_model", "x"], "--judge is 'rulez'"),
-        ("micro-omnicontext", ["--judge", "rules", "--judge", "http://x"], "only servers go together"),
+        (
+            "micro-omnicontext",
+            ["--judge", "rules", "--judge", "http://x"],
+            "only several servers of one model go together",
+        ),
         ("micro-omnicontext", ["--judge", "rules", "--batch_size", "0"], "--batch_size must be at least 1"),
         ("micro-geneval", ["--judge", "http://127.0.0.1:9", "--judge_model", "x"], "no chat model judges"),
         ("omnicontext", ["--judge", "rules"], "needs --data"),

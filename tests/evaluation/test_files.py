@@ -18,7 +18,7 @@ from omnigen2.evaluation.chat_judge import DetectorResults
 from omnigen2.evaluation.compare import compare
 from omnigen2.evaluation.judge import Item, Judge, Judgement, JudgeProtocol
 from omnigen2.evaluation.omnicontext import SUBTASKS
-from omnigen2.evaluation.report import write_report
+from omnigen2.evaluation.report import report_text, write_report
 from omnigen2.evaluation.results import Journal, Record, Result
 from omnigen2.evaluation.runner import NO_PICTURE, Progress, evaluate
 
@@ -368,3 +368,13 @@ def test_the_report_says_what_failed_and_shows_the_paper(folders: tuple[Path, Pa
     assert "| temperature | 0.0 |" in said
     assert (tmp_path / "out" / "scores.png").stat().st_size > 1000
     assert json.loads((tmp_path / "out" / "result.json").read_text())["valid"] == 6
+
+
+def test_the_printed_subtask_scores_stand_beside_the_paper_s_means() -> None:
+    printed = (8.19, 8.63, 7.45, 7.91, 7.93, 7.75, 7.91, 7.93)
+    result = result_of([record(number, score) for number, score in enumerate(printed)], "OmniGen2")
+    said = report_text(OMNI, result, OMNI.summaries(result.records))
+    assert "| Single | 8.41 | 2 / 2 | 8.41 |" in said
+    assert "| Multiple | 7.76 | 3 / 3 | 7.73 |" in said
+    assert "| Scene | 7.86 | 3 / 3 | 7.86 |" in said
+    assert "| overall | 7.96 | 8 / 8 | 7.95 |" in said
