@@ -1,6 +1,7 @@
 """Requests and scores as JSON: what arrives is what was sent, and anything else is refused."""
 
 import json
+import zlib
 from contextlib import suppress
 from typing import Any
 
@@ -82,6 +83,14 @@ def test_damaged_pictures_are_refused_or_read(junk: bytes, place: int, byte: int
     for data in (junk, png[:place], png[:place] + bytes([byte]) + png[place + 1 :], png[:place] + junk + png[place:]):
         with suppress(RewardError):
             assert from_png(data, 1000).shape[0] == 3
+
+
+def test_a_chunk_that_is_too_short_is_refused() -> None:
+    png = to_png(pictures(1)[0].image)
+    head = png[:8] + (4).to_bytes(4) + b"IHDR" + png[16:20]
+    broken = head + zlib.crc32(head[12:]).to_bytes(4) + png[33:]
+    with pytest.raises(RewardError, match="no PNG file that can be read"):
+        from_png(broken, 1000)
 
 
 def test_what_is_no_base64_is_refused() -> None:

@@ -62,7 +62,9 @@ def from_png(data: bytes, most_pixels: int) -> Picture:
             if image.mode != "RGB":
                 raise RewardError(f"a picture has mode {image.mode}; send RGB")
             levels = torch.from_numpy(np.array(image))
-    except (UnidentifiedImageError, OSError, SyntaxError, Image.DecompressionBombError) as error:
+    except RewardError:
+        raise
+    except (UnidentifiedImageError, OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise RewardError(f"a picture is no PNG file that can be read ({type(error).__name__}); send PNG") from None
     return levels.permute(2, 0, 1).float() / 127.5 - 1
 
