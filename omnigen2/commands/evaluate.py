@@ -10,11 +10,12 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Bar
 
+from omnigen2.commands.model import DTYPES, add_sampling_options, load_generator, progress_bar, sampling_options
 from omnigen2.commands.parser import Parser, run_command
 
 if TYPE_CHECKING:
     from omnigen2.evaluation.benchmarks import Benchmark
-    from omnigen2.evaluation.judge import Judge
+    from omnigen2.evaluation.judge import Item, Judge
     from omnigen2.evaluation.runner import Progress
 
 EVALUATE = """\
@@ -33,6 +34,7 @@ servers of one model; or `rules`; or a file of verdicts.
   omnigen2 evaluate omnicontext --data OmniContext --images results/mine --judge http://127.0.0.1:8000/v1 \\
       --judge-model Qwen/Qwen2.5-VL-72B-Instruct
   omnigen2 evaluate micro-edit --images samples --judge rules
+  omnigen2 evaluate micro-edit --images drawn --data samples --model models/mine --judge rules
   omnigen2 evaluate compare runs/evaluate/gedit/mine runs/evaluate/gedit/theirs
 """
 COMPARE = """\
@@ -54,6 +56,10 @@ def main(arguments: Sequence[str]) -> int:
     parser = Parser("evaluate", "BENCH --images DIR --judge JUDGE [options]", EVALUATE)
     parser.add_argument("benchmark", metavar="BENCH", help="one of those above, or `compare`")
     parser.option("--images", type=Path, required=True, metavar="DIR", help="the pictures")
+    parser.option("--model", metavar="DIR", help="draw the pictures that --images lacks with this model folder")
+    parser.option("--device", default=None, help="of --model (default: cuda if there is one)")
+    parser.option("--dtype", choices=DTYPES, help="of --model (default: bfloat16, on the CPU float32)")
+    add_sampling_options(parser)
     parser.option("--data", type=Path, metavar="DIR", help="the published data set")
     parser.option("--judge", action="append", required=True, help="an address, `rules`, or a file of verdicts")
     parser.option("--judge_model", metavar="NAME", help="the judge's name on its server, or the detector's")
@@ -85,12 +91,16 @@ def _run(options: argparse.Namespace, command: str) -> None:
     benchmark = find_benchmark(options.benchmark)
     name = options.name or options.images.resolve().name
     out: Path = options.out or Path("runs") / "evaluate" / benchmark.name / name
+    if options.model is not None and benchmark.name in ("omnicontext", "gedit"):
+        (options.images / "fullset").mkdir(parents=True, exist_ok=True)
     items = benchmark.items(options.images, options.data)
+    judge = _judge(options, benchmark)
+    if options.model is not None:
+        _draw_missing(options, items)
     if not any(item.output.is_file() for item in items):
         raise EvaluationError(
             f"none of the {len(items)} pictures is there, the first would be {items[0].output}", "check --images"
         )
-    judge = _judge(options, benchmark)
     columns = (
         TextColumn("judging"),
         BarColumn(),
@@ -109,6 +119,26 @@ def _run(options: argparse.Namespace, command: str) -> None:
     for summary in benchmark.summaries(result.records):
         print(f"{summary.title}\n\n{summary.table()}\n")
     print(f"wrote {out / 'report.md'} and {out / 'gallery' / 'index.html'}")
+
+
+def _draw_missing(options: argparse.Namespace, items: "Sequence[Item]") -> None:
+    """Draw what is not there, one picture after another; each is kept as soon as it is whole."""
+    from omnigen2.encoders.images import ImageReader
+    from omnigen2.generate import Request, Sampling
+
+    pending = [item for item in items if not item.output.is_file()]
+    if not pending:
+        return
+    usual = {"lora": [], "offload": "none", "vae_memory": "one_by_one", "vlm_sees_images": False}
+    generator = load_generator(argparse.Namespace(**usual, **vars(options)))
+    sampling = Sampling(**sampling_options(options))
+    size = {"height": options.height, "width": options.width}
+    with progress_bar(len(pending) * sampling.steps, "drawing") as tell:
+        for item in pending:
+            given = tuple(ImageReader().read(one, "input") if isinstance(one, bytes) else one for one in item.inputs)
+            request = Request(prompt=item.instruction, images=given, seed=options.seed or 0, **size)
+            item.output.parent.mkdir(parents=True, exist_ok=True)
+            generator.many([request], sampling, tell)[0].save(item.output)
 
 
 def _judge(options: argparse.Namespace, benchmark: "Benchmark") -> "Judge":

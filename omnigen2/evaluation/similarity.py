@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import torch
 from jaxtyping import Float
@@ -109,7 +109,7 @@ class Clip(nn.Module):
         _check(folder)
         self.processor = AutoImageProcessor.from_pretrained(folder)
         self.tokenizer = AutoTokenizer.from_pretrained(folder)
-        self.model = CLIPModel.from_pretrained(folder).eval()
+        self.model: Any = CLIPModel.from_pretrained(folder).eval()
 
     @torch.inference_mode()
     def images(self, pictures: Sequence[Picture]) -> Features:
