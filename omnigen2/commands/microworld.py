@@ -9,9 +9,11 @@ from omnigen2.commands.parser import Parser, run_command
 DESCRIPTION = """\
 preview  writes a contact sheet of every task of the micro-world (captions, edits, in-context, questions, letters)
          with its texts and the verifier's verdicts, to be checked by eye.
+model    copies the trained micro model (64 x 64 pixels) to a folder that `omnigen2 generate --model` takes.
 
   omnigen2 microworld preview sheet.png
   omnigen2 microworld preview sheet.png --size 16 --seed 3
+  omnigen2 microworld model micro
 """
 
 
@@ -24,9 +26,9 @@ def main(arguments: Sequence[str]) -> int:
     Returns:
         The exit status.
     """
-    parser = Parser("microworld", "preview OUT.png [options]", DESCRIPTION)
-    parser.add_argument("action", choices=["preview"], help="what to do")
-    parser.add_argument("out", type=Path, metavar="OUT.png", help="the picture to write (.png, .pdf or .svg)")
+    parser = Parser("microworld", "preview OUT.png | model OUT [options]", DESCRIPTION)
+    parser.add_argument("action", choices=["preview", "model"], help="what to do")
+    parser.add_argument("out", type=Path, metavar="OUT", help="the picture (.png, .pdf or .svg) or the folder to write")
     parser.option("--size", type=int, choices=[16, 32, 64], default=64, help="of the pictures in pixels (default 64)")
     parser.option("--seed", type=int, default=0, help="of the tasks, from 0 (default 0)")
     return run_command(parser, arguments, _run)
@@ -34,7 +36,11 @@ def main(arguments: Sequence[str]) -> int:
 
 def _run(options: argparse.Namespace) -> None:
     from omnigen2.microworld.preview import preview
+    from omnigen2.microworld.trained import copy_micro_model
 
-    options.out.parent.mkdir(parents=True, exist_ok=True)
-    preview(options.size, options.seed).savefig(options.out, dpi=120)
+    if options.action == "model":
+        copy_micro_model(options.out)
+    else:
+        options.out.parent.mkdir(parents=True, exist_ok=True)
+        preview(options.size, options.seed).savefig(options.out, dpi=120)
     print(f"wrote {options.out}")

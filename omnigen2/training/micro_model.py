@@ -1,12 +1,10 @@
-"""The micro model that comes with the package: what `recipes/micro/curriculum.yaml` has after supervised fine-tuning."""
-
-from pathlib import Path
+"""The vision-language model of the trained micro model, as a part of recipes."""
 
 from omnigen2.encoders import QwenEncoder
+from omnigen2.microworld.trained import MICRO_MODEL
 from omnigen2.training.vlm import VLMFolder, VLMSource
 
-MICRO_MODEL = Path(__file__).parents[1] / "microworld" / "model"
-"""A whole model in the released layout, for 64 x 64 pixels; `omnigen2.generate.Generator.from_folder` reads it."""
+__all__ = ["MICRO_MODEL", "ShippedMicroVLM"]
 
 
 class ShippedMicroVLM(VLMSource):

@@ -36,7 +36,7 @@ def test_the_command_writes_the_sheet(tmp_path: Path, capsys: pytest.CaptureFixt
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["preview"], "OUT.png"),
+        (["preview"], "OUT"),
         (["preview", "x.png", "--size", "20"], "invalid choice: 20"),
         (["show", "x.png"], "invalid choice: 'show'"),
         (["preview", "x.png", "--seed", "-1"], "seed -1"),
