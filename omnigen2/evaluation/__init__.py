@@ -12,10 +12,14 @@ from omnigen2.evaluation.geneval import GenEval
 from omnigen2.evaluation.grouped import GroupedMean, Share
 from omnigen2.evaluation.micro import MicroScores, micro_judge, micro_scores
 from omnigen2.evaluation.omnicontext import OmniContext
+from omnigen2.evaluation.similarity import FeatureSimilarity
 from omnigen2.evaluation.summary import Line, Summary
+from omnigen2.evaluation.understanding import ChoiceAccuracy
 
 __all__ = [
+    "ChoiceAccuracy",
     "EditBench",
+    "FeatureSimilarity",
     "GenEval",
     "GroupedMean",
     "Line",
