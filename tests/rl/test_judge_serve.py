@@ -4,71 +4,33 @@ The model answers noise. So every judgement has to come back invalid for its own
 tested is that the server takes the pictures, and that its answers are read as what they are.
 """
 
-import importlib.util
-import os
-import socket
-import subprocess
-import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
-import httpx
 import pytest
 import torch
 
-from omnigen2.encoders.tiny import write_tiny_processor, write_tiny_vlm
 from omnigen2.rl.reward import Failure, RewardError, RewardRequest
 from omnigen2.rl.rewards.chat import AnswerSettings, ChatClient, ChatQuestion
 from omnigen2.rl.rewards.edit_score import EditScoreReward
 from omnigen2.rl.rewards.judge import Judge
+from tests.served_judge import MISSING, transformers_serve, write_tiny_judge
 
-NEEDED = ("fastapi", "uvicorn", "openai", "accelerate", "starlette")
-MISSING = [name for name in NEEDED if importlib.util.find_spec(name) is None]
-pytestmark = pytest.mark.skipif(bool(MISSING), reason=f"transformers[serving] lacks {', '.join(MISSING)}")
-
-TEMPLATE = """\
-{%- for message in messages -%}<|im_start|>{{ message.role }}
-{% if message.content is string %}{{ message.content }}{% else %}{% for part in message.content -%}
-{%- if part.type == 'image' or 'image' in part or 'image_url' in part -%}<|vision_start|><|image_pad|><|vision_end|>
-{%- else -%}{{ part.text }}{%- endif -%}
-{%- endfor %}{% endif %}<|im_end|>
-{% endfor %}{% if add_generation_prompt %}<|im_start|>assistant
-{% endif %}"""
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(bool(MISSING), reason=f"transformers[serving] lacks {', '.join(MISSING)}"),
+]
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("vlm")
-    write_tiny_vlm(folder)
-    write_tiny_processor(folder)
-    (folder / "chat_template.jinja").write_text(TEMPLATE)
-    return folder
+    return write_tiny_judge(tmp_path_factory.mktemp("vlm"))
 
 
 @pytest.fixture(scope="module")
 def url(folder: Path) -> Iterator[str]:
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
-    (folder / "hub").mkdir()
-    environment = os.environ | {"HF_HUB_OFFLINE": "1", "HF_HOME": str(folder), "HF_HUB_CACHE": str(folder / "hub")}
-    command = [sys.executable, "-c", "from transformers.cli.transformers import main; main()", "serve", str(folder)]
-    command += ["--device", "cpu", "--host", "127.0.0.1", "--port", str(port)]
-    with (
-        (folder / "log").open("w") as log,
-        subprocess.Popen(command, stdout=log, stderr=log, env=environment) as process,
-    ):
-        try:
-            for _ in range(600):
-                assert process.poll() is None, (folder / "log").read_text()[-2000:]
-                try:
-                    if httpx.get(f"http://127.0.0.1:{port}/health").status_code == 200:
-                        break
-                except httpx.TransportError:
-                    time.sleep(0.2)
-            yield f"http://127.0.0.1:{port}/v1"
-        finally:
-            process.terminate()
+    with transformers_serve(folder) as address:
+        yield address
 
 
 def test_a_chat_server_takes_pictures_and_its_noise_is_no_score(url: str, folder: Path) -> None:

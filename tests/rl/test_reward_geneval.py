@@ -137,6 +137,15 @@ def test_colours_are_named_only_where_asked() -> None:
     assert [clause.met for clause in clauses] == [True, True]
 
 
+def test_a_relation_to_what_was_not_found_as_asked_is_not_met() -> None:
+    models = Painted([
+        (Detection("cat", (0.0, 10.0, 4.0, 14.0), 0.8), "blue"), (Detection("dog", (0.0, 0.0, 4.0, 4.0), 0.8), "red"),
+    ])  # fmt: skip
+    for colour, met in (("red", False), ("blue", True)):
+        task = GenEvalTask("x", "", (Wanted("cat", 1, colour), Wanted("dog", 1, None, ("above", 0))))
+        assert check(task, models.detect(PICTURE), PICTURE, models)[-1].met is met
+
+
 def test_broken_pictures_are_invalid() -> None:
     models = Painted([])
     request = RewardRequest("x", PICTURE * math.nan, (), json.dumps(CASES[0]["metadata"]))
