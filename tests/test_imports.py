@@ -17,12 +17,28 @@ ALLOWED = {
     "rl": {"flow"},
     "data": {"layout", "encoders.images"},
     "microworld": {"data", "rl.reward"},
-    "evaluation": {"rl", "encoders.images", "microworld"},  # reads pictures as data does; the miniatures are judged by rules
+    "evaluation": {
+        "rl",
+        "encoders.images",
+        "microworld",
+    },  # reads pictures as data does; the miniatures are judged by rules
     "generate": {"layout", "encoders", "dit", "flow"},
 }
 """The arrows of the design. Rooms that are not named here (training, cli, rope.toy) may import anything."""
-LIGHT = ("omnigen2.layout", "omnigen2.rope", "omnigen2.dit", "omnigen2.flow")
-HEAVY = ("lightning", "transformers", "diffusers", "litdata", "torchmetrics", "omegaconf", "jsonargparse", "matplotlib")
+LIGHT = ("omnigen2.layout", "omnigen2.rope", "omnigen2.dit", "omnigen2.flow", "omnigen2.rl")
+HEAVY = (
+    "lightning",
+    "transformers",
+    "diffusers",
+    "litdata",
+    "torchmetrics",
+    "omegaconf",
+    "jsonargparse",
+    "matplotlib",
+    "httpx",
+    "fastapi",
+    "uvicorn",
+)
 
 
 def room(module: str) -> str:
