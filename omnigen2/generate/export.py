@@ -12,7 +12,7 @@ from omnigen2.dit.checkpoint import load_transformer, save_transformer
 from omnigen2.dit.keys import released_key
 from omnigen2.dit.released_config import model_from_config
 from omnigen2.generate.errors import GenerateError
-from omnigen2.generate.folder import PARTS, ModelFolder
+from omnigen2.generate.folder import INDEX, PARTS, ModelFolder
 from omnigen2.generate.lora import load_lora, merge_lora
 from omnigen2.generate.weights import read_weights
 
@@ -64,6 +64,9 @@ def export_model(
     written = save_transformer(model, out / "transformer", overwrite=overwrite)
     for part in copied:
         shutil.copytree(folder.part(part), out / part, dirs_exist_ok=True)
+    index = folder.path / INDEX
+    if copied and index.is_file():
+        shutil.copyfile(index, out / INDEX)
     return written
 
 

@@ -11,6 +11,7 @@ from omnigen2.flow import IdentityShift, SquareRootShift, TimeShift
 from omnigen2.generate.errors import GenerateError
 
 PARTS = ("transformer", "vae", "mllm", "processor", "scheduler")
+INDEX = "model_index.json"
 LATENT_SIDE = 40
 """Side of the square picture that the official sampler does not shift, in latent pixels (320 pixels)."""
 
@@ -90,7 +91,7 @@ class ModelFolder:
         Raises:
             GenerateError: If what it says is no bridge.
         """
-        index = self.path / "model_index.json"
+        index = self.path / INDEX
         said: Any = self.config(".", index.name).get("bridge", {}) if index.exists() else {}
         choices = {"tokens": get_args(KeptTokens), "template": get_args(KeptTemplate)}
         if not isinstance(said, dict) or any(value not in choices.get(key, ()) for key, value in said.items()):

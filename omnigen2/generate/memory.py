@@ -1,6 +1,6 @@
 """What a call will need, told from configurations and file headers without loading a weight."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
@@ -11,6 +11,7 @@ from safetensors import SafetensorError, safe_open
 
 from omnigen2.dit import TransformerConfig
 from omnigen2.dit.released_config import model_from_config
+from omnigen2.encoders.dct import CLASS_NAME as BLOCK_DCT
 from omnigen2.encoders.vae import VAEMemory
 from omnigen2.generate.encode import Offload
 from omnigen2.generate.errors import GenerateError
@@ -109,16 +110,15 @@ def estimate(
     per_token = 3 * config.inner_size + 8 * config.hidden_size
     pixels = sum(seen) if vae_memory == "together" else max(seen)
     pixels = min(pixels, DECODER_TILE**2) if vae_memory == "tiled" else pixels
-    channels: list[int] = folder.config("vae")["block_out_channels"]
     return Estimate(
         weights=(
             _weights(folder, "transformer", dtype),
             _weights(folder, "mllm", dtype),
-            _weights(folder, "vae", dtype),
+            _codec_weights(folder, dtype),
         ),
         work=(
             Need("denoising", 0, tokens * per_token * dtype.itemsize),
-            Need("decoding", 0, 3 * channels[:2][-1] * pixels * dtype.itemsize),
+            Need("decoding", 0, 3 * _decoder_channels(folder) * pixels * dtype.itemsize),
         ),
         offload=offload,
     )
@@ -134,7 +134,26 @@ def _transformer_config(folder: ModelFolder) -> TransformerConfig:
 
 
 def _reduction(folder: ModelFolder) -> int:
-    """How many pixels make one latent pixel, per side.
+    """How many pixels make one latent pixel, per side."""
+    config = folder.config("vae")
+    return int(config["factor"]) if _is_dct(config) else 2 ** (len(_channels(folder)) - 1)
+
+
+def _decoder_channels(folder: ModelFolder) -> int:
+    """Channels of the decoder's largest layers; a cosine transform has none but the colours."""
+    return 3 if _is_dct(folder.config("vae")) else _channels(folder)[:2][-1]
+
+
+def _codec_weights(folder: ModelFolder, dtype: torch.dtype) -> Need:
+    return Need("vae", 0, 0) if _is_dct(folder.config("vae")) else _weights(folder, "vae", dtype)
+
+
+def _is_dct(config: Mapping[str, object]) -> bool:
+    return config.get("_class_name") == BLOCK_DCT
+
+
+def _channels(folder: ModelFolder) -> list[int]:
+    """Channels of an autoencoder's levels.
 
     Raises:
         GenerateError: If the configuration does not say.
@@ -143,7 +162,7 @@ def _reduction(folder: ModelFolder) -> int:
     if not isinstance(channels, list) or not channels:
         path = folder.part("vae") / "config.json"
         raise GenerateError(f"{path} has no block_out_channels", "is it the autoencoder's configuration?")
-    return 2 ** (len(cast(list[int], channels)) - 1)
+    return cast(list[int], channels)
 
 
 def _weights(folder: ModelFolder, part: str, dtype: torch.dtype) -> Need:
