@@ -302,19 +302,6 @@ class FlowMatchingModule(L.LightningModule):
         planned = planned_batches(self.trainer)
         return None if planned is None else FORWARDS * forward_flops(self.dit.config, planned[0]) * planned[1]
 
-    def transfer_batch_to_device(self, batch: Batch, device: torch.device, dataloader_idx: int) -> Batch:
-        """Move the pixels; everything else stays on the host.
-
-        Args:
-            batch: Any.
-            device: Where to.
-            dataloader_idx: Not used.
-
-        Returns:
-            The batch.
-        """
-        return batch.to(device, non_blocking=True)
-
     def _velocity(self, inputs: Inputs) -> VelocityModel:
         alone = self.trainer.world_size == 1
         return partial(self.dit, condition=inputs) if alone else with_companion(self.dit, inputs)

@@ -1,4 +1,4 @@
-"""The recipes of the paper and for fine-tuning: each builds at full size on the meta device, with the paper's numbers."""
+"""The recipes of the paper and for fine-tuning: each builds at full size, on the meta device, with official numbers."""
 
 import json
 from functools import cache

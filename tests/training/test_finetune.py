@@ -1,0 +1,94 @@
+"""Fine-tuning on one's own pictures, as docs/finetune.md says, with the tiny model: what it changes and leaves."""
+
+import csv
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from omnigen2.cli import main
+from omnigen2.generate import Generator
+from omnigen2.make_tiny import make_tiny
+from omnigen2.training.resume import committed_checkpoint
+
+RECIPES = Path(__file__).parents[2] / "recipes" / "finetune"
+REQUEST: dict[str, Any] = {"height": 48, "width": 64, "steps": 4, "seed": 5}
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the tiny model, ten photographs, and the data spec of the documentation."""
+    folder = tmp_path_factory.mktemp("finetune")
+    make_tiny(folder / "tiny")
+    for file in ("data.yml", "pictures.jsonl", "edits.jsonl"):
+        shutil.copy(RECIPES / file, folder / file)
+    command = [sys.executable, str(RECIPES / "photographs.py"), str(folder / "images")]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert done.stdout == f"wrote 10 pictures to {folder / 'images'}\n"
+    return folder
+
+
+def finetune(place: Path, name: str, *options: str) -> Path:
+    out = place / "runs" / name
+    command = ["run", str(RECIPES / f"{name}.yaml"), str(RECIPES / "tiny.yaml"), f"--out={out}"]
+    settings = [f"--vars.model={place / 'tiny'}", f"--vars.data={place / 'data.yml'}", "--trainer.logger=false"]
+    assert main([*command, *settings, *options]) == 0
+    return out
+
+
+def losses(folder: Path) -> list[float]:
+    with (folder / "metrics.csv").open() as file:
+        return [float(row["eval/loss"]) for row in csv.DictReader(file) if row.get("eval/loss")]
+
+
+def drawn(model: Path, adapter: Path | None = None) -> np.ndarray:
+    generator = Generator.from_folder(model)
+    if adapter is not None:
+        generator.load_lora(adapter)
+    return np.asarray(generator("the face of a ginger cat", **REQUEST).images[0], dtype=int)
+
+
+def test_adapters_learn_ten_pictures_and_change_what_is_drawn(place: Path) -> None:
+    run = finetune(place, "lora", "--vars.steps=40", "--trainer.val_check_interval=10")
+    found = losses(run)
+    assert len(found) == 4
+    assert found[-1] < found[0]
+    before = drawn(place / "tiny")
+    after = drawn(place / "tiny", run / "weights/adapter")
+    assert np.abs(after - before).max() > 5
+    assert np.array_equal(before, drawn(place / "tiny"))
+    assert sorted(path.name for path in (run / "weights").iterdir()) == ["adapter", "optimizer.pt"]
+    assert {path.suffix for path in (run / "samples").iterdir()} == {".png", ".json"}
+    # the checkpoint holds the adapters and not the model
+    checkpoint = committed_checkpoint(run)
+    assert checkpoint is not None
+    state = torch.load(checkpoint, weights_only=True)["state_dict"]
+    assert state
+    assert all("lora" in name for name in state)
+
+
+def test_fine_tuning_all_weights_leaves_a_whole_model(place: Path) -> None:
+    run = finetune(place, "full", "--vars.steps=20", "--trainer.val_check_interval=5")
+    found = losses(run)
+    assert found[-1] < found[0]
+    old, new = (
+        load_file(model / "transformer/diffusion_pytorch_model.safetensors")
+        for model in (place / "tiny", run / "weights")
+    )
+    assert old.keys() == new.keys()
+    assert not torch.equal(old["x_embedder.weight"], new["x_embedder.weight"])
+    assert np.abs(drawn(run / "weights") - drawn(place / "tiny")).max() > 5
+
+
+def test_the_example_data_name_every_picture_once(place: Path) -> None:
+    images = {path.name for path in (place / "images").iterdir()}
+    lines = "".join((RECIPES / file).read_text() for file in ("pictures.jsonl", "edits.jsonl"))
+    assert len(images) == 10
+    assert all(f"images/{name}" in lines for name in images)
+    assert len((RECIPES / "data.yml").read_text().splitlines()) <= 10
