@@ -194,9 +194,8 @@ def open_parts(parts: Mapping[str, DataPart], reading: Reading) -> tuple[dict[st
     for name, part in parts.items():
         opened = _open(name, part, reading)
         if opened.bad:
-            rank_zero_warn(
-                f"{len(opened.bad)} records of the data {name!r} are bad and left out, first {opened.bad[0]}"
-            )
+            number, first = len(opened.bad), opened.bad[0]
+            rank_zero_warn(f"{number} bad records of the data {name!r} are left out, the first: {first}")
         for inner, source in opened.sources.items():
             full = name if len(opened.sources) == 1 else f"{name}/{inner}"
             ranged = part.at_least > 0 or part.below is not None
