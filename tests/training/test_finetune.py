@@ -1,6 +1,8 @@
 """Fine-tuning on one's own pictures, as docs/finetune.md says, with the tiny model: what it changes and leaves."""
 
 import csv
+import json
+import re
 import shutil
 import subprocess
 import sys
@@ -10,13 +12,18 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+import yaml
 from safetensors.torch import load_file
 
 from omnigen2.cli import main
 from omnigen2.generate import Generator
 from omnigen2.make_tiny import make_tiny
+from omnigen2.training.config import Config
+from omnigen2.training.layers import arguments
+from omnigen2.training.recipe import read_recipe
 from omnigen2.training.resume import committed_checkpoint
 
+DOCS = (Path(__file__).parents[2] / "docs" / "finetune.md").read_text()
 RECIPES = Path(__file__).parents[2] / "recipes" / "finetune"
 REQUEST: dict[str, Any] = {"height": 48, "width": 64, "steps": 4, "seed": 5}
 
@@ -92,3 +99,18 @@ def test_the_example_data_name_every_picture_once(place: Path) -> None:
     assert len(images) == 10
     assert all(f"images/{name}" in lines for name in images)
     assert len((RECIPES / "data.yml").read_text().splitlines()) <= 10
+
+
+def test_the_documentation_shows_the_example_and_settings_that_exist() -> None:
+    (spec,) = re.findall(r"```yaml\n(.*?)```", DOCS, re.DOTALL)
+    assert yaml.safe_load(spec) == yaml.safe_load((RECIPES / "data.yml").read_text())
+    (lines,) = re.findall(r"```json\n(.*?)```", DOCS, re.DOTALL)
+    written = "".join((RECIPES / file).read_text() for file in ("pictures.jsonl", "edits.jsonl"))
+    assert [json.loads(line)["task_type"] for line in lines.splitlines()] == ["t2i", "edit", "in_context"]
+    assert all(line in written for line in lines.splitlines()[:2])
+    options = re.findall(r"^\| `(--\S+)`", DOCS, re.MULTILINE)
+    assert len(options) > 4
+    recipe = read_recipe([RECIPES / "lora.yaml"], options)
+    values = Config(arguments(recipe.files, recipe.documents, recipe.overrides), recipe.files).values
+    assert values["trainer"]["max_steps"] == 500
+    assert values["model"]["init_args"]["transformer"]["lora"]["rank"] == 32
