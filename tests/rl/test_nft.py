@@ -81,6 +81,20 @@ def test_a_good_picture_with_beta_one_is_plain_flow_matching(seed: int) -> None:
     torch.testing.assert_close(out.loss, out.positive.mean())
 
 
+@given(seeds)
+def test_the_adaptive_gradient_is_the_direction_of_the_error(seed: int) -> None:
+    """For a good picture and beta 1: twice (1 - t) error over the mean absolute error, which carries no gradient."""
+    noise, data, old, v = tensors(seed, 4)
+    v.requires_grad_()
+    ones = torch.ones(3, dtype=torch.float64)
+    out = objective(adaptive=True).at(constant(v), constant(old), noise, data, ones, T, INDEX)
+    (found,) = torch.autograd.grad(out.loss, v)
+    error = v.detach() - velocity(noise, data)
+    size = torch.stack([error[sample == INDEX].abs().mean() for sample in range(3)])
+    scale = 2 * (1 - T) / size / (2 * torch.tensor(TOKENS)) / 3
+    torch.testing.assert_close(found, scale[INDEX][:, None] * error)
+
+
 @given(seeds, goodness, st.floats(0.5, 4))
 def test_the_adaptive_loss_grows_with_the_error_and_not_with_its_square(seed: int, good: Tensor, scale: float) -> None:
     noise, data, old, v = tensors(seed, 4)
