@@ -1,7 +1,7 @@
 """The benchmarks by name: where their items are, what a judge must say, and how that is averaged."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, TypeAlias
@@ -10,21 +10,16 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from omnigen2.evaluation.edit import EditBench
-from omnigen2.evaluation.errors import EvaluationError
+from omnigen2.evaluation.edit import EditBench, ImgEditBench
+from omnigen2.evaluation.feature_judge import EmuEdit
 from omnigen2.evaluation.geneval import GenEval
 from omnigen2.evaluation.grouped import GroupedMean
 from omnigen2.evaluation.judge import Item, Judgement
-from omnigen2.evaluation.layouts import gedit_items, geneval_items, omnicontext_items
-from omnigen2.evaluation.micro import micro_edit_bench
-from omnigen2.evaluation.micro_folder import micro_items
 from omnigen2.evaluation.omnicontext import OmniContext
-from omnigen2.evaluation.paper import GEDIT, GENEVAL, OMNICONTEXT, PaperTable
+from omnigen2.evaluation.paper import PaperTable
 from omnigen2.evaluation.results import Record
 from omnigen2.evaluation.summary import Summary
-from omnigen2.microworld.caption import Caption
-from omnigen2.microworld.context import ContextTask
-from omnigen2.microworld.edit import EditTask
+from omnigen2.evaluation.understanding import ChoiceAccuracy
 
 Reader: TypeAlias = Callable[[Path, Path | None], list[Item]]
 """From the folder of pictures and the folder of the data set to the items."""
@@ -37,13 +32,14 @@ class Benchmark(ABC):
     Attributes:
         name: On the command line.
         items: Finds the items on disk.
-        paper: Published rows to show beside ours.
+        papers: Published rows to show beside ours; the plot has those of the first.
     """
 
     name: str
     items: Reader
-    paper: PaperTable | None = None
+    papers: tuple[PaperTable, ...] = ()
     scores: ClassVar[tuple[str, ...]]
+    lowest: ClassVar[float] = 0.0
     highest: ClassVar[float]
 
     @abstractmethod
@@ -80,8 +76,9 @@ class Benchmark(ABC):
         if missing:
             return Judgement(problem=f"the judge gave no {missing[0]}")
         for name in {*self.scores, *(judgement.scores.keys() & {"overall", "graded"})}:
-            if not 0 <= judgement.scores[name] <= self.highest:
-                return Judgement(problem=f"{name} is {judgement.scores[name]:g}, expected 0 to {self.highest:g}")
+            if not self.lowest <= judgement.scores[name] <= self.highest:
+                expected = f"expected {self.lowest:g} to {self.highest:g}"
+                return Judgement(problem=f"{name} is {judgement.scores[name]:g}, {expected}")
         return judgement
 
 
@@ -141,6 +138,52 @@ class GenEvalBenchmark(Benchmark):
         return [strict, graded]
 
 
+@dataclass(frozen=True)
+class ImgEditBenchmark(Benchmark):
+    """Judged by the benchmark's own prompts, with one score."""
+
+    scores: ClassVar[tuple[str, ...]] = ("score",)
+    lowest: ClassVar[float] = 1.0
+    highest: ClassVar[float] = 5.0
+
+    def metrics(self, records: Sequence[Record]) -> list[GroupedMean]:
+        """See `Benchmark`."""
+        metric = ImgEditBench()
+        metric.update(_groups(records), _scores(records, "score"), _valid(records))
+        return [metric]
+
+
+@dataclass(frozen=True)
+class EmuEditBenchmark(Benchmark):
+    """Judged by the similarity of features."""
+
+    scores: ClassVar[tuple[str, ...]] = ("clip_i", "clip_out", "dino")
+    lowest: ClassVar[float] = -1.0
+    highest: ClassVar[float] = 1.0
+
+    def metrics(self, records: Sequence[Record]) -> list[GroupedMean]:
+        """See `Benchmark`."""
+        metric = EmuEdit()
+        clip_image, clip_text, dino = (_scores(records, name) for name in self.scores)
+        metric.update(_groups(records), clip_image, clip_text, dino, _valid(records))
+        return [metric]
+
+
+@dataclass(frozen=True)
+class ChoiceBenchmark(Benchmark):
+    """Multiple-choice questions, whose answers are right or wrong and readable or not."""
+
+    scores: ClassVar[tuple[str, ...]] = ("accuracy", "readable")
+    highest: ClassVar[float] = 1.0
+
+    def metrics(self, records: Sequence[Record]) -> list[GroupedMean]:
+        """See `Benchmark`. The categories are those of the records."""
+        metric = ChoiceAccuracy(self.name, sorted({record.group for record in records}))
+        columns = torch.stack([_scores(records, name) for name in self.scores], dim=-1)
+        metric.add(_groups(records), columns, _valid(records))
+        return [metric]
+
+
 def column_values(benchmark: Benchmark, record: Record) -> dict[str, float]:
     """The columns of the benchmark's first table for one valid record.
 
@@ -154,32 +197,6 @@ def column_values(benchmark: Benchmark, record: Record) -> dict[str, float]:
     return dict(benchmark.metrics([record])[0].summary().result.values)
 
 
-def find_benchmark(name: str) -> Benchmark:
-    """The benchmark of that name.
-
-    Args:
-        name: On the command line.
-
-    Returns:
-        It.
-
-    Raises:
-        EvaluationError: If there is none.
-    """
-    if name not in BENCHMARKS:
-        raise EvaluationError(f"there is no benchmark {name!r}", f"benchmarks: {', '.join(BENCHMARKS)}")
-    return BENCHMARKS[name]
-
-
-def _with_data(reader: Callable[[Path, Path], list[Item]]) -> Reader:
-    def read(images: Path, data: Path | None) -> list[Item]:
-        if data is None:
-            raise EvaluationError("this benchmark needs --data", "name the folder of the published data set")
-        return reader(images, data)
-
-    return read
-
-
 def _groups(records: Sequence[Record]) -> list[str]:
     return [record.group for record in records]
 
@@ -191,16 +208,3 @@ def _scores(records: Sequence[Record], name: str) -> Float[Tensor, " samples"]:
 
 def _valid(records: Sequence[Record]) -> Bool[Tensor, " samples"]:
     return torch.tensor([record.judgement.valid for record in records], dtype=torch.bool)
-
-
-BENCHMARKS: Mapping[str, Benchmark] = {
-    benchmark.name: benchmark
-    for benchmark in (
-        OmniContextBenchmark("omnicontext", _with_data(omnicontext_items), OMNICONTEXT),
-        GenEvalBenchmark("geneval", lambda images, _: geneval_items(images), GENEVAL),
-        EditBenchmark("gedit", _with_data(gedit_items), GEDIT),
-        OmniContextBenchmark("micro-omnicontext", lambda images, data: micro_items(images, data, ContextTask)),
-        GenEvalBenchmark("micro-geneval", lambda images, data: micro_items(images, data, Caption)),
-        EditBenchmark("micro-edit", lambda images, data: micro_items(images, data, EditTask), bench=micro_edit_bench),
-    )
-}

@@ -1,17 +1,10 @@
-"""A vision-language model as judge, and verdicts that an object detector has written before."""
+"""A vision-language model as judge."""
 
-from collections.abc import Mapping, Sequence
-from pathlib import Path
-from typing import cast
+from collections.abc import Sequence
 
-import numpy as np
-import torch
-
-from omnigen2.encoders.images import ImageFileError, ImageReader
-from omnigen2.evaluation.errors import EvaluationError
-from omnigen2.evaluation.judge import Item, Judge, Judgement, JudgeProtocol, PictureFile
-from omnigen2.evaluation.results import read_json
-from omnigen2.rl.reward import Picture, RewardRequest
+from omnigen2.encoders.images import ImageFileError
+from omnigen2.evaluation.judge import Item, Judge, Judgement, JudgeProtocol, read_picture
+from omnigen2.rl.reward import RewardRequest
 from omnigen2.rl.rewards.judge_reward import JudgeReward
 
 SCALE = 10.0
@@ -73,61 +66,6 @@ class ChatJudge(Judge):
         return [found[index] for index in range(len(items))]
 
 
-class DetectorResults(Judge):
-    """GenEval's verdicts, as its official program writes them: lines with `filename` and `correct`.
-
-    Args:
-        path: The file, such as `results.jsonl`.
-        model: The detector that was used, for the protocol: the file does not name it.
-
-    Raises:
-        EvaluationError: If a line has no file name or verdict.
-    """
-
-    def __init__(self, path: Path, model: str) -> None:
-        self.model = model
-        self.verdicts: dict[str, tuple[bool, str]] = {}
-        for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
-            where = f"{path}, line {number}"
-            row = read_json(line, where)
-            match row:
-                case {"filename": str(name), "correct": bool(correct)}:
-                    reason = cast(Mapping[str, object], row).get("reason")
-                    self.verdicts["/".join(Path(name).parts[-3:])] = (
-                        correct,
-                        reason if isinstance(reason, str) else "",
-                    )
-                case _:
-                    raise EvaluationError(f"{where} has no filename and correct", "expected GenEval's results.jsonl")
-
-    @property
-    def protocol(self) -> JudgeProtocol:
-        """The detector's name."""
-        return JudgeProtocol("detector", self.model, "geneval")
-
-    def judge(self, items: Sequence[Item]) -> list[Judgement]:
-        """Look the verdicts up.
-
-        Args:
-            items: Of GenEval, keyed `00000/samples/0000.png`.
-
-        Returns:
-            `correct` as 0 or 1; a problem where the file has no verdict.
-        """
-        return [self._judge(item.key) for item in items]
-
-    def _judge(self, key: str) -> Judgement:
-        if key not in self.verdicts:
-            return Judgement(problem="no verdict in the results file")
-        correct, reason = self.verdicts[key]
-        return Judgement({"correct": float(correct)}, {"detector": reason} if reason else {})
-
-
 def _request(item: Item) -> RewardRequest:
-    references = tuple(_read(file, f"input {n}") for n, file in enumerate(item.inputs, start=1))
-    return RewardRequest(item.instruction, _read(item.output, "output"), references, item.meta, item.key)
-
-
-def _read(file: PictureFile, name: str) -> Picture:
-    image = ImageReader().read(file, name if isinstance(file, bytes) else None)
-    return torch.from_numpy(np.array(image, dtype=np.float32)).permute(2, 0, 1) / 127.5 - 1
+    references = tuple(read_picture(file, f"input {n}") for n, file in enumerate(item.inputs, start=1))
+    return RewardRequest(item.instruction, read_picture(item.output, "output"), references, item.meta, item.key)

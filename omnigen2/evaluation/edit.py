@@ -21,7 +21,7 @@ GEDIT_SUBTASKS = (
 """The `task_type`s of GEdit-Bench, as published."""
 GEDIT_LANGUAGES = ("en", "cn")
 IMGEDIT_SUBTASKS = ("add", "adjust", "extract", "replace", "remove", "background", "style", "compose", "action")
-"""The `edit_type`s of ImgEdit-Bench's single-turn part."""
+"""The `edit_type`s of ImgEdit-Bench's basic part; `adjust` is `alter` in the published basic_edit.json."""
 
 
 class EditBench(GroupedMean):
@@ -98,3 +98,27 @@ class EditBench(GroupedMean):
 
 def _name(subtask: str, language: str) -> str:
     return f"{subtask} ({language})"
+
+
+class ImgEditBench(GroupedMean):
+    """ImgEdit-Bench's own score, from 1 to 5, by kind of edit, and the mean over kinds.
+
+    Source: Benchmark/Basic/step2_typescore.py in PKU-YuanGroup/ImgEdit, which averages by kind. It has no overall
+        score; the published one is close to the mean over kinds (3.44 for a row whose mean is 3.44).
+    """
+
+    def __init__(self) -> None:
+        super().__init__("ImgEdit-Bench", IMGEDIT_SUBTASKS, ("score",), lowest=1.0, highest=5.0)
+
+    def update(self, kinds: Sequence[str], scores: Scores, valid: Valid | None = None) -> None:
+        """Count judgements.
+
+        Args:
+            kinds: One of `IMGEDIT_SUBTASKS` for each picture.
+            scores: The mean of the judge's three grades.
+            valid: False where the judge gave no three grades; by default all are valid.
+
+        Raises:
+            ValueError: If a kind is unknown, numbers differ, or a valid score is out of range.
+        """
+        self.add(kinds, scores.double()[:, None], valid)

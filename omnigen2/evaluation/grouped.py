@@ -30,6 +30,7 @@ class GroupedMean(Metric):
         rows: The lines of the result by name, the last is the result; by default one line per group and `"overall"`.
         lowest: The worst score that a judge can give.
         highest: The best.
+        digits: After the decimal point, in the text form.
 
     Raises:
         ValueError: If names repeat, or a row names an unknown group.
@@ -50,9 +51,10 @@ class GroupedMean(Metric):
         rows: Rows | None = None,
         lowest: float = 0.0,
         highest: float = 10.0,
+        digits: int = 2,
     ) -> None:
         super().__init__()
-        self.title = title
+        self.title, self.digits = title, digits
         self.groups = {name: index for index, name in enumerate(groups)}
         self.columns = tuple(columns)
         self.rows: Rows = rows or {**{name: [[name]] for name in groups}, "overall": [[name] for name in groups]}
@@ -110,9 +112,9 @@ class GroupedMean(Metric):
             One line per row.
         """
         if self._is_synced:
-            return Summary(self.title, self.columns, tuple(self._lines().values()))
+            return Summary(self.title, self.columns, tuple(self._lines().values()), self.digits)
         with self.sync_context(dist_sync_fn=self.dist_sync_fn, should_sync=self._to_sync):
-            return Summary(self.title, self.columns, tuple(self._lines().values()))
+            return Summary(self.title, self.columns, tuple(self._lines().values()), self.digits)
 
     def __str__(self) -> str:
         return str(self.summary())

@@ -8,6 +8,13 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, TypeAlias
 
+import numpy as np
+import torch
+from PIL import Image
+
+from omnigen2.encoders.images import ImageReader
+from omnigen2.rl.reward import Picture
+
 PictureFile: TypeAlias = Path | bytes
 """An image file, or its contents."""
 
@@ -149,3 +156,36 @@ def contents(file: PictureFile) -> bytes:
         file: A path, or the contents themselves.
     """
     return file if isinstance(file, bytes) else file.read_bytes()
+
+
+def read_image(file: PictureFile, name: str) -> Image.Image:
+    """An image file.
+
+    Args:
+        file: A path, or the contents themselves.
+        name: What messages call contents.
+
+    Returns:
+        Upright, in RGB.
+
+    Raises:
+        ImageFileError: If it cannot be read.
+    """
+    return ImageReader().read(file, name if isinstance(file, bytes) else None)
+
+
+def read_picture(file: PictureFile, name: str) -> Picture:
+    """An image file as numbers.
+
+    Args:
+        file: A path, or the contents themselves.
+        name: What messages call contents.
+
+    Returns:
+        In [-1, 1], shape (3, height, width).
+
+    Raises:
+        ImageFileError: If it cannot be read.
+    """
+    pixels = np.array(read_image(file, name), dtype=np.float32)
+    return torch.from_numpy(pixels).permute(2, 0, 1) / 127.5 - 1

@@ -1,20 +1,11 @@
-"""Folders of benchmarks and of generated pictures, in the layouts in which they are published.
+"""Folders of benchmarks and of generated pictures, in the layouts in which they are published."""
 
-A data set is a folder with one `.jsonl` file (pictures as paths relative to it) or with `.parquet` files as on the
-Hugging Face hub (in the folder, or in its `data`; reading them needs pyarrow).
-"""
-
-import importlib
-import importlib.util
-from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, cast
+from typing import cast
 
 from omnigen2.evaluation.errors import EvaluationError
-from omnigen2.evaluation.judge import Item, PictureFile
-from omnigen2.evaluation.results import read_json
-
-Row = Mapping[str, Any]
+from omnigen2.evaluation.judge import Item
+from omnigen2.evaluation.tables import Row, file_name, json_object, picture, rows, text
 
 
 def omnicontext_items(images: Path, data: Path, language: str = "en") -> list[Item]:
@@ -54,6 +45,8 @@ def gedit_items(images: Path, data: Path) -> list[Item]:
 
     Raises:
         EvaluationError: If a folder or a column is missing, or a key repeats.
+
+    Source: the columns and the folders of GEdit-Bench/generate_image_example.py in stepfun-ai/Step1X-Edit.
     """
     folder = fullset(images)
     items: list[Item] = []
@@ -79,16 +72,15 @@ def geneval_items(images: Path) -> list[Item]:
 
     Raises:
         EvaluationError: If there are none, or metadata is missing or has no tag and prompt.
+
+    Source: what evaluation/evaluate_images.py in djghosh13/geneval reads: folders and files named by digits.
     """
     items: list[Item] = []
-    for metadata in sorted(images.glob("*/metadata.jsonl")):
+    for metadata in sorted(images.glob("[0-9]*/metadata.jsonl")):
         content = metadata.read_text(encoding="utf-8").strip()
-        row = read_json(content, str(metadata))
-        if not isinstance(row, dict):
-            raise EvaluationError(f"{metadata} is no JSON object", "expected one line of GenEval's metadata")
-        found = cast(Row, row)
+        found = json_object(content, str(metadata))
         tag, prompt = (text(found, name, str(metadata)) for name in ("tag", "prompt"))
-        pictures = sorted((metadata.parent / "samples").glob("*.png"))
+        pictures = sorted((metadata.parent / "samples").glob("[0-9]*.png"))
         if not pictures:
             pictures = [metadata.parent / "samples" / "0000.png"]
         items += [Item(file.relative_to(images).as_posix(), tag, prompt, (), file, meta=content) for file in pictures]
@@ -97,33 +89,64 @@ def geneval_items(images: Path) -> list[Item]:
     return items
 
 
-def rows(data: Path) -> Iterator[tuple[Row, str]]:
-    """The rows of a data set.
+def imgedit_items(images: Path, data: Path) -> list[Item]:
+    """ImgEdit-Bench's basic part: `basic_edit.json` maps keys to `id` (the source picture), `prompt` and `edit_type`.
 
     Args:
-        data: Its folder.
+        images: With the edited pictures as `{key}.png`.
+        data: Folder with `basic_edit.json` and the source pictures, as they are (`animal/000342021.jpg`) or in a folder
+            of any name.
 
-    Yields:
-        A row, and what messages call it.
+    Returns:
+        One item per key.
 
     Raises:
-        EvaluationError: If there is no data set, or more than one.
+        EvaluationError: If the file, a field or a source picture is missing.
+
+    Source: Benchmark/Basic in PKU-YuanGroup/ImgEdit: basic_bench.py, its readme and basic_edit.json. The file names one
+        kind `alter` that the readme and the paper call `adjust`; it is read as `adjust`.
     """
-    lines = sorted(data.glob("*.jsonl"))
-    tables = sorted(data.glob("*.parquet")) or sorted((data / "data").glob("*.parquet"))
-    if len(lines) > 1 or (lines and tables) or not (lines or tables):
-        found = ", ".join(file.name for file in (*lines, *tables)) or "neither"
-        raise EvaluationError(f"{data} holds {found}", "expected one .jsonl file, or .parquet files")
-    if tables:
-        yield from _parquet(tables)
-        return
-    for number, line in enumerate(lines[0].read_text(encoding="utf-8").splitlines(), start=1):
-        if line.strip():
-            where = f"{lines[0]}, line {number}"
-            row = read_json(line, where)
-            if not isinstance(row, dict):
-                raise EvaluationError(f"{where} is a JSON {type(row).__name__}", "expected an object")
-            yield cast(Row, row), where
+    path = data / "basic_edit.json"
+    if not path.is_file():
+        raise EvaluationError(f"there is no file {path}", "--data names the folder with ImgEdit's basic_edit.json")
+    items: list[Item] = []
+    for key, row in json_object(path.read_text(encoding="utf-8"), str(path)).items():
+        where = f"{path}, key {key}"
+        if not isinstance(row, dict):
+            raise EvaluationError(f"{where} is {row!r:.80}", "expected id, prompt and edit_type")
+        source, prompt, kind = (text(cast(Row, row), name, where) for name in ("id", "prompt", "edit_type"))
+        kind = "adjust" if kind == "alter" else kind
+        folders = [data, *sorted(folder for folder in data.iterdir() if (folder / source).is_file())]
+        given = picture(source, folders[-1], where)
+        items.append(Item(key, kind, prompt, (given,), images / f"{file_name(key, where)}.png"))
+    return unique(items, data)
+
+
+def emu_edit_items(images: Path, data: Path) -> list[Item]:
+    """Emu Edit's test set: rows with `idx`, `task`, `instruction`, `image` and `output_caption`.
+
+    Args:
+        images: With the edited pictures as `{idx}.png`.
+        data: The published data set with the name of a split behind it, such as `emu_edit_test_set/test`.
+
+    Returns:
+        One item per row; its meta is the caption of the wanted result.
+
+    Raises:
+        EvaluationError: If a column is missing, or an index repeats.
+
+    Source: the dataset card of facebook/emu_edit_test_set for the columns. It says nothing about edited pictures; a
+        file `{idx}.png` for each row of a split is what UltraEdit's evaluation reads.
+    """
+    items: list[Item] = []
+    for row, where in rows(data):
+        names = ("idx", "task", "instruction", "output_caption")
+        key, task, instruction, caption = (text(row, name, where) for name in names)
+        given = picture(row.get("image"), data, where)
+        items.append(Item(key, task, instruction, (given,), images / f"{file_name(key, where)}.png", meta=caption))
+    if len({item.key for item in items}) < len(items):
+        raise EvaluationError(f"{data} has an idx twice", f"name one split: --data {data / 'test'}")
+    return unique(items, data)
 
 
 def fullset(images: Path) -> Path:
@@ -154,69 +177,6 @@ def fullset(images: Path) -> Path:
     return below[0]
 
 
-def text(row: Row, name: str, where: str) -> str:
-    """A text of a row.
-
-    Args:
-        row: With that column.
-        name: Of the column.
-        where: What messages call the row.
-
-    Returns:
-        Its value; whole numbers as text, as keys may be either.
-
-    Raises:
-        EvaluationError: If there is none.
-    """
-    value = row.get(name)
-    if isinstance(value, int) and not isinstance(value, bool):
-        return str(value)
-    if not isinstance(value, str) or not value:
-        raise EvaluationError(f"{where}: {name} is {value!r}", f"expected a text; the row has {', '.join(row)}")
-    return value
-
-
-def file_name(key: str, where: str) -> str:
-    """A key that is to name a file.
-
-    Args:
-        key: It.
-        where: What messages call the row.
-
-    Returns:
-        The same.
-
-    Raises:
-        EvaluationError: If it would name something in another folder.
-    """
-    if Path(key).name != key or "\\" in key:
-        raise EvaluationError(f"{where}: the key {key!r} is no file name", "expected no slashes and no dots alone")
-    return key
-
-
-def picture(file: object, data: Path, where: str) -> PictureFile:
-    """A picture of a row: a path, or what Hugging Face stores (`{"bytes": …, "path": …}`).
-
-    Args:
-        file: The value.
-        data: Folder that paths are relative to.
-        where: What messages call the row.
-
-    Returns:
-        The file or its contents.
-
-    Raises:
-        EvaluationError: If it is neither, or there is no such file.
-    """
-    match file:
-        case {"bytes": bytes(found)}:
-            return found
-        case str(name) | {"path": str(name)} if (data / name).is_file():
-            return data / name
-        case _:
-            raise EvaluationError(f"{where}: there is no picture {str(file)[:120]!r}", f"paths are seen from {data}")
-
-
 def unique(items: list[Item], data: Path) -> list[Item]:
     """Check that no item comes twice.
 
@@ -240,16 +200,3 @@ def unique(items: list[Item], data: Path) -> list[Item]:
     if not items:
         raise EvaluationError(f"{data} has no rows for this benchmark", "check --data")
     return items
-
-
-def _parquet(tables: list[Path]) -> Iterator[tuple[Row, str]]:
-    if importlib.util.find_spec("pyarrow") is None:
-        raise EvaluationError(f"{tables[0]} needs pyarrow to be read", "pip install pyarrow, or export it as jsonl")
-    parquet = importlib.import_module("pyarrow.parquet")
-    for table in tables:
-        file = parquet.ParquetFile(table)
-        number = 0
-        for batch in file.iter_batches(batch_size=16):
-            for row in batch.to_pylist():
-                number += 1
-                yield row, f"{table}, row {number}"

@@ -141,7 +141,7 @@ def micro_scores(tasks: Sequence[MicroTask], pictures: Sequence[Picture], tolera
 
 
 def aggregate(judgements: Sequence[tuple[type[MicroTask], MicroJudgement]]) -> MicroScores:
-    """Average judgements as the benchmarks do.
+    """Average judgements as the benchmarks do; nothing is exchanged with other processes.
 
     Args:
         judgements: With the type of each task.
@@ -167,6 +167,8 @@ def aggregate(judgements: Sequence[tuple[type[MicroTask], MicroJudgement]]) -> M
         following, consistency = (_column(contexts, name) for name in ("prompt_following", "subject_consistency"))
         context.update(_groups(contexts), following, consistency)
         metrics["omnicontext_exact"] = _exact("in-context pictures without a fault", SUBTASKS, contexts)
+    for metric in metrics.values():
+        metric.distributed_available_fn = _alone
     return MicroScores(metrics)
 
 
@@ -205,6 +207,10 @@ def subtask(kind: ContextKind) -> str:
         One of `omnicontext.SUBTASKS`.
     """
     return kind.replace("multiple_", "multi_")
+
+
+def _alone() -> bool:
+    return False
 
 
 def _exact(title: str, groups: Sequence[str], judgements: Sequence[MicroJudgement]) -> GroupedMean:

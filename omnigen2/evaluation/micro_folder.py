@@ -18,9 +18,9 @@ from torch import Tensor
 from omnigen2.encoders.images import ImageFileError, ImageReader
 from omnigen2.evaluation.errors import EvaluationError
 from omnigen2.evaluation.judge import Item, Judge, Judgement, JudgeProtocol, PictureFile
-from omnigen2.evaluation.layouts import file_name, text, unique
+from omnigen2.evaluation.layouts import unique
 from omnigen2.evaluation.micro import MicroTask, group_of, micro_judge
-from omnigen2.evaluation.results import read_json
+from omnigen2.evaluation.tables import file_name, json_object, text
 from omnigen2.microworld.caption import Caption
 from omnigen2.microworld.context import ContextTask
 from omnigen2.microworld.edit import EditTask
@@ -72,9 +72,7 @@ def micro_items(images: Path, data: Path | None, kind: type[MicroTask]) -> list[
     items: list[Item] = []
     for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
         where = f"{path}, line {number}"
-        row = read_json(line, where)
-        if not isinstance(row, dict):
-            raise EvaluationError(f"{where} is no JSON object", 'expected {"key": …, "task": …}')
+        row = json_object(line, where)
         key, meta = file_name(text(row, "key", where), where), text(row, "task", where)
         task = from_json(meta)
         if not isinstance(task, kind):

@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
-from omnigen2.evaluation.benchmarks import Benchmark
+from omnigen2.evaluation.benchmarks import Benchmark, ChoiceBenchmark
 from omnigen2.evaluation.gallery import write_gallery
 from omnigen2.evaluation.judge import Item
 from omnigen2.evaluation.paper import PaperTable
@@ -14,19 +14,20 @@ from omnigen2.evaluation.summary import Summary, markdown_table, number
 
 
 def write_report(folder: Path, benchmark: Benchmark, result: Result, items: Sequence[Item], command: str = "") -> None:
-    """Write `report.md`, `result.json`, `scores.png` and `gallery/`.
+    """Write `report.md`, `result.json`, `scores.png` and, of pictures, `gallery/`.
 
     Args:
         folder: Of this evaluation.
         benchmark: Which one.
         result: Its judgements.
-        items: What was judged, in the order of the result's records.
+        items: What was judged, in the order of the result's records; none of questions.
         command: That makes the report again.
     """
     summaries = benchmark.summaries(result.records)
     result.save(folder / "result.json", [summary.to_json() for summary in summaries])
-    bars(summaries[0], result.name, benchmark.paper, folder / "scores.png")
-    write_gallery(folder / "gallery", benchmark, result, items)
+    bars(summaries[0], result.name, next(iter(benchmark.papers), None), folder / "scores.png")
+    if items:
+        write_gallery(folder / "gallery", benchmark, result, items)
     (folder / "report.md").write_text(report_text(benchmark, result, summaries, command), encoding="utf-8")
 
 
@@ -45,9 +46,11 @@ def report_text(benchmark: Benchmark, result: Result, summaries: Sequence[Summar
     parts = [f"# {benchmark.name}: {result.name}", str(summaries[0])]
     for summary in summaries:
         parts += [f"## {summary.title}", summary.table()]
-    if benchmark.paper is not None:
-        parts += ["## Beside the paper", beside(summaries[0], result.name, benchmark.paper)]
-    parts += ["![Scores](scores.png)", "[Gallery, worst first](gallery/index.html)"]
+    if benchmark.papers:
+        parts += ["## Beside the paper", *(beside(summaries[0], result.name, paper) for paper in benchmark.papers)]
+    parts.append("![Scores](scores.png)")
+    if not isinstance(benchmark, ChoiceBenchmark):
+        parts.append("[Gallery, worst first](gallery/index.html)")
     parts += ["## What failed", problems(result), "## How it was judged", protocol_table(result)]
     if command:
         parts += ["## Command", f"    {command}"]
@@ -69,9 +72,9 @@ def beside(summary: Summary, name: str, paper: PaperTable) -> str:
     rows = [
         [
             line.name,
-            number(line.values[paper.column]),
+            number(line.values[paper.column], summary.digits),
             line.count,
-            *(number(row[line.name]) if line.name in row else "–" for row in paper.rows.values()),
+            *(number(row[line.name], summary.digits) if line.name in row else "–" for row in paper.rows.values()),
         ]
         for line in summary.lines
         if line.name in wanted
@@ -91,8 +94,8 @@ def problems(result: Result) -> str:
     """
     found = Counter(_cause(record.judgement.problem) for record in result.records if record.judgement.problem)
     if not found:
-        return "Nothing: every picture was judged."
-    return markdown_table(["cause", "pictures"], [[cause, str(count)] for cause, count in found.most_common()])
+        return "Nothing: everything was judged."
+    return markdown_table(["cause", "items"], [[cause, str(count)] for cause, count in found.most_common()])
 
 
 def protocol_table(result: Result) -> str:

@@ -55,19 +55,7 @@ class FeatureSimilarity(Metric):
         Raises:
             ValueError: If shapes differ, or a vector is zero or not finite: it has no direction.
         """
-        if first.shape != second.shape:
-            raise ValueError(f"{self.name} got features of shapes {tuple(first.shape)} and {tuple(second.shape)}")
-        wide = [side.detach().double() for side in (first, second)]
-        norms = torch.stack([side.norm(dim=-1) for side in wide])
-        usable = norms.isfinite() & (norms > 0)
-        if not usable.all():
-            side, sample = (~usable).nonzero()[0].tolist()
-            raise ValueError(
-                f"{self.name}: vector {sample} of side {side + 1} has the length {norms[side, sample].item()}; "
-                "count unreadable pictures with fail()"
-            )
-        cosines = (wide[0] * wide[1]).sum(-1) / norms.prod(0)
-        self.total_cosine += cosines.sum().to(self.total_cosine.device)
+        self.total_cosine += cosines(self.name, first, second).sum().to(self.total_cosine.device)
         self.valid += len(first)
 
     def fail(self, count: int = 1) -> None:
@@ -93,6 +81,34 @@ class FeatureSimilarity(Metric):
             mean = f"{(self.total_cosine / self.valid).item():.3f}" if valid else "–"
         said = f" {failed} of {valid + failed} pairs failed; the mean is over the others." if failed else ""
         return f"{self.name}: {mean} (valid {valid} / {valid + failed}).{said}"
+
+
+def cosines(name: str, first: Features, second: Features) -> Float[Tensor, " samples"]:
+    """Cosine similarities of pairs.
+
+    Args:
+        name: What messages call the comparison.
+        first: Feature vectors, of any length but zero.
+        second: Of what they are compared with, in the same order.
+
+    Returns:
+        float64, in [-1, 1].
+
+    Raises:
+        ValueError: If shapes differ, or a vector is zero or not finite: it has no direction.
+    """
+    if first.shape != second.shape:
+        raise ValueError(f"{name} got features of shapes {tuple(first.shape)} and {tuple(second.shape)}")
+    wide = [side.detach().double() for side in (first, second)]
+    norms = torch.stack([side.norm(dim=-1) for side in wide])
+    usable = norms.isfinite() & (norms > 0)
+    if not usable.all():
+        side, sample = (~usable).nonzero()[0].tolist()
+        raise ValueError(
+            f"{name}: vector {sample} of side {side + 1} has the length {norms[side, sample].item()}; "
+            "count unreadable pictures with fail()"
+        )
+    return ((wide[0] * wide[1]).sum(-1) / norms.prod(0)).clamp(-1, 1)
 
 
 class Clip(nn.Module):

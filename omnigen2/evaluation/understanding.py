@@ -1,18 +1,13 @@
-"""Accuracy on multiple-choice questions about pictures, in the layouts of MMBench and MMMU."""
+"""Accuracy on multiple-choice questions about pictures."""
 
-import ast
-import csv
 import re
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import torch
 
-from omnigen2.evaluation.errors import EvaluationError
 from omnigen2.evaluation.grouped import GroupedMean
-from omnigen2.evaluation.layouts import rows, text
+from omnigen2.evaluation.judge import PictureFile
 
 LETTERS = "ABCDEFGHI"
 
@@ -27,6 +22,8 @@ class Choice:
         question: In words, with the hint if there is one.
         options: By letter.
         answer: The right letter.
+        images: That it is about, in order.
+        original: Key of the question that this one asks again with rotated options; empty if it is no rotation.
     """
 
     key: str
@@ -34,6 +31,27 @@ class Choice:
     question: str
     options: Mapping[str, str]
     answer: str
+    images: tuple[PictureFile, ...] = ()
+    original: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """How one question was answered, over all its rotations.
+
+    Attributes:
+        key: Of the question as it is first asked.
+        category: What it is averaged with.
+        right: Whether every rotation was answered rightly.
+        readable: Whether every answer had a readable letter.
+        asked: Whether every rotation was asked.
+    """
+
+    key: str
+    category: str
+    right: bool
+    readable: bool
+    asked: bool
 
 
 class ChoiceAccuracy(GroupedMean):
@@ -57,23 +75,49 @@ class ChoiceAccuracy(GroupedMean):
         """Count answers.
 
         Args:
-            choices: The questions.
+            choices: The questions; all rotations of a question in one call. See `mark`.
             said: What the model wrote to each; None if it was not asked, which counts as failed.
 
         Raises:
             ValueError: If a category is unknown, or numbers differ.
         """
-        if len(choices) != len(said):
-            raise ValueError(f"{self.title} got {len(choices)} questions and {len(said)} answers; give one for each")
-        read = [
-            None if one is None else read_letter(one, choice.options) for choice, one in zip(choices, said, strict=True)
-        ]
-        hits = [
-            [float(one == choice.answer), float(one is not None)] for choice, one in zip(choices, read, strict=True)
-        ]
-        asked = torch.tensor([one is not None for one in said], dtype=torch.bool)
-        scores = torch.tensor(hits, dtype=torch.float64).reshape(-1, 2)
-        self.add([choice.category for choice in choices], scores, asked)
+        marks = mark(choices, said)
+        scores = torch.tensor([[one.right, one.readable] for one in marks], dtype=torch.float64).reshape(-1, 2)
+        self.add([one.category for one in marks], scores, torch.tensor([one.asked for one in marks], dtype=torch.bool))
+
+
+def mark(choices: Sequence[Choice], said: Sequence[str | None]) -> list[Mark]:
+    """Mark answers. A question that is asked several times with rotated options counts once, and only if all are right.
+
+    Args:
+        choices: The questions, with all rotations of each.
+        said: What the model wrote to each; None if it was not asked.
+
+    Returns:
+        One mark for each question that is no rotation of another, in the order in which they first come.
+
+    Raises:
+        ValueError: If numbers differ.
+
+    Source: MMBench's CircularEval, arXiv:2307.06281; vlmeval/dataset/utils/multiple_choice.py in
+        open-compass/VLMEvalKit, which asks a model, or chance, about answers without a readable letter; here they are
+        wrong.
+    """
+    if len(choices) != len(said):
+        raise ValueError(f"got {len(choices)} questions and {len(said)} answers; give one for each")
+    found: dict[str, Mark] = {}
+    for choice, one in zip(choices, said, strict=True):
+        letter = None if one is None else read_letter(one, choice.options)
+        key = choice.original or choice.key
+        before = found.get(key, Mark(key, choice.category, right=True, readable=True, asked=True))
+        found[key] = Mark(
+            key,
+            before.category,
+            right=before.right and letter == choice.answer,
+            readable=before.readable and letter is not None,
+            asked=before.asked and one is not None,
+        )
+    return list(found.values())
 
 
 def read_letter(said: str, options: Mapping[str, str]) -> str | None:
@@ -100,77 +144,3 @@ def read_letter(said: str, options: Mapping[str, str]) -> str | None:
         return named.pop() if len(named) == 1 else None
     same = [letter for letter, option in options.items() if option.strip().casefold() == plain.rstrip(".").casefold()]
     return same[0] if len(same) == 1 else None
-
-
-def read_mmbench(path: Path) -> list[Choice]:
-    """MMBench's published table.
-
-    Args:
-        path: A `.tsv` file with `index`, `question`, `A` to `D`, `answer`, `category` and perhaps `hint`.
-
-    Returns:
-        The questions that have an answer.
-
-    Raises:
-        EvaluationError: If a column is missing or nothing has an answer.
-    """
-    csv.field_size_limit(sys.maxsize)
-    with path.open(encoding="utf-8", newline="") as file:
-        table = csv.DictReader(file, delimiter="\t")
-        missing = {"index", "question", "A", "B", "answer", "category"} - set(table.fieldnames or ())
-        if missing:
-            raise EvaluationError(f"{path} has no column {sorted(missing)[0]}", "expected MMBench's published .tsv")
-        found = [
-            Choice(
-                row["index"],
-                row["category"],
-                "\n".join(filter(None, (row.get("hint"), row["question"]))),
-                {letter: row[letter] for letter in LETTERS if row.get(letter)},
-                row["answer"],
-            )
-            for row in table
-            if row["answer"]
-        ]
-    return _checked(found, path)
-
-
-def read_mmmu(data: Path) -> list[Choice]:
-    """MMMU's multiple-choice questions.
-
-    Args:
-        data: Folder with the published `.parquet` files, or the same rows in one `.jsonl` file: `id`, `question`,
-            `options` (a list, or its text), `answer`, `question_type` and perhaps `subfield`.
-
-    Returns:
-        The questions of type `multiple-choice`; the category is the subfield, or the subject in the id.
-
-    Raises:
-        EvaluationError: If a field is missing or there are none.
-    """
-    found: list[Choice] = []
-    for row, where in rows(data):
-        if row.get("question_type", "multiple-choice") != "multiple-choice":
-            continue
-        key, question, answer = (text(row, name, where) for name in ("id", "question", "answer"))
-        options = row.get("options")
-        try:
-            listed = ast.literal_eval(options) if isinstance(options, str) else options
-        except (ValueError, SyntaxError) as error:
-            raise EvaluationError(f"{where}: options is {options!r:.80}", "expected a list of texts") from error
-        if not isinstance(listed, list) or not all(isinstance(one, str) for one in listed):
-            raise EvaluationError(f"{where}: options is {options!r:.80}", "expected a list of texts")
-        category = str(row.get("subfield") or re.sub(r"^[a-z]+_|_\d+$", "", key))
-        found.append(Choice(key, category, question, dict(zip(LETTERS, listed, strict=False)), answer))
-    return _checked(found, data)
-
-
-def _checked(found: list[Choice], path: Path) -> list[Choice]:
-    for choice in found:
-        if choice.answer not in choice.options:
-            raise EvaluationError(
-                f"{path}: the answer of question {choice.key} is {choice.answer!r}",
-                f"it has {', '.join(choice.options)}",
-            )
-    if not found:
-        raise EvaluationError(f"{path} has no question with an answer", "test splits are published without answers")
-    return found

@@ -9,6 +9,7 @@ import pytest
 
 from omnigen2.cli import main
 from omnigen2.evaluation.micro_folder import write_micro
+from omnigen2.make_tiny import make_tiny
 from omnigen2.microworld import CONTEXT_KINDS, draw, full_vocabulary, sample_caption, sample_context, sample_edit
 from omnigen2.microworld.caption import Caption
 from tests.rl.loopback import Answer, Asked, chat_answer, loopback
@@ -139,7 +140,10 @@ def test_rules_judge_offline_and_results_compare(
         ("micro-geneval", ["--judge", "http://127.0.0.1:9", "--judge_model", "x"], "no chat model judges"),
         ("omnicontext", ["--judge", "rules"], "needs --data"),
         ("omnicontex", ["--judge", "rules"], "no benchmark 'omnicontex'"),
-        ("micro-omnicontext", [], "the following arguments are required: --judge"),
+        ("micro-omnicontext", [], "--judge is missing"),
+        ("emu-edit", ["--clip", "x"], "needs --data"),
+        ("mmmu", ["--data", "x"], "needs --data, and either --answers or --model"),
+        ("imgedit", ["--judge", "rules"], "needs --data"),
     ],
 )
 def test_wrong_options_are_told_in_two_lines(
@@ -149,6 +153,27 @@ def test_wrong_options_are_told_in_two_lines(
     said = capsys.readouterr().err
     assert message in said
     assert len(said.splitlines()) == 2
+
+
+def test_the_model_draws_what_is_missing_and_the_rules_judge_it(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model = make_tiny(tmp_path / "tiny")
+    rng, vocabulary = np.random.default_rng(1), full_vocabulary(32)
+    tasks = [sample_edit(vocabulary, rng) for _ in range(2)]
+    write_micro(tmp_path / "data", tasks, [draw(task.target, 32) for task in tasks])
+    (tmp_path / "data" / "00001.png").unlink()
+    options = ["--data", str(tmp_path / "data"), "--model", str(model), "--judge", "rules", "--seed", "3"]
+    options += ["--steps", "1", "--height", "32", "--width", "32"]
+    assert call(tmp_path / "drawn", tmp_path / "out", *options, bench="micro-edit") == 0
+    assert sorted(path.name for path in (tmp_path / "drawn").iterdir()) == ["00000.png", "00001.png"]
+    assert "| 2 / 2, " in capsys.readouterr().out
+    before = (tmp_path / "drawn" / "00000.png").stat().st_mtime_ns
+    (tmp_path / "drawn" / "00001.png").unlink()
+    assert call(tmp_path / "drawn", tmp_path / "out", *options, bench="micro-edit") == 0
+    assert (tmp_path / "drawn" / "00000.png").stat().st_mtime_ns == before  # only what is missing is drawn
+    result = json.loads((tmp_path / "out" / "result.json").read_text())
+    assert (result["valid"], result["total"]) == (2, 2)
 
 
 def test_a_server_that_is_not_there_stops_before_anything_is_judged(

@@ -13,14 +13,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from omnigen2.evaluation.benchmarks import BENCHMARKS, Benchmark, find_benchmark
-from omnigen2.evaluation.chat_judge import DetectorResults
+from omnigen2.evaluation.benchmarks import Benchmark
+from omnigen2.evaluation.catalog import BENCHMARKS, find_benchmark
 from omnigen2.evaluation.compare import compare
 from omnigen2.evaluation.judge import Item, Judge, Judgement, JudgeProtocol
 from omnigen2.evaluation.omnicontext import SUBTASKS
 from omnigen2.evaluation.report import report_text, write_report
 from omnigen2.evaluation.results import Journal, Record, Result
 from omnigen2.evaluation.runner import NO_PICTURE, Progress, evaluate
+from omnigen2.evaluation.verdicts import DetectorResults
 
 PROTOCOL = JudgeProtocol("test", "fixed", "1")
 OMNI = BENCHMARKS["omnicontext"]
