@@ -1,10 +1,11 @@
-"""Batches without references on several processes: every parameter takes part in every step."""
+"""Batches without references on several processes: every parameter takes part in every step and drawing."""
 
 from collections.abc import Callable
 
 import torch
 from torch import Tensor
 
+from omnigen2.data.collate import Example
 from omnigen2.dit import DiffusionTransformer, Inputs
 from omnigen2.layout import ImageSegment, Layout
 
@@ -33,3 +34,26 @@ def with_companion(dit: DiffusionTransformer, inputs: Inputs) -> Callable[[Tenso
         inputs.text.new_zeros(1, dit.config.patch_channels),
     )
     return lambda x_t, t: dit(x_t, torch.cat([t, t.new_zeros(1)]), wider)
+
+
+def companion_example(side: int) -> Example:
+    """What to draw beside examples without references where other processes may draw some with references.
+
+    Args:
+        side: Of one token in pixels.
+
+    Returns:
+        An example without words, with a reference and a target of one token.
+    """
+    picture = torch.zeros(3, side, side)
+    return Example(
+        task="edit",
+        source="companion",
+        key="companion",
+        instruction="",
+        prompt_dropped=True,
+        references=(picture,),
+        target=picture,
+        answer=None,
+        meta="",
+    )

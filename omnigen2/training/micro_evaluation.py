@@ -14,7 +14,7 @@ from omnigen2.microworld.record import from_json
 from omnigen2.microworld.sheet import Panel, Section, contact_sheet
 from omnigen2.training.drawing import PictureJudge, PictureVerdict
 from omnigen2.training.ema import EMA
-from omnigen2.training.flow_matching import FlowMatchingModule
+from omnigen2.training.flow_model import FlowModel
 from omnigen2.training.folder import write_json, write_text
 from omnigen2.training.micro_data import MicroTask, MicroWorld, instruction_of, references_of, sample_task
 from omnigen2.training.throughput import Throughput, log_now
@@ -109,9 +109,9 @@ class MicroEvaluation(Callback):
 
     def _evaluate(self, trainer: Trainer, module: LightningModule) -> None:
         data: Any = cast(Any, trainer).datamodule
-        if not isinstance(module, FlowMatchingModule) or not isinstance(data, MicroWorld):
+        if not isinstance(module, FlowModel) or not isinstance(data, MicroWorld):
             raise TypeError(
-                f"MicroEvaluation needs a FlowMatchingModule and MicroWorld data, got {type(module).__name__} and "
+                f"MicroEvaluation needs a FlowModel and MicroWorld data, got {type(module).__name__} and "
                 f"{type(data).__name__}; leave the callback out"
             )
         with ExitStack() as stack:
@@ -127,7 +127,7 @@ class MicroEvaluation(Callback):
         if trainer.is_global_zero:
             self._write(Path(trainer.default_root_dir), trainer, results)
 
-    def results(self, module: FlowMatchingModule, data: MicroWorld) -> dict[str, list[Judged]]:
+    def results(self, module: FlowModel, data: MicroWorld) -> dict[str, list[Judged]]:
         """Draw and judge all tasks.
 
         Args:
@@ -147,9 +147,7 @@ class MicroEvaluation(Callback):
         return results
 
     @torch.no_grad()
-    def _draw(
-        self, module: FlowMatchingModule, data: MicroWorld, tasks: list[MicroTask], with_references: bool
-    ) -> list[Judged]:
+    def _draw(self, module: FlowModel, data: MicroWorld, tasks: list[MicroTask], with_references: bool) -> list[Judged]:
         judged: list[Judged] = []
         for start in range(0, len(tasks), DRAWN_TOGETHER):
             some = tasks[start : start + DRAWN_TOGETHER]

@@ -101,5 +101,5 @@ def test_wrong_settings(tmp_path: Path) -> None:
     data = world()
     runner = trainer(tmp_path, 1)
     runner.fit(wake(module()), datamodule=data)
-    with pytest.raises(TypeError, match="needs a FlowMatchingModule and MicroWorld data, got Other and MicroWorld"):
+    with pytest.raises(TypeError, match="needs a FlowModel and MicroWorld data, got Other and MicroWorld"):
         MicroEvaluation().on_train_end(runner, Other())
