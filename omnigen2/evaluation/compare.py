@@ -11,6 +11,9 @@ from omnigen2.evaluation.errors import EvaluationError
 from omnigen2.evaluation.results import Record, Result
 from omnigen2.evaluation.summary import markdown_table
 
+FEW = 3
+"""Groups with fewer pairs are named beside the intervals: drawn again from so few, means hardly move."""
+
 
 @dataclass(frozen=True, slots=True)
 class Difference:
@@ -48,6 +51,7 @@ class Comparison:
         items: Items of the benchmark in either.
         level: Of the intervals.
         resamples: How many were drawn.
+        small: Groups of so few pairs that resampling them says little about their spread; see `FEW`.
     """
 
     first: str
@@ -57,6 +61,7 @@ class Comparison:
     items: int
     level: float
     resamples: int
+    small: tuple[str, ...] = ()
 
     def table(self) -> str:
         """Markdown: one row for each score, and what the numbers are over."""
@@ -72,10 +77,16 @@ class Comparison:
             ]
             for one in self.differences
         ]
-        return (
+        said = (
             f"{markdown_table(head, rows)}\n\nOver the {self.pairs} of {self.items} items that are valid in both; "
             f"means over groups; paired bootstrap within groups, {self.resamples} resamples."
         )
+        if self.small:
+            said += (
+                f" The intervals are too narrow: {len(self.small)} groups have fewer than {FEW} pairs "
+                f"({', '.join(self.small)}), and a group of one pair has no spread at all."
+            )
+        return said
 
 
 def compare(
@@ -111,8 +122,11 @@ def compare(
     rng = np.random.default_rng(seed)
     means: list[Float[np.ndarray, "two columns"]] = []
     draws: list[Float[np.ndarray, "resamples columns"]] = []
+    small: list[str] = []
     for group in groups:
         names = [name for name in both if name[0] == group]
+        if len(names) < FEW:
+            small.append(group)
         a, b = (_columns(benchmark, [side[name] for name in names]) for side in (ones, twos))
         means.append(np.stack([a.mean(0), b.mean(0)]))
         chosen = rng.integers(len(names), size=(resamples, len(names)))
@@ -125,7 +139,7 @@ def compare(
         for column, *values in zip(columns, mean[0], mean[1], low, high, strict=True)
     ]
     total = len(ones.keys() | twos.keys())
-    return Comparison(first.name, second.name, tuple(differences), len(both), total, level, resamples)
+    return Comparison(first.name, second.name, tuple(differences), len(both), total, level, resamples, tuple(small))
 
 
 def _columns(benchmark: Benchmark, records: Sequence[Record]) -> Float[np.ndarray, "records columns"]:

@@ -21,7 +21,7 @@ from omnigen2.evaluation.omnicontext import SUBTASKS
 from omnigen2.evaluation.report import report_text, write_report
 from omnigen2.evaluation.results import Journal, Record, Result
 from omnigen2.evaluation.runner import NO_PICTURE, Progress, evaluate
-from omnigen2.evaluation.verdicts import DetectorResults
+from omnigen2.evaluation.verdicts import DetectorResults, ImgEditAnswers
 
 PROTOCOL = JudgeProtocol("test", "fixed", "1")
 OMNI = BENCHMARKS["omnicontext"]
@@ -88,6 +88,63 @@ def test_gedit_is_read(tmp_path: Path) -> None:
     write_picture(tmp_path / "m" / "fullset" / "ps_human" / "cn" / "1.png")
     items = BENCHMARKS["gedit"].items(tmp_path / "m", tmp_path)
     assert [(item.language, item.output.is_file()) for item in items] == [("en", False), ("cn", True)]
+
+
+GRADED = "Brief reasoning: 2 shells remain: smooth.\nPrompt Compliance: 1\nVisual Seamlessness: 4\nDetail Fidelity: 5"
+
+
+def test_imgedit_and_its_judge_s_answers_are_read(tmp_path: Path) -> None:
+    rows = {
+        "1082": {"id": "animal/1.png", "prompt": "Smooth the shell.", "edit_type": "alter"},
+        "673": {"id": "animal/1.png", "prompt": "As a woodcut.", "edit_type": "style"},
+        "9": {"id": "animal/1.png", "prompt": "As a sketch.", "edit_type": "style"},
+        "10": {"id": "animal/1.png", "prompt": "Add a cat.", "edit_type": "add"},
+    }
+    data, images = tmp_path / "data", tmp_path / "mine"
+    write_picture(data / "Benchmark" / "animal" / "1.png")
+    (data / "basic_edit.json").write_text(json.dumps(rows))
+    for number, key in enumerate(rows):
+        write_picture(images / f"{key}.png", number)
+    benchmark = BENCHMARKS["imgedit"]
+    items = benchmark.items(images, data)
+    assert [(item.key, item.group) for item in items][:2] == [("1082", "adjust"), ("673", "style")]
+    assert items[0].inputs == (data / "Benchmark" / "animal" / "1.png",)
+    assert BENCHMARKS["imgedit-sc-pq"].items(images, data) == items
+    answers = {"1082": GRADED, "673": GRADED.replace("5", "6"), "9": {"error": "no reply"}}
+    (images / "result.json").write_text(json.dumps(answers))
+    result = evaluate(benchmark, items, ImgEditAnswers(images / "result.json", "gpt-4o"), tmp_path / "out", "x")
+    assert result.records[0].judgement.scores["score"] == pytest.approx(10 / 3)
+    problems = [record.judgement.problem for record in result.records[1:]]
+    assert [str(problem).partition(":")[0] for problem in problems] == [
+        "no three grades from 1 to 5",
+        "no answer in the file",
+        "no answer in the file",
+    ]
+    line = benchmark.summaries(result.records)[0].result
+    assert (line.valid, line.total, line.present) == (1, 4, 1)
+    assert "| overall | 3.33 | 1 / 4, 1 of 9 subtasks | 3.44 | 3.69 |" in report_text(
+        benchmark, result, benchmark.summaries(result.records)
+    )
+    (data / "basic_edit.json").unlink()
+    with pytest.raises(ValueError, match="basic_edit.json"):
+        benchmark.items(images, data)
+
+
+def test_splits_are_named_behind_the_folder(folders: tuple[Path, Path]) -> None:
+    pyarrow = pytest.importorskip("pyarrow")
+    from pyarrow import parquet
+
+    images, data = folders
+    rows = [json.loads(line) for line in (data / "data.jsonl").read_text().splitlines()[:2]]
+    (data / "data.jsonl").unlink()
+    (data / "Art").mkdir()
+    for row, split in zip(rows, ("test", "validation"), strict=True):
+        parquet.write_table(pyarrow.Table.from_pylist([row]), data / "Art" / f"{split}-00000-of-00001.parquet")
+    assert [item.key for item in OMNI.items(images, data / "validation")] == ["k1"]
+    with pytest.raises(ValueError, match="has the splits test, validation"):
+        OMNI.items(images, data)
+    with pytest.raises(ValueError, match="holds neither"):
+        OMNI.items(images, data / "dev")
 
 
 def test_geneval_and_its_verdicts_are_read(tmp_path: Path) -> None:
@@ -283,6 +340,7 @@ def test_a_difference_that_is_always_there_is_clear() -> None:
         assert difference.low == pytest.approx(difference.high) == pytest.approx(1)
         assert difference.clear
     assert "differs" in found.table()
+    assert found.small == ()
     same = compare(one, one, OMNI)
     assert not any(difference.clear for difference in same.differences)
 
@@ -296,6 +354,14 @@ def test_comparing_is_antisymmetric_and_leaves_out_what_failed_in_either() -> No
         assert (a.first, a.second) == (b.second, b.first)
         assert a.low == pytest.approx(-b.high)
         assert a.low <= a.second - a.first <= a.high
+
+
+def test_groups_that_are_too_small_for_intervals_are_named() -> None:
+    one, two = (result_of([record(n, shift + n % 5) for n in (*range(18), 18, 20, 26)]) for shift in (1, 2))
+    found = compare(one, two, OMNI)
+    counts = {task: sum(r.group == task for r in one.records) for task in SUBTASKS}
+    assert set(found.small) == {task for task, count in counts.items() if count < 3}
+    assert f"{len(found.small)} groups have fewer than 3 pairs" in found.table()
 
 
 @pytest.mark.parametrize(
