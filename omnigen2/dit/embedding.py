@@ -78,3 +78,31 @@ class TextEmbedder(nn.Module):
             Shape (tokens, hidden).
         """
         return self.linear(self.norm(features))
+
+    @torch.no_grad()
+    def whiten(self, features: Float[Tensor, "tokens text_dim"], floor: float = 1e-4) -> None:
+        """Let a new projection see features whose channels are uncorrelated and of unit variance.
+
+        The states of a language model may share a few large directions, beside which words hardly differ; a new
+        projection passes mostly those on, and the words are learned late. Afterwards the layer computes what it would
+        have computed of whitened features; nothing is added to the model.
+
+        Args:
+            features: Of typical texts, more tokens than channels, shape (tokens, text_dim).
+            floor: Variances below this share of the mean variance count as noise, and are not raised to one.
+
+        Raises:
+            ValueError: If there are fewer tokens than channels.
+        """
+        tokens, channels = features.shape
+        if tokens < channels:
+            raise ValueError(
+                f"whitening {channels} channels needs more than as many tokens, got {tokens}; give more texts"
+            )
+        normed = self.norm(features.to(self.linear.weight)).double()
+        mean = normed.mean(0)
+        variances, axes = torch.linalg.eigh((normed - mean).T @ (normed - mean) / tokens)
+        scales = (variances.clamp(min=0) + floor * variances.mean()).rsqrt()
+        weight = self.linear.weight.double() @ (axes * scales) @ axes.T
+        self.linear.weight.copy_(weight)
+        self.linear.bias.sub_(weight @ mean)

@@ -30,7 +30,7 @@ from omnigen2.training.parallel import shard_transformer
 from omnigen2.training.samples import GridItem
 from omnigen2.training.schedules import LearningRate, lambda_lr
 from omnigen2.training.shards import is_first_process
-from omnigen2.training.text_states import TextStates
+from omnigen2.training.text_states import TextStates, TypicalTexts
 from omnigen2.training.transformer_part import TransformerPart
 from omnigen2.training.vlm import VLMSource
 
@@ -44,12 +44,26 @@ class TextPart:
         bridge: Which of its states are passed on; the released model's by default.
         rules: How prompts become tokens; the official training cuts at 888.
         remembered: States of so many instructions are kept, see `TextStates`.
+        typical: Texts whose states a new transformer's text projection is whitened for, see
+            `omnigen2.dit.embedding.TextEmbedder.whiten`; it is not if None, nor where a run starts from weights.
     """
 
     encoder: VLMSource
     bridge: HiddenStateBridge = field(default_factory=HiddenStateBridge)
     rules: PromptRules = field(default_factory=lambda: PromptRules(max_tokens=888, overflow="cut"))
     remembered: int = 0
+    typical: TypicalTexts | None = None
+
+    def load(self, device: torch.device) -> TextStates:
+        """Load the model.
+
+        Args:
+            device: Where it works.
+
+        Returns:
+            What reads instructions.
+        """
+        return TextStates(self.encoder.load().to(device), self.bridge, self.rules, self.remembered)
 
 
 class FlowModel(L.LightningModule):
@@ -112,10 +126,8 @@ class FlowModel(L.LightningModule):
     def encoder(self) -> BatchEncoder:
         """The frozen encoders, loaded when they are first used, on this process's device."""
         if self._encoder is None:
-            part = self.text_part
-            reader = part.encoder.load().to(self.device)
-            text = TextStates(reader, part.bridge, part.rules, part.remembered)
-            self._encoder = BatchEncoder(text, self.codec_source.load().to(self.device), self.dit.config)
+            codec = self.codec_source.load().to(self.device)
+            self._encoder = BatchEncoder(self.text_part.load(self.device), codec, self.dit.config)
         return self._encoder
 
     def configure_model(self) -> None:
@@ -135,6 +147,8 @@ class FlowModel(L.LightningModule):
                 "weights; set save_distributed_checkpoint: false for the ModelParallelStrategy"
             )
         transformer = self.part.build(self.weights)
+        if self.weights is None and self.text_part.typical is not None:
+            self._whiten(transformer, self.text_part.typical)
         if trainer is not None and isinstance(strategy, ModelParallelStrategy):
             precision = "bf16" if str(trainer.precision).startswith("bf16") else "fp32"
             shard_transformer(transformer, cast(Any, self.device_mesh)["data_parallel"], precision)
@@ -233,6 +247,11 @@ class FlowModel(L.LightningModule):
             prompt = example.instruction or "(no prompt)"
             items.append(GridItem(prompt, picture, example.references, example.target, words, passed))
         return items
+
+    def _whiten(self, transformer: DiffusionTransformer, typical: TypicalTexts) -> None:
+        embedder = transformer.text_embedder
+        if not embedder.linear.weight.is_meta:
+            embedder.whiten(self.text_part.load(torch.device("cpu")).of_texts(typical.texts()).states)
 
     def seeded(self, *numbers: int) -> torch.Generator:
         """A generator that depends on the seed of the run, the rank and some numbers alone.

@@ -10,6 +10,7 @@ import torch.distributed as dist
 from omnigen2.data import Batch, ConditionDropout, Example, TokenBudget
 from omnigen2.data.planner import Pick
 from omnigen2.encoders import ResizePolicy
+from omnigen2.layout import ImageSegment, Layout, Segment, TextSegment
 from omnigen2.microworld import (
     EASY,
     TAGS,
@@ -28,11 +29,12 @@ from omnigen2.microworld import (
 from omnigen2.microworld.record import to_json
 from omnigen2.microworld.scene import ImageSize
 from omnigen2.training.loader import StepLoader
+from omnigen2.training.text_states import TypicalTexts
 
 MicroTask: TypeAlias = Caption | EditTask | ContextTask
 Family: TypeAlias = Literal["text_to_image", "edit", "in_context"]
 FAMILIES: tuple[Family, ...] = get_args(Family)
-TRAINING, VALIDATION = 0, 1
+TRAINING, VALIDATION, TYPICAL = 0, 1, 3
 
 
 class MicroWorld(L.LightningDataModule):
@@ -131,6 +133,17 @@ class MicroWorld(L.LightningDataModule):
             examples.append(self.example(task, f"step:{step}:{number}", *(drop or (False, False)), meta=False))
         return Batch(tuple(examples), self.budget)
 
+    def planned_layout(self) -> Layout:
+        """The first batch of this rank, a word of an instruction counted as a token, to estimate what a step costs."""
+        side = self.size // self.budget.resize.multiple
+        samples: list[tuple[Segment, ...]] = []
+        for example in self.batch(0).examples:
+            references = (ImageSegment(side, side, "reference"),) * len(example.references)
+            words = len(example.instruction.split())
+            text = (TextSegment(words),) if words else ()
+            samples.append((*text, *references, ImageSegment(side, side, "target")))
+        return Layout(tuple(samples))
+
     def example(
         self,
         task: MicroTask,
@@ -164,6 +177,35 @@ class MicroWorld(L.LightningDataModule):
             answer=None,
             meta=to_json(task) if meta else "",
         )
+
+
+class MicroTexts(TypicalTexts):
+    """Instructions of all families of tasks, equally many of each kind.
+
+    Args:
+        vocabulary: What scenes are made of.
+        rounds: Of each kind, at least 1.
+        seed: At least 0.
+
+    Raises:
+        ValueError: If a number is out of range.
+    """
+
+    def __init__(self, vocabulary: Vocabulary = EASY, rounds: int = 40, seed: int = 0) -> None:
+        if rounds < 1 or seed < 0:
+            raise ValueError(f"MicroTexts needs rounds >= 1 and seed >= 0, got {rounds} and {seed}")
+        self.vocabulary = vocabulary
+        self.rounds = rounds
+        self.seed = seed
+
+    def texts(self) -> list[str]:
+        """Some instructions, the same every time."""
+        rng = np.random.default_rng((self.seed, TYPICAL))
+        kinds: list[tuple[Family, str]] = [
+            (family, kind) for family in FAMILIES for kind in kinds_of(family, self.vocabulary)
+        ]
+        tasks = [sample_task(*pair, self.vocabulary, rng) for _ in range(self.rounds) for pair in kinds]
+        return [instruction_of(task) for task in tasks]
 
 
 def kinds_of(family: Family, vocabulary: Vocabulary) -> tuple[Any, ...]:

@@ -1,5 +1,6 @@
 """Text states of a batch's instructions, read once where they come again."""
 
+from abc import ABC, abstractmethod
 from collections import OrderedDict
 from collections.abc import Sequence
 
@@ -19,6 +20,14 @@ from omnigen2.encoders import (
     to_image,
 )
 from omnigen2.layout import Ragged
+
+
+class TypicalTexts(ABC):
+    """Knows what texts of a training look like."""
+
+    @abstractmethod
+    def texts(self) -> Sequence[str]:
+        """Some texts, the same every time."""
 
 
 class TextStates:
@@ -72,6 +81,17 @@ class TextStates:
         while len(self._known) > self.remembered:
             self._known.popitem(last=False)
         return PackedText(torch.cat(states), Ragged.of(len(own) for own in states))
+
+    def of_texts(self, texts: Sequence[str]) -> PackedText:
+        """States of instructions alone, none of them dropped.
+
+        Args:
+            texts: At least one.
+
+        Returns:
+            Packed, on the model's device.
+        """
+        return self._read([(text, SYSTEM_PROMPT) for text in texts], [()] * len(texts))
 
     @torch.no_grad()
     def _read(self, keys: Sequence[tuple[str, str]], seen: Sequence[Sequence[Image.Image]]) -> PackedText:
