@@ -128,8 +128,10 @@ class ResumePoint(Checkpoint):
         self._set_random_states(epoch_ended=True)
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Set the random states if the next thing is a batch in the middle of an epoch."""
+        """Set the random states if the next thing is a batch in the middle of an epoch; else let a new epoch begin."""
         self._fit_started = False
+        if self._restored is not None and self._restored["epoch_ended"]:
+            _close_epoch(trainer)
         self._set_random_states(epoch_ended=False)
         if self._restored is not None:
             self._committed = committed_checkpoint(_folder(trainer))
@@ -270,6 +272,22 @@ def delete(checkpoint: Path) -> None:
         shutil.rmtree(checkpoint)
     else:
         checkpoint.unlink(missing_ok=True)
+
+
+def _close_epoch(trainer: Trainer) -> None:
+    """Let the loop go on with a new epoch, as it would have done without the stop.
+
+    With `max_steps` Lightning takes every checkpoint for one in the middle of an epoch. From the end of an epoch it
+    then fetches one more batch for that epoch unless a validation was due at its last step, and runs the hooks of the
+    epoch's end a second time. With `max_epochs` alone it does what is right.
+    """
+    loop = trainer.fit_loop
+    if loop.restarting:
+        loop.epoch_progress.increment_completed()
+        loop._restarting = False  # pyright: ignore[reportPrivateUsage] (its setter keeps True where there is max_steps)
+        loop.epoch_loop.restarting = False
+        loop.reset_restart_stage()
+        loop.epoch_loop.reset_restart_stage()
 
 
 def _folder(trainer: Trainer) -> Path:

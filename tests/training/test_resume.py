@@ -57,6 +57,18 @@ SETUPS: dict[str, tuple[dict[str, Any], ...]] = {
         },
         checkpoints_every(0),
     ),
+    "no validation at the end of an epoch": (
+        {"trainer": {"max_steps": 16, "val_check_interval": 3}, "data": {"init_args": {"steps": 7}}},
+        checkpoints_every(0),
+    ),
+    "no validation at all, metrics gathered over epochs": (
+        {
+            "trainer": {"max_steps": 12, "max_epochs": 3, "limit_val_batches": 0},
+            "model": {"class_path": f"{PARTS}.EpochNet"},
+            "data": {"init_args": {"steps": 5}},
+        },
+        checkpoints_every(0),
+    ),
     "accumulated gradients, the interval of the recipe's own checkpoints": (
         {
             "trainer": {
@@ -105,6 +117,8 @@ def test_killed_and_continued_equals_uninterrupted(name: str, tmp_path: Path) ->
 
     @given(kills=st.lists(st.tuples(st.sampled_from(HOOKS), st.integers(1, 17)), min_size=1, max_size=2))
     @example(kills=[("on_before_optimizer_step", 1)])  # in the middle of the first accumulated step
+    @example(kills=[("on_train_batch_start", 8)])  # after the first epoch
+    @example(kills=[("on_train_batch_start", 11), ("on_train_batch_start", 5)])  # after each of two epochs
     @example(kills=[("on_train_epoch_end", 1)])  # between the last checkpoint of an epoch and its end
     def law(kills: list[tuple[str, int]]) -> None:
         folder = Path(tempfile.mkdtemp(dir=tmp_path))

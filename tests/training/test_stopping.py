@@ -27,6 +27,14 @@ SETUPS: dict[str, tuple[dict[str, Any], ...]] = {
         {"trainer": {"max_steps": 12, "val_check_interval": 3}, "data": {"init_args": {"steps": 6}}},
         checkpoints_every(0),
     ),
+    "no validation at the end of an epoch": (
+        {"trainer": {"max_steps": 12, "val_check_interval": 3}, "data": {"init_args": {"steps": 7}}},
+        checkpoints_every(0),
+    ),
+    "no validation at all": (
+        {"trainer": {"max_steps": 9, "limit_val_batches": 0}, "data": {"init_args": {"steps": 4}}},
+        checkpoints_every(0),
+    ),
     "accumulated gradients": (
         {
             "trainer": {"max_steps": 6, "val_check_interval": 1.0, "accumulate_grad_batches": 2},
@@ -39,14 +47,16 @@ SETUPS: dict[str, tuple[dict[str, Any], ...]] = {
 
 
 class Send(Callback):
-    """Sends a signal to this process at the n-th call of a hook."""
+    """Sends a signal to this process at the n-th call of a hook in training."""
 
     def __init__(self, number: int, hook: str, count: int) -> None:
         self.number = number
         self.left = count
         setattr(self, hook, self._count)
 
-    def _count(self, *arguments: Any) -> None:
+    def _count(self, trainer: Trainer, *arguments: Any) -> None:
+        if trainer.sanity_checking:  # before on_train_start a signal does what it always does
+            return
         self.left -= 1
         if self.left == 0:
             os.kill(os.getpid(), self.number)
@@ -75,6 +85,8 @@ def test_a_stopped_run_goes_on_from_that_very_step(name: str, tmp_path_factory: 
     @settings(max_examples=6)
     @given(st.sampled_from(HOOKS), st.integers(1, 12), st.sampled_from([signal.SIGTERM, signal.SIGINT, signal.SIGUSR1]))
     @example(hook="on_train_batch_end", count=6, number=signal.SIGTERM)  # the last batch of an epoch
+    @example(hook="on_train_batch_end", count=7, number=signal.SIGTERM)
+    @example(hook="on_train_batch_start", count=8, number=signal.SIGUSR1)
     @example(hook="on_train_batch_end", count=3, number=signal.SIGINT)  # a validation is due
     def law(hook: str, count: int, number: int) -> None:
         folder = tmp_path_factory.mktemp("run")
