@@ -7,7 +7,8 @@ print(metric)  # OmniContext: … (valid 48 / 50, …). 2 of 50 judgements faile
 `omnigen2 evaluate` does the same for a folder of pictures.
 """
 
-from omnigen2.evaluation.edit import EditBench
+from omnigen2.evaluation.edit import EditBench, ImgEditBench
+from omnigen2.evaluation.feature_judge import EmuEdit
 from omnigen2.evaluation.geneval import GenEval
 from omnigen2.evaluation.grouped import GroupedMean, Share
 from omnigen2.evaluation.micro import MicroScores, micro_judge, micro_scores
@@ -19,9 +20,11 @@ from omnigen2.evaluation.understanding import ChoiceAccuracy
 __all__ = [
     "ChoiceAccuracy",
     "EditBench",
+    "EmuEdit",
     "FeatureSimilarity",
     "GenEval",
     "GroupedMean",
+    "ImgEditBench",
     "Line",
     "MicroScores",
     "OmniContext",

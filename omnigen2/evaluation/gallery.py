@@ -93,8 +93,8 @@ def _article(folder: Path, record: Record, item: Item, values: dict[str, float])
 def _figure(folder: Path, file: PictureFile, caption: str, kind: str) -> str:
     try:
         name = _thumbnail(folder / "images", contents(file))
-    except ImageFileError as error:
-        return f'<figure class="{kind}"><p class="problem">{escape(str(error))}</p></figure>'
+    except ImageFileError:
+        return f'<figure class="{kind}"><p class="problem">{escape(caption)}: no readable picture</p></figure>'
     return (
         f'<figure class="{kind}"><img src="images/{name}" alt="{escape(caption)}" loading="lazy">'
         f"<figcaption>{escape(caption)}</figcaption></figure>"

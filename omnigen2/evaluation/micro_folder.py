@@ -116,7 +116,7 @@ class RulesJudge(Judge):
         try:
             image = ImageReader().read(item.output)
         except ImageFileError as error:
-            return Judgement(problem=str(error))
+            return Judgement(problem=f"unreadable picture: {error}")
         if image.width != image.height:
             return Judgement(problem=f"the picture is {image.width}x{image.height}, expected a square")
         pixels = torch.from_numpy(np.asarray(image, dtype=np.float32)).permute(2, 0, 1) / 127.5 - 1

@@ -33,6 +33,6 @@ def bars(summary: Summary, name: str, paper: PaperTable | None, path: Path) -> N
     labels = [f"{line.name}\n{line.valid}/{line.total}" for line in lines]
     axes.set_xticks(range(len(lines)), labels, rotation=30, ha="right", fontsize=8)
     axes.set_title(summary.title if paper is None else f"{summary.title}: {paper.column}")
-    axes.legend(fontsize=8)
+    figure.legend(loc="outside right upper", fontsize=8)
     axes.spines[["top", "right"]].set_visible(False)
     figure.savefig(path, dpi=120)

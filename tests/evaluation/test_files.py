@@ -423,6 +423,7 @@ def test_the_gallery_shows_everything_worst_first_and_nothing_from_elsewhere(
     order = [page.text.index(f"· k{n}") for n in range(8)]
     assert sorted(range(8), key=lambda n: order[n])[:2] == [2, 6]
     assert page.text.count("not judged: unreadable: mumble") == 2
+    assert page.text.count("output: no readable picture") == 1
 
 
 def test_the_report_says_what_failed_and_shows_the_paper(folders: tuple[Path, Path], tmp_path: Path) -> None:
