@@ -97,7 +97,7 @@ class TextEmbedder(nn.Module):
         tokens, channels = features.shape
         if tokens < channels:
             raise ValueError(
-                f"whitening {channels} channels needs more than as many tokens, got {tokens}; give more texts"
+                f"whitening needs at least as many tokens as channels ({channels}), got {tokens}; give more texts"
             )
         normed = self.norm(features.to(self.linear.weight)).double()
         mean = normed.mean(0)

@@ -2,10 +2,11 @@
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from omnigen2.dit import Modulation, TransformerConfig, patchify, unpatchify
+from omnigen2.dit.embedding import TextEmbedder
 from omnigen2.dit.modulation import spread
 from omnigen2.dit.patch import segment
 from omnigen2.layout import ImageSegment, Ragged
@@ -83,3 +84,28 @@ def test_new_gates_are_open_as_far_as_asked(gate_bias: float) -> None:
 def test_refusals(make, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         make()
+
+
+@settings(max_examples=20)
+@given(st.integers(0, 1000), st.integers(2, 12))
+def test_a_whitened_projection_sees_uncorrelated_channels(seed: int, channels: int) -> None:
+    """What it computes is a plain projection of features with unit covariance, however they were scaled and mixed."""
+    generator = torch.Generator().manual_seed(seed)
+    mixing = torch.randn(channels, channels, generator=generator) * torch.logspace(0, -1.5, channels)
+    features = torch.randn(50 * channels, channels, generator=generator) @ mixing.T + 1
+    embedder = TextEmbedder(channels, channels, 1e-6)
+    with torch.no_grad():
+        embedder.linear.weight.copy_(torch.eye(channels))
+        embedder.linear.bias.zero_()
+    embedder.whiten(features, floor=0.0)
+    output = embedder(features)
+    centred = output - output.mean(0)
+    # the norm puts features on a sphere, which may take one direction away
+    variances = torch.linalg.eigvalsh(centred.T @ centred / len(output))
+    assert torch.all((variances - 1).abs() < 0.05), variances
+    torch.testing.assert_close(output.mean(0), torch.zeros(channels), atol=1e-2, rtol=0)
+
+
+def test_whitening_needs_as_many_tokens_as_channels() -> None:
+    with pytest.raises(ValueError, match=r"as many tokens as channels \(8\), got 5; give more texts"):
+        TextEmbedder(8, 4, 1e-6).whiten(torch.randn(5, 8))

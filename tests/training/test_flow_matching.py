@@ -1,7 +1,6 @@
 """Flow training: the gradient does not depend on how a batch is cut, a run on nothing but its seed and its batches."""
 
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,26 +12,13 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor
 
 from omnigen2.data import Batch
-from omnigen2.flow.elements import share_of_elements
 from omnigen2.generate import Generator
 from omnigen2.training.ema import EMA
 from omnigen2.training.flow_matching import FlowMatchingModule
 from omnigen2.training.lora import LoRA, is_adapter
-from omnigen2.training.micro_data import MicroWorld
+from omnigen2.training.micro_data import MicroTexts, MicroWorld
 from omnigen2.training.transformer_part import TransformerPart
-from tests.training.flow_parts import CONFIG, module, trainer, wake, world
-
-
-class Gradients(Callback):
-    """Keeps the gradients of the first optimizer step."""
-
-    def __init__(self) -> None:
-        self.found: dict[str, Tensor] = {}
-
-    def on_before_zero_grad(self, trainer: Trainer, pl_module: LightningModule, optimizer: Any) -> None:
-        if not self.found:
-            grads = {n: p.grad.clone() for n, p in pl_module.named_parameters() if p.grad is not None}
-            self.found = grads
+from tests.training.flow_parts import CONFIG, FixedDraws, Gradients, module, trainer, wake, world
 
 
 class Parts(MicroWorld):
@@ -45,23 +31,6 @@ class Parts(MicroWorld):
 
     def batch(self, step: int) -> Batch:
         return self.parts[step]
-
-
-class FixedDraws(FlowMatchingModule):
-    """Every example has the noise and the time that its key gives it, whatever batch it is in."""
-
-    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        inputs, data, owners, tokens = self.encoder(batch)
-        seeds = [sum(example.key.encode()) for example in batch.examples]
-        times = torch.tensor([(seed % 97) / 97 for seed in seeds])
-        noise = torch.cat(
-            [
-                torch.randn(count, data.shape[1], generator=torch.Generator().manual_seed(seed))
-                for seed, count in zip(seeds, tokens, strict=True)
-            ]
-        )
-        self._shares.append(share_of_elements([data.numel()]))
-        return self.objective.at(partial(self.dit, condition=inputs), noise, data, times, owners, self._shares[0]).loss
 
 
 def first_gradients(batch: Batch, sizes: list[int], folder: Path) -> dict[str, Tensor]:
@@ -213,3 +182,22 @@ def test_wrong_settings(tmp_path: Path) -> None:
         module(other, weights=str(tmp_path / "w")).configure_model()
     with pytest.raises(ValueError, match=r"set trainer\.max_steps"):
         trainer(tmp_path, -1, max_epochs=1).fit(module(), datamodule=world())
+
+
+def test_new_text_projections_are_whitened_and_loaded_ones_are_not(tmp_path: Path) -> None:
+    typical = MicroTexts(rounds=8)
+
+    def features(model: FlowMatchingModule) -> Tensor:
+        model.configure_model()
+        states = model.text_part.load(torch.device("cpu")).of_texts(typical.texts()).states
+        return model.dit.text_embedder(states).detach()
+
+    plain, white = module(), module()
+    white.text_part = replace(white.text_part, typical=typical)
+    assert features(white).mean(0).abs().max() < 0.05 < features(plain).mean(0).abs().max()
+    trainer(tmp_path, 1).fit(plain, datamodule=world(steps=1))
+    (tmp_path / "w").mkdir()
+    plain.save_weights(tmp_path / "w")
+    loaded = module(weights=str(tmp_path / "w"))
+    loaded.text_part = replace(loaded.text_part, typical=typical)
+    torch.testing.assert_close(features(loaded), features(plain))
