@@ -87,6 +87,7 @@ class PackedBranches:
     def inputs(self) -> Inputs:
         """Every text, reference and target once, and the rows that share them."""
         config, weight = self.dit.config, self.dit.target_embedder.weight
+        like = torch.empty(0, dtype=weight.dtype, device=weight.device)  # a plain tensor, also if weights are sharded
         numbers = count()
         batch: list[tuple[Segment, ...]] = []
         images: list[list[int]] = []
@@ -100,11 +101,11 @@ class PackedBranches:
         joint = tuple(
             (*text_numbers.get(row[:2], ()), *images[row.sample][0 if row.references else -1 :]) for row in self.rows
         )
-        latents = [latent.to(weight) for sample in self.samples for latent in sample.references]
+        latents = [latent.to(like) for sample in self.samples for latent in sample.references]
         return Inputs(
             Layout(tuple(batch)),
-            torch.cat([weight.new_empty(0, config.text_dim), *(states.to(weight) for states in texts.values())]),
-            torch.cat([weight.new_empty(0, config.patch_channels), *(patchify(z, config.patch_size) for z in latents)]),
+            torch.cat([like.new_empty(0, config.text_dim), *(states.to(like) for states in texts.values())]),
+            torch.cat([like.new_empty(0, config.patch_channels), *(patchify(z, config.patch_size) for z in latents)]),
             joint,
         )
 

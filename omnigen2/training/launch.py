@@ -79,6 +79,7 @@ def _launch_plain(recipe: Recipe, folder: Path, options: Options) -> int:
 
 
 def _launch_stages(recipe: Recipe, folder: Path, options: Options) -> int:
+    from omnigen2.training.processes import is_first
     from omnigen2.training.run import Output, quiet
     from omnigen2.training.stages import plan_stages
     from omnigen2.training.stages_run import describe_stages, run_stages
@@ -94,17 +95,22 @@ def _launch_stages(recipe: Recipe, folder: Path, options: Options) -> int:
         case "run":
             output = Output(say=say, send=None, terminal=sys.stdout.isatty(), verbose=options.verbose)
             run_stages(plan, options.restart, output)
-            output.say(first_table(folder / "report.md"))
+            if is_first():
+                output.say(first_table(folder / "report.md"))
         case _:
             assert_never(options.mode)
     return 0
 
 
 def _launch_study(recipe: Recipe, folder: Path, options: Options) -> int:
+    from omnigen2.training.errors import UserError
+    from omnigen2.training.processes import is_first, started_together
     from omnigen2.training.run import quiet
     from omnigen2.training.study import plan_study
     from omnigen2.training.study_run import describe_study, run_study
 
+    if not is_first() or started_together() > 1:
+        raise UserError("a study starts the processes of its runs itself; start it once, without torchrun or srun")
     quiet(not options.verbose)
     plan = plan_study(recipe, folder)
     match options.mode:
@@ -125,7 +131,7 @@ def say(line: str) -> None:
     Args:
         line: The line.
     """
-    from lightning.fabric.utilities.rank_zero import rank_zero_only
+    from omnigen2.training.processes import is_first
 
-    if getattr(rank_zero_only, "rank", 0) == 0:
+    if is_first():
         print(line, flush=True)

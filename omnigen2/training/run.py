@@ -11,7 +11,6 @@ from typing import Any
 
 import yaml
 from lightning.fabric.utilities.exceptions import MisconfigurationException
-from lightning.fabric.utilities.rank_zero import rank_zero_only
 from lightning.pytorch import Callback, seed_everything
 from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.loggers import Logger, TensorBoardLogger
@@ -21,6 +20,7 @@ from omnigen2.training.config import Config, differences
 from omnigen2.training.errors import UserError, explain
 from omnigen2.training.folder import emptied, locked, read_json, write_json, write_text
 from omnigen2.training.metrics import CsvLogger
+from omnigen2.training.processes import follow_the_first, is_first
 from omnigen2.training.progress import Bar, PlainLines, Progress, ProgressCallback
 from omnigen2.training.resume import ResumePoint, committed_checkpoint, roll_back
 from omnigen2.training.stopping import SaveOnSignal
@@ -30,6 +30,12 @@ from omnigen2.training.weights import WriteWeights, fingerprint
 CONFIG = "config.yaml"
 STAGES = "stages.yaml"
 """In the folder of several stages, in place of `config.yaml`."""
+NOT_FOR_USERS = (
+    ".*LeafSpec.* is deprecated",  # what Lightning calls in torch
+    "You have overridden `transfer_batch_to_device`",  # on purpose, and it is called
+    "The number of training batches .* is smaller than the logging interval",  # a recipe says how often
+)
+"""Beginnings of warnings about what a recipe cannot or need not change."""
 REMEDY = "--restart deletes it and starts over; --out FOLDER writes elsewhere"
 
 
@@ -55,7 +61,8 @@ class Output:
 def run(config: Config, folder: Path, command: str, restart: bool, output: Output) -> dict[str, Any]:
     """Bring a run to its end, wherever it stands.
 
-    Of several processes that train together, the first one alone cares for the folder.
+    Of several processes that train together, the first one alone cares for the folder; the others find there what it
+    has decided.
 
     Args:
         config: The checked recipe.
@@ -67,17 +74,21 @@ def run(config: Config, folder: Path, command: str, restart: bool, output: Outpu
     Returns:
         The summary, as in `run.json`.
     """
-    if getattr(rank_zero_only, "rank", 0) > 0:
-        return _train(config, folder, command, committed_checkpoint(folder), output)
+    if not is_first():
+        follow_the_first()
+        finished = read_json(folder / SUMMARY)
+        return finished or _train(config, folder, command, committed_checkpoint(folder), output)
     with locked(folder, patience=2.0):
         if restart and (deleted := emptied(folder)):
             output.say(f"starting over: deleted {', '.join(deleted)} in {folder}")
         check_unchanged(folder, config)
         if (summary := read_json(folder / SUMMARY)) is not None:
             output.say(f"{folder} is finished ({summary['steps']} steps); --restart runs it again")
+            follow_the_first()
             return summary
         write_text(folder / CONFIG, config.text)
         resumed = roll_back(folder)
+        follow_the_first()
         output.say(f"{folder}: continues from step {resumed[1]}" if resumed else f"{folder}: starts")
         return _train(config, folder, command, resumed[0] if resumed else None, output)
 
@@ -130,6 +141,11 @@ def _train(config: Config, folder: Path, command: str, checkpoint: Path | None, 
     with building():
         trainer, model, data = config.build(
             lambda callbacks, loggers: _trainer_arguments(config, folder, output, callbacks, loggers)
+        )
+    if output.send is not None and (processes := trainer.num_devices * trainer.num_nodes) > 1:
+        raise UserError(
+            f"a run of a study trains in one process, and this recipe asks for {processes}\n"
+            "  set --trainer.devices=1 for the study, or run its rows one by one as recipes of their own"
         )
     try:
         trainer.fit(model, datamodule=data, ckpt_path=checkpoint, weights_only=True)
@@ -188,7 +204,8 @@ def quiet(silent: bool) -> None:
     Args:
         silent: False to hear everything.
     """
-    if silent:  # what Lightning calls in torch is not the user's business
-        warnings.filterwarnings("ignore", message=".*LeafSpec.* is deprecated")
+    if silent:
+        for message in NOT_FOR_USERS:
+            warnings.filterwarnings("ignore", message=message)
     for name in ("lightning.pytorch", "lightning.fabric"):
         logging.getLogger(name).setLevel(logging.WARNING if silent else logging.INFO)

@@ -7,12 +7,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from lightning.fabric.utilities.rank_zero import rank_zero_only
-
 from omnigen2.training.dry_run import describe
 from omnigen2.training.errors import UserError
 from omnigen2.training.folder import claim, emptied, locked, read_json, write_json, write_text
 from omnigen2.training.metrics import read_metrics
+from omnigen2.training.processes import is_first
 from omnigen2.training.progress import Progress
 from omnigen2.training.references import strings
 from omnigen2.training.run import CONFIG, REMEDY, STAGES, Output, check_unchanged, run
@@ -57,7 +56,7 @@ def run_stages(plan: StagesPlan, restart: bool, output: Output) -> dict[str, Any
     Raises:
         UserError: If a stage was run with other settings or from other weights before.
     """
-    first = getattr(rank_zero_only, "rank", 0) == 0
+    first = is_first()
     with locked(plan.folder, patience=2.0) if first else nullcontext():
         if first:
             if restart and (deleted := emptied(plan.folder)):
@@ -68,8 +67,6 @@ def run_stages(plan: StagesPlan, restart: bool, output: Output) -> dict[str, Any
             title = f"{stage.name} ({number}/{len(plan.stages)})"
             if first:
                 _prepare(stage, plan)
-            elif (stage.folder / SUMMARY).is_file():
-                continue
             part = replace(output, title=title, send=_as_part(output.send, plan, number - 1))
             run(stage.config, stage.folder, plan.command, restart=False, output=part)
         return _finish(plan) if first else {}
@@ -211,10 +208,14 @@ def _describe(stage: Stage) -> str:
     missing = [path for path in stage.references if not Path(path).exists()]
     if not missing:
         return describe(stage.config)
-    held = [stage.references[path] for path in missing if path in strings(stage.alone.values)]
-    if held:
-        return f"cannot be built before there is {_listed(held)}"
-    return f"{describe(stage.alone)}\n(built without {_listed([stage.references[path] for path in missing])})"
+    built_without = f"(built without {_listed([stage.references[path] for path in missing])})"
+    try:  # a module that reads its weights in configure_model can be described before there are any
+        return f"{describe(stage.config)}\n{built_without}"
+    except (UserError, OSError) as error:
+        held = [stage.references[path] for path in missing if path in strings(stage.alone.values)]
+        if held:
+            return f"cannot be built before there is {_listed(held)} ({str(error).splitlines()[0]})"
+    return f"{describe(stage.alone)}\n{built_without}"
 
 
 def _listed(things: Sequence[object]) -> str:

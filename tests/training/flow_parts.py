@@ -4,13 +4,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from lightning.pytorch import Trainer
-from lightning.pytorch.callbacks import Callback
+from lightning.pytorch import Callback, LightningModule, Trainer
+from torch import Tensor
 
-from omnigen2.data import ConditionDropout
+from omnigen2.data import Batch, ConditionDropout
 from omnigen2.dit import TransformerConfig
 from omnigen2.encoders import HiddenStateBridge
 from omnigen2.flow import IdentityShift, RectifiedFlowObjective, UniformTimes
+from omnigen2.flow.elements import share_of_elements
 from omnigen2.generate.request import Sampling
 from omnigen2.training.codecs import DCT
 from omnigen2.training.drawing import Drawing
@@ -19,6 +20,7 @@ from omnigen2.training.micro_data import MicroWorld
 from omnigen2.training.micro_vlm import RandomMicroVLM
 from omnigen2.training.optimizers import AdamWRecipe
 from omnigen2.training.schedules import WarmupConstant
+from omnigen2.training.shards import local_part, whole
 from omnigen2.training.transformer_part import TransformerPart
 
 CONFIG = TransformerConfig(
@@ -26,6 +28,38 @@ CONFIG = TransformerConfig(
     text_dim=64, multiple_of=8, gate_bias=0.5,
 )  # fmt: skip
 MIXED = {"text_to_image": 1.0, "edit": 1.0, "in_context": 1.0}
+
+
+class Gradients(Callback):
+    """Keeps the gradients of the first optimizer step."""
+
+    def __init__(self) -> None:
+        self.found: dict[str, Tensor] = {}
+
+    def on_before_zero_grad(self, trainer: Trainer, pl_module: LightningModule, optimizer: Any) -> None:
+        if not self.found:
+            self.found = {
+                name: whole(local_part(value.grad), value)
+                for name, value in pl_module.named_parameters()
+                if value.grad is not None
+            }
+
+
+class FixedDraws(FlowMatchingModule):
+    """Every example has the noise and the time that its key gives it, whatever batch it is in."""
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        inputs, data, owners, tokens = self.encoder(batch)
+        seeds = [sum(example.key.encode()) for example in batch.examples]
+        times = torch.tensor([(seed % 97) / 97 for seed in seeds])
+        noise = torch.cat(
+            [
+                torch.randn(count, data.shape[1], generator=torch.Generator().manual_seed(seed))
+                for seed, count in zip(seeds, tokens, strict=True)
+            ]
+        )
+        self._shares.append(share_of_elements([data.numel()]))
+        return self.objective.at(self._velocity(inputs), noise, data, times, owners, self._shares[0]).loss
 
 
 def module(
@@ -53,9 +87,9 @@ def world(size: Any = 16, steps: int = 4, batch_size: int = 4, **settings: Any) 
 
 def trainer(folder: Path, steps: int, *callbacks: Callback, **settings: Any) -> Trainer:
     """A silent trainer on the CPU."""
-    settings = {"limit_val_batches": 0, "num_sanity_val_steps": 0, "logger": False} | settings
+    settings = {"limit_val_batches": 0, "num_sanity_val_steps": 0, "logger": False, "devices": 1} | settings
     return Trainer(
-        default_root_dir=folder, max_steps=steps, accelerator="cpu", devices=1, callbacks=list(callbacks),
+        default_root_dir=folder, max_steps=steps, accelerator="cpu", callbacks=list(callbacks),
         enable_progress_bar=False, enable_model_summary=False, enable_checkpointing=False, **settings,
     )  # fmt: skip
 
