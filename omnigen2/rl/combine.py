@@ -35,6 +35,7 @@ class WeightedSum(Reward):
         self.weights = {name: weights[name] for name in self.rewards}
         ends = [sorted((w * self.rewards[name].low, w * self.rewards[name].high)) for name, w in self.weights.items()]
         self.low, self.high = sum(low for low, _ in ends), sum(high for _, high in ends)
+        self.remote = any(reward.remote for reward in self.rewards.values())
         self.description = " + ".join(f"{w:g} × {name}" for name, w in self.weights.items())
         self.part_names = tuple(
             part
@@ -97,7 +98,7 @@ class Clipped(Reward):
         self.reward = reward
         self.low, self.high = low, high
         self.description = f"{reward.description}, clipped to [{low:g}, {high:g}]"
-        self.part_names = reward.part_names
+        self.part_names, self.remote = reward.part_names, reward.remote
 
     def score(self, requests: Sequence[RewardRequest]) -> Scores:
         """Score and clip.
@@ -140,7 +141,7 @@ class MeanOfPasses(Reward):
         self.needed = passes if needed is None else needed
         self.low, self.high = reward.low, reward.high
         self.description = f"{reward.description}, mean of {passes} passes"
-        self.part_names = reward.part_names
+        self.part_names, self.remote = reward.part_names, reward.remote
 
     def score(self, requests: Sequence[RewardRequest]) -> Scores:
         """Score several times.

@@ -190,12 +190,14 @@ class Reward(ABC):
         high: The largest.
         description: What is scored and how, one line.
         part_names: The names of `Scores.parts`.
+        remote: Whether `score` mostly waits for other machines, so that something else can be done meanwhile.
     """
 
     low: float
     high: float
     description: str
     part_names: tuple[str, ...] = ()
+    remote: bool = False
 
     @abstractmethod
     def score(self, requests: Sequence[RewardRequest]) -> Scores:

@@ -89,7 +89,7 @@ def draw(
         Pictures in [-1, 1], shape (3, height, width), on the host.
     """
     states = _states(encoder, examples)
-    (negative,) = _negative(encoder)
+    negative = negative_states(encoder)
     samples: list[EncodedSample] = []
     for number, (example, text) in enumerate(zip(examples, states, strict=True)):
         references = encoder.codec.encode(example.references, "mode")
@@ -103,9 +103,17 @@ def _states(encoder: BatchEncoder, examples: Sequence[Example]) -> list[TextStat
     return list(packed.states.split(list(packed.borders.lengths)))
 
 
-def _negative(encoder: BatchEncoder) -> list[TextStates]:
+def negative_states(encoder: BatchEncoder) -> TextStates:
+    """What the unguided branches read: the states of an empty prompt.
+
+    Args:
+        encoder: What the transformer was trained with.
+
+    Returns:
+        Shape (tokens, text_dim).
+    """
     reader = encoder.text.encoder
-    return [reader(reader.tokenizer([drawing("")])).states]
+    return reader(reader.tokenizer([drawing("")])).states
 
 
 def _noise(encoder: BatchEncoder, example: Example, seed: int) -> torch.Tensor:

@@ -31,6 +31,8 @@ class JudgeReward(Reward):
         RewardError: If a number is out of range.
     """
 
+    remote = True
+
     def __init__(self, judge: Judge, rubrics: Sequence[Rubric], passes: int = 1, needed: int | None = None) -> None:
         if not 1 <= (passes if needed is None else needed) <= passes:
             raise RewardError(f"a judge needs 1 <= needed <= passes, got needed {needed} and passes {passes}")

@@ -27,6 +27,8 @@ class RemoteReward(Reward):
         RewardError: If a setting cannot be used.
     """
 
+    remote = True
+
     def __init__(
         self,
         urls: Sequence[str],
