@@ -9,13 +9,13 @@ import torch
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor
 
-from omnigen2.encoders import Answer, ImageToken
+from omnigen2.encoders import Answer, ImageToken, QwenEncoder
 from omnigen2.encoders.image_token import InitialRow
 from omnigen2.training.exchange_metrics import Answered, drawing_metrics
 from omnigen2.training.exchanges import ExchangeBatch, answer_loss, teach
 from omnigen2.training.optimizers import OptimizerRecipe
 from omnigen2.training.schedules import LearningRate, lambda_lr
-from omnigen2.training.vlm import VLMSource, load_vlm, save_vlm
+from omnigen2.training.vlm import VLMSource, save_vlm, vlm_source
 
 IMAGE_TOKEN_FILE = "image_token.safetensors"  # noqa: S105
 FROZEN = "encoder."
@@ -60,15 +60,46 @@ class ImageTokenModule(L.LightningModule):
         super().__init__()
         if max_new_tokens < 1:
             raise ValueError(f"max_new_tokens must be at least 1, got {max_new_tokens}")
-        self.encoder = load_vlm(encoder, weights, "ImageTokenModule")
-        self.token = ImageToken.of(self.encoder.model, self.encoder.tokenizer.image_token_id, initial)
-        self.token.attach(self.encoder.model)
+        self.source = vlm_source(encoder, weights, "ImageTokenModule")
+        self.initial: InitialRow = initial
+        self.encoder: QwenEncoder | None = None
+        self.token: ImageToken | None = None
         self.optimizer = optimizer
         self.schedule = schedule
         self.max_new_tokens = max_new_tokens
         self.strict_loading = False
         self._before: dict[int, list[Answer | None]] = {}
         self._answered: list[Answered] = []
+
+    @property
+    def vlm(self) -> QwenEncoder:
+        """The frozen model.
+
+        Raises:
+            RuntimeError: If `configure_model` was not called yet.
+        """
+        if self.encoder is None:
+            raise RuntimeError("the model is loaded by configure_model(); call it, or let a Trainer do so")
+        return self.encoder
+
+    @property
+    def rows(self) -> ImageToken:
+        """What is trained.
+
+        Raises:
+            RuntimeError: If `configure_model` was not called yet.
+        """
+        if self.token is None:
+            raise RuntimeError("the rows are made by configure_model(); call it, or let a Trainer do so")
+        return self.token
+
+    def configure_model(self) -> None:
+        """Load the model and attach the rows, once."""
+        if self.encoder is not None:
+            return
+        self.encoder = self.source.load()
+        self.token = ImageToken.of(self.encoder.model, self.encoder.tokenizer.image_token_id, self.initial)
+        self.token.attach(self.encoder.model)
 
     def training_step(self, batch: ExchangeBatch, batch_idx: int) -> Tensor:
         """The loss of one batch.
@@ -80,7 +111,7 @@ class ImageTokenModule(L.LightningModule):
         Returns:
             The loss.
         """
-        loss = answer_loss(self.encoder, teach(self.encoder.tokenizer, batch.exchanges))
+        loss = answer_loss(self.vlm, teach(self.vlm.tokenizer, batch.exchanges))
         self.log("train/loss", loss.detach(), batch_size=len(batch))
         return loss
 
@@ -91,7 +122,7 @@ class ImageTokenModule(L.LightningModule):
             batch: The same for the same number.
             batch_idx: Its number.
         """
-        loss = answer_loss(self.encoder, teach(self.encoder.tokenizer, batch.exchanges))
+        loss = answer_loss(self.vlm, teach(self.vlm.tokenizer, batch.exchanges))
         self.log("val/loss", loss, batch_size=len(batch))
         if batch_idx not in self._before:
             self._before[batch_idx] = self._untrained_answers(batch)
@@ -130,7 +161,7 @@ class ImageTokenModule(L.LightningModule):
         Raises:
             ValueError: If it has other weights than the rows.
         """
-        expected = {f"token.{name}" for name in self.token.state_dict()}
+        expected = {f"token.{name}" for name in self.rows.state_dict()}
         if set(checkpoint["state_dict"]) != expected:
             raise ValueError(
                 f"the checkpoint has the weights {sorted(checkpoint['state_dict'])[:5]}, expected {sorted(expected)}; "
@@ -146,17 +177,17 @@ class ImageTokenModule(L.LightningModule):
         """
         if self.global_rank != 0:
             return
-        self.token.merge(self.encoder.model)
-        save_vlm(self.encoder, folder)
-        self.token.save(Path(folder) / IMAGE_TOKEN_FILE)
+        self.rows.merge(self.vlm.model)
+        save_vlm(self.vlm, folder)
+        self.rows.save(Path(folder) / IMAGE_TOKEN_FILE)
 
     def _answers(self, batch: ExchangeBatch) -> list[Answer]:
-        return self.encoder.answer([each.conversation for each in batch.exchanges], self.max_new_tokens)
+        return self.vlm.answer([each.conversation for each in batch.exchanges], self.max_new_tokens)
 
     def _untrained_answers(self, batch: ExchangeBatch) -> list[Answer | None]:
         """What the frozen model says to the questions without the trained rows."""
         questions = ExchangeBatch(tuple(each for each in batch.exchanges if not each.draws))
-        self.token.detach()
+        self.rows.detach()
         answers = iter(self._answers(questions) if questions.exchanges else [])
-        self.token.attach(self.encoder.model)
+        self.rows.attach(self.vlm.model)
         return [None if each.draws else next(answers) for each in batch.exchanges]

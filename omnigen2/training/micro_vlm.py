@@ -7,13 +7,15 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
 
 from omnigen2.encoders import QwenEncoder
 from omnigen2.encoders.chat import SYSTEM_PROMPT, SYSTEM_PROMPT_DROPPED, SYSTEM_PROMPT_PLAIN
+from omnigen2.encoders.qwen import load_tokenizer
 from omnigen2.encoders.tiny import SPECIAL_TOKENS
 from omnigen2.microworld import WordTokenizer
 from omnigen2.microworld.tokenizer import SPECIALS, UNKNOWN
-from omnigen2.training.vlm import MLLM, PROCESSOR, VLMFolder, VLMSource
+from omnigen2.training.vlm import EVERY_TOKEN, MLLM, PROCESSOR, VLMSource, without_bars
 
 HIDDEN_SIZE = 64
 """Channels of the text states: `text_dim` of `omnigen2.dit.variants.MICRO`."""
@@ -63,11 +65,12 @@ class RandomMicroVLM(VLMSource):
         """Make the model.
 
         Returns:
-            On the CPU, frozen, passing the states of all tokens on.
+            On the CPU, whatever torch's default device is; frozen, passing the states of all tokens on.
         """
-        with tempfile.TemporaryDirectory() as folder:
-            write_micro_vlm(folder, self.seed)
-            return VLMFolder(folder).load()
+        # not by way of a folder: of several processes transformers lets the first one alone write a model
+        with torch.device("cpu"), tempfile.TemporaryDirectory() as folder:
+            write_micro_processor(folder)
+            return QwenEncoder(_micro_mllm(self.seed), load_tokenizer(folder), EVERY_TOKEN)
 
 
 def vocabulary() -> dict[str, int]:
@@ -91,23 +94,9 @@ def write_micro_mllm(directory: str | Path, seed: int = 0) -> None:
         directory: Folder to write; it is made.
         seed: Of the weights; torch's global generator is not touched.
     """
-    from transformers import GenerationConfig, Qwen2_5_VLConfig, Qwen2_5_VLForConditionalGeneration
-
-    ids = vocabulary()
-    config = Qwen2_5_VLConfig(
-        text_config=_text_config(ids),
-        vision_config=_vision_config(),
-        image_token_id=ids["<|image_pad|>"],
-        video_token_id=ids["<|video_pad|>"],
-        vision_start_token_id=ids["<|vision_start|>"],
-        vision_end_token_id=ids["<|vision_end|>"],
-        tie_word_embeddings=True,
-    )
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        model = Qwen2_5_VLForConditionalGeneration(config)
-    model.generation_config = GenerationConfig(eos_token_id=ids["<|im_end|>"], pad_token_id=ids["<|endoftext|>"])
-    model.save_pretrained(str(directory))
+    model: Any = _micro_mllm(seed)
+    with without_bars():
+        model.save_pretrained(str(directory))
 
 
 def write_micro_processor(directory: str | Path) -> None:
@@ -143,6 +132,26 @@ def write_micro_processor(directory: str | Path) -> None:
         "merge_size": MERGE_SIZE,
     }
     (Path(directory) / "preprocessor_config.json").write_text(json.dumps(settings, indent=2))
+
+
+def _micro_mllm(seed: int) -> nn.Module:
+    from transformers import GenerationConfig, Qwen2_5_VLConfig, Qwen2_5_VLForConditionalGeneration
+
+    ids = vocabulary()
+    config = Qwen2_5_VLConfig(
+        text_config=_text_config(ids),
+        vision_config=_vision_config(),
+        image_token_id=ids["<|image_pad|>"],
+        video_token_id=ids["<|video_pad|>"],
+        vision_start_token_id=ids["<|vision_start|>"],
+        vision_end_token_id=ids["<|vision_end|>"],
+        tie_word_embeddings=True,
+    )
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        model = Qwen2_5_VLForConditionalGeneration(config)
+    model.generation_config = GenerationConfig(eos_token_id=ids["<|im_end|>"], pad_token_id=ids["<|endoftext|>"])
+    return model
 
 
 def _text_config(ids: dict[str, int]) -> dict[str, Any]:

@@ -176,6 +176,11 @@ class CombinedOptimizer(Optimizer):
         self._sizes = [len(part.param_groups) for part in parts]
         self._share()
 
+    @property
+    def parts(self) -> tuple[Optimizer, ...]:
+        """The optimizers that it consists of; to look at, not to step."""
+        return tuple(self._parts)
+
     def __setstate__(self, state: dict[str, Any]) -> None:
         super().__setstate__(state)
         self._share()

@@ -16,6 +16,19 @@ class PlansLayouts(Protocol):
         ...
 
 
+@runtime_checkable
+class PlansWork(Protocol):
+    """A module that can say how much work an optimizer step is."""
+
+    def tokens_per_step(self) -> int | None:
+        """Tokens of all processes of its trainer; None if the data cannot say."""
+        ...
+
+    def flops_per_step(self) -> int | None:
+        """Floating-point operations of all processes, without recomputation; None if the data cannot say."""
+        ...
+
+
 def planned_batches(trainer: Trainer) -> tuple[Layout, int] | None:
     """What an optimizer step consists of.
 

@@ -10,11 +10,12 @@ import torch
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor
 
+from omnigen2.encoders import QwenEncoder
 from omnigen2.training.exchange_metrics import Answered, understanding_metrics
 from omnigen2.training.exchanges import ExchangeBatch, answer_loss, teach
 from omnigen2.training.optimizers import OptimizerRecipe
 from omnigen2.training.schedules import LearningRate, lambda_lr
-from omnigen2.training.vlm import VLMSource, load_vlm, save_vlm
+from omnigen2.training.vlm import VLMSource, save_vlm, vlm_source
 
 
 class UnderstandingModule(L.LightningModule):
@@ -46,12 +47,29 @@ class UnderstandingModule(L.LightningModule):
         super().__init__()
         if max_new_tokens < 1:
             raise ValueError(f"max_new_tokens must be at least 1, got {max_new_tokens}")
-        self.encoder = load_vlm(encoder, weights, "UnderstandingModule")
-        self.encoder.model.requires_grad_(True)
+        self.source = vlm_source(encoder, weights, "UnderstandingModule")
+        self.encoder: QwenEncoder | None = None
         self.optimizer = optimizer
         self.schedule = schedule
         self.max_new_tokens = max_new_tokens
         self._answered: list[Answered] = []
+
+    @property
+    def vlm(self) -> QwenEncoder:
+        """The model that is trained.
+
+        Raises:
+            RuntimeError: If `configure_model` was not called yet.
+        """
+        if self.encoder is None:
+            raise RuntimeError("the model is loaded by configure_model(); call it, or let a Trainer do so")
+        return self.encoder
+
+    def configure_model(self) -> None:
+        """Load the model, once."""
+        if self.encoder is None:
+            self.encoder = self.source.load()
+            self.encoder.model.requires_grad_(True)
 
     def training_step(self, batch: ExchangeBatch, batch_idx: int) -> Tensor:
         """The loss of one batch.
@@ -63,7 +81,7 @@ class UnderstandingModule(L.LightningModule):
         Returns:
             The loss.
         """
-        loss = answer_loss(self.encoder, teach(self.encoder.tokenizer, batch.exchanges))
+        loss = answer_loss(self.vlm, teach(self.vlm.tokenizer, batch.exchanges))
         self.log("train/loss", loss.detach(), batch_size=len(batch))
         return loss
 
@@ -74,9 +92,9 @@ class UnderstandingModule(L.LightningModule):
             batch: Questions with their answers.
             batch_idx: Not used.
         """
-        loss = answer_loss(self.encoder, teach(self.encoder.tokenizer, batch.exchanges))
+        loss = answer_loss(self.vlm, teach(self.vlm.tokenizer, batch.exchanges))
         self.log("val/loss", loss, batch_size=len(batch))
-        answers = self.encoder.answer([each.conversation for each in batch.exchanges], self.max_new_tokens)
+        answers = self.vlm.answer([each.conversation for each in batch.exchanges], self.max_new_tokens)
         self._answered += map(Answered, batch.exchanges, answers)
 
     def on_validation_epoch_end(self) -> None:
@@ -102,4 +120,4 @@ class UnderstandingModule(L.LightningModule):
             folder: Where to.
         """
         if self.global_rank == 0:
-            save_vlm(self.encoder, folder)
+            save_vlm(self.vlm, folder)

@@ -1,12 +1,15 @@
 """Which vision-language model a stage starts from, as a part of its recipe."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Generator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal, TypeAlias, assert_never, cast
 
 import torch
 
-from omnigen2.encoders import ChatTokenizer, HiddenStateBridge, QwenEncoder
+from omnigen2.encoders import ChatTokenizer, HiddenStateBridge, QwenEncoder, load_tokenizer
+from omnigen2.encoders.folder import check_folder
 
 Precision: TypeAlias = Literal["float32", "bfloat16"]
 
@@ -41,7 +44,7 @@ class VLMFolder(VLMSource):
         self.precision: Precision = precision
 
     def load(self) -> QwenEncoder:
-        """Load the model; nothing is downloaded.
+        """Load the model; nothing is downloaded. Under `torch.device("meta")` no weights are read, only the sizes.
 
         Returns:
             On the CPU, frozen, passing the states of all tokens on.
@@ -56,7 +59,37 @@ class VLMFolder(VLMSource):
                 dtype = torch.bfloat16
             case _:
                 assert_never(self.precision)
-        return QwenEncoder.from_folder(self.path / MLLM, self.path / PROCESSOR, dtype, bridge=EVERY_TOKEN)
+        if torch.get_default_device().type == "meta":
+            return self._sizes(dtype)
+        with without_bars():
+            return QwenEncoder.from_folder(self.path / MLLM, self.path / PROCESSOR, dtype, bridge=EVERY_TOKEN)
+
+    def _sizes(self, dtype: torch.dtype) -> QwenEncoder:
+        from transformers import Qwen2_5_VLConfig, Qwen2_5_VLForConditionalGeneration
+
+        check_folder(self.path / MLLM, "config.json")
+        tokenizer = load_tokenizer(self.path / PROCESSOR)
+        config = Qwen2_5_VLConfig.from_pretrained(str(self.path / MLLM), local_files_only=True)
+        model = cast(torch.nn.Module, Qwen2_5_VLForConditionalGeneration(config))
+        return QwenEncoder(model.to(dtype), tokenizer, EVERY_TOKEN)
+
+
+@contextmanager
+def without_bars() -> Generator[None]:
+    """Let transformers load and save without progress bars of its own, which would tear up those of a run.
+
+    Yields:
+        Nothing.
+    """
+    from transformers.utils import logging
+
+    shown = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if shown:
+            logging.enable_progress_bar()
 
 
 def save_vlm(encoder: QwenEncoder, folder: str | Path) -> None:
@@ -66,15 +99,16 @@ def save_vlm(encoder: QwenEncoder, folder: str | Path) -> None:
         encoder: The model and its tokenizer.
         folder: Gets `mllm/` and `processor/`.
     """
-    cast(Any, encoder.model).save_pretrained(str(Path(folder) / MLLM))
+    with without_bars():
+        cast(Any, encoder.model).save_pretrained(str(Path(folder) / MLLM))
     tokens: ChatTokenizer = encoder.tokenizer
     tokens.tokenizer.save_pretrained(str(Path(folder) / PROCESSOR))
     if tokens.image_processor is not None:
         tokens.image_processor.save_pretrained(str(Path(folder) / PROCESSOR))
 
 
-def load_vlm(encoder: VLMSource | None, weights: str | None, who: str) -> QwenEncoder:
-    """Load what a stage starts from.
+def vlm_source(encoder: VLMSource | None, weights: str | None, who: str) -> VLMSource:
+    """Choose what a stage starts from.
 
     Args:
         encoder: What the recipe names.
@@ -82,16 +116,16 @@ def load_vlm(encoder: VLMSource | None, weights: str | None, who: str) -> QwenEn
         who: Asks, for the message.
 
     Returns:
-        On the CPU, frozen, passing the states of all tokens on.
+        What loads it.
 
     Raises:
         ValueError: If neither is given.
     """
     if weights is not None:
-        return VLMFolder(weights).load()
+        return VLMFolder(weights)
     if encoder is None:
         raise ValueError(
             f"{who} got neither an encoder nor weights; name a VLMSource as `encoder`, or give `weights`, a folder "
             f"with {MLLM}/ and {PROCESSOR}/"
         )
-    return encoder.load()
+    return encoder

@@ -8,6 +8,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
+from transformers.utils import logging
 
 from omnigen2.dit.variants import MICRO
 from omnigen2.encoders import (
@@ -37,7 +38,7 @@ from omnigen2.training.micro_vlm import (
     write_micro_mllm,
     write_micro_vlm,
 )
-from omnigen2.training.vlm import save_vlm
+from omnigen2.training.vlm import VLMFolder, save_vlm
 
 WORLD = full_vocabulary(64)
 SEEDS = st.integers(0, 2**32 - 1)
@@ -163,6 +164,22 @@ def test_the_source_is_the_folder(encoder: QwenEncoder, tmp_path: Path) -> None:
     batch = encoder.tokenizer(talks)
     assert torch.equal(again(again.tokenizer(talks)).states, encoder(batch).states)
     assert torch.equal(again.tokenizer(talks).ids, batch.ids)
+
+
+@pytest.mark.parametrize("wanted", [True, False])
+def test_transformers_show_no_progress_bars(wanted: bool, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    before = logging.is_progress_bar_enabled()
+    (logging.enable_progress_bar if wanted else logging.disable_progress_bar)()
+    try:
+        capsys.readouterr()
+        save_vlm(RandomMicroVLM().load(), tmp_path)
+        assert capsys.readouterr() == ("", "")
+        assert logging.is_progress_bar_enabled() == wanted
+        with pytest.raises(FileNotFoundError, match="no folder"):
+            VLMFolder(str(tmp_path / "nowhere")).load()
+        assert logging.is_progress_bar_enabled() == wanted
+    finally:
+        (logging.enable_progress_bar if before else logging.disable_progress_bar)()
 
 
 def test_rules_hold(folder: Path) -> None:
