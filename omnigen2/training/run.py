@@ -32,7 +32,7 @@ STAGES = "stages.yaml"
 """In the folder of several stages, in place of `config.yaml`."""
 NOT_FOR_USERS = (
     ".*LeafSpec.* is deprecated",  # what Lightning calls in torch
-    "You have overridden `transfer_batch_to_device`",  # on purpose, and it is called
+    "You have overridden `transfer_batch_to_device` in `LightningModule` but",  # on purpose, and it is called
     "The number of training batches .* is smaller than the logging interval",  # a recipe says how often
 )
 """Beginnings of warnings about what a recipe cannot or need not change."""

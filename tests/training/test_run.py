@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+import warnings
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from omnigen2.cli import main
 from omnigen2.training.folder import LOCK, locked
 from omnigen2.training.metrics import read_metrics
 from omnigen2.training.resume import committed_checkpoint
+from omnigen2.training.run import quiet
 from tests.training.recipes import PARTS, PLAIN, write
 
 RUN = Path("runs/plain")
@@ -145,6 +147,21 @@ def test_a_checkpoint_of_the_recipe_stands_beside_ours() -> None:
     write(Path("plain.yaml"), PLAIN, {"trainer": {"callbacks": [point]}})
     assert main(["run", "plain.yaml"]) == 0
     assert sorted(path.suffix for path in (RUN / "checkpoints").iterdir()) == [".ckpt", ".ckpt", ".json"]
+
+
+@pytest.mark.parametrize("silent", [True, False])
+def test_only_warnings_that_a_user_can_act_on_are_shown(silent: bool) -> None:
+    of_no_use = (
+        "You have overridden `transfer_batch_to_device` in `LightningModule` but have passed in a datamodule.",
+        "The number of training batches (3) is smaller than the logging interval Trainer(log_every_n_steps=50).",
+    )
+    useful = "You have overridden `transfer_batch_to_device` in both `LightningModule` and `LightningDataModule`."
+    with warnings.catch_warnings(record=True) as shown:
+        warnings.simplefilter("always")
+        quiet(silent)
+        for message in (*of_no_use, useful):
+            warnings.warn(message, stacklevel=1)
+    assert [str(warning.message) for warning in shown] == ([useful] if silent else [*of_no_use, useful])
 
 
 def test_progress_is_told_in_lines_without_a_terminal(capsys: pytest.CaptureFixture[str]) -> None:
