@@ -110,7 +110,7 @@ def write_emu_edit(data: Path, images: Path, count: int = 3) -> None:
         Image.new("RGB", (40, 30), (60 * number, 90, 200)).save(data / f"{number}.png")
         Image.new("RGB", (40, 30), (60 * number, 90 * (number == 0), 200)).save(images / f"{number}.png")
         row = {"idx": number, "task": TASKS[number % 2], "instruction": "make it blue", "image": f"{number}.png"}
-        rows.append({**row, "input_caption": "a cat", "output_caption": "a cat"})
+        rows.append({**row, "input_caption": "a cat", "output_caption": ("a", "a cat", "cat")[number % 3]})
     (data / "rows.jsonl").write_text("\n".join(map(json.dumps, rows)))
 
 
