@@ -10,10 +10,13 @@ DESCRIPTION = """\
 preview  writes a contact sheet of every task of the micro-world (captions, edits, in-context, questions, letters)
          with its texts and the verifier's verdicts, to be checked by eye.
 model    copies the trained micro model (64 x 64 pixels) to a folder that `omnigen2 generate --model` takes.
+tasks    writes tasks of every kind of the easy vocabulary, and pictures of what they ask for, to a folder that
+         `omnigen2 evaluate micro-geneval --data` (micro-edit, micro-omnicontext) takes.
 
   omnigen2 microworld preview sheet.png
   omnigen2 microworld preview sheet.png --size 16 --seed 3
   omnigen2 microworld model micro
+  omnigen2 microworld tasks tasks --count 24
 """
 
 
@@ -26,11 +29,12 @@ def main(arguments: Sequence[str]) -> int:
     Returns:
         The exit status.
     """
-    parser = Parser("microworld", "preview OUT.png | model OUT [options]", DESCRIPTION)
-    parser.add_argument("action", choices=["preview", "model"], help="what to do")
+    parser = Parser("microworld", "preview OUT.png | model OUT | tasks OUT [options]", DESCRIPTION)
+    parser.add_argument("action", choices=["preview", "model", "tasks"], help="what to do")
     parser.add_argument("out", type=Path, metavar="OUT", help="the picture (.png, .pdf or .svg) or the folder to write")
     parser.option("--size", type=int, choices=[16, 32, 64], default=64, help="of the pictures in pixels (default 64)")
     parser.option("--seed", type=int, default=0, help="of the tasks, from 0 (default 0)")
+    parser.option("--count", type=int, default=24, help="of tasks of each kind (default 24)")
     return run_command(parser, arguments, _run)
 
 
@@ -38,9 +42,33 @@ def _run(options: argparse.Namespace) -> None:
     from omnigen2.microworld.preview import preview
     from omnigen2.microworld.trained import copy_micro_model
 
-    if options.action == "model":
-        copy_micro_model(options.out)
-    else:
-        options.out.parent.mkdir(parents=True, exist_ok=True)
-        preview(options.size, options.seed).savefig(options.out, dpi=120)
+    match options.action:
+        case "preview":
+            options.out.parent.mkdir(parents=True, exist_ok=True)
+            preview(options.size, options.seed).savefig(options.out, dpi=120)
+        case "model":
+            copy_micro_model(options.out)
+        case _:
+            _write_tasks(options.out, options.size, options.count, options.seed)
     print(f"wrote {options.out}")
+
+
+def _write_tasks(folder: Path, size: int, count: int, seed: int) -> None:
+    import numpy as np
+
+    from omnigen2.evaluation.micro_folder import write_micro
+    from omnigen2.microworld import EASY, draw
+    from omnigen2.microworld.tasks import FAMILIES, kinds_of, sample_task, target_of
+
+    if count < 1 or seed < 0:
+        raise ValueError(f"expected --count of at least 1 and --seed of at least 0, got {count} and {seed}")
+    if folder.is_dir() and any(folder.iterdir()):
+        raise FileExistsError(f"{folder} has files already; name a new or empty folder")
+    rng = np.random.default_rng(seed)
+    tasks = [
+        sample_task(family, kind, EASY, rng)
+        for family in FAMILIES
+        for kind in kinds_of(family, EASY)
+        for _ in range(count)
+    ]
+    write_micro(folder, tasks, [draw(target_of(task), size) for task in tasks])

@@ -1,7 +1,6 @@
 """The micro-world as training data: drawn when it is needed, every batch a function of its number."""
 
 from collections.abc import Mapping
-from typing import Any, Literal, TypeAlias, assert_never, get_args
 
 import lightning as L
 import numpy as np
@@ -11,29 +10,23 @@ from omnigen2.data import Batch, ConditionDropout, Example, TokenBudget
 from omnigen2.data.planner import Pick
 from omnigen2.encoders import ResizePolicy
 from omnigen2.layout import ImageSegment, Layout, Segment, TextSegment
-from omnigen2.microworld import (
-    EASY,
-    TAGS,
-    Caption,
-    ContextTask,
-    EditTask,
-    Vocabulary,
-    balanced,
-    context_kinds,
-    draw,
-    edit_kinds,
-    sample_caption,
-    sample_context,
-    sample_edit,
-)
+from omnigen2.microworld import EASY, Vocabulary, balanced, draw
 from omnigen2.microworld.record import to_json
 from omnigen2.microworld.scene import ImageSize
+from omnigen2.microworld.tasks import (
+    FAMILIES,
+    DrawingTask,
+    Family,
+    family_of,
+    instruction_of,
+    kinds_of,
+    references_of,
+    sample_task,
+    target_of,
+)
 from omnigen2.training.loader import StepLoader
 from omnigen2.training.text_states import TypicalTexts
 
-MicroTask: TypeAlias = Caption | EditTask | ContextTask
-Family: TypeAlias = Literal["text_to_image", "edit", "in_context"]
-FAMILIES: tuple[Family, ...] = get_args(Family)
 TRAINING, VALIDATION, TYPICAL = 0, 1, 3
 
 
@@ -146,7 +139,7 @@ class MicroWorld(L.LightningDataModule):
 
     def example(
         self,
-        task: MicroTask,
+        task: DrawingTask,
         key: str,
         drop_prompt: bool = False,
         drop_references: bool = False,
@@ -165,7 +158,6 @@ class MicroWorld(L.LightningDataModule):
             The example.
         """
         references = () if drop_references else references_of(task)
-        target = task.scene if isinstance(task, Caption) else task.target
         return Example(
             task=family_of(task),
             source="microworld",
@@ -173,7 +165,7 @@ class MicroWorld(L.LightningDataModule):
             instruction="" if drop_prompt else instruction_of(task),
             prompt_dropped=drop_prompt,
             references=tuple(draw(scene, self.size) for scene in references),
-            target=draw(target, self.size),
+            target=draw(target_of(task), self.size),
             answer=None,
             meta=to_json(task) if meta else "",
         )
@@ -206,70 +198,3 @@ class MicroTexts(TypicalTexts):
         ]
         tasks = [sample_task(*pair, self.vocabulary, rng) for _ in range(self.rounds) for pair in kinds]
         return [instruction_of(task) for task in tasks]
-
-
-def kinds_of(family: Family, vocabulary: Vocabulary) -> tuple[Any, ...]:
-    """The kinds of a family that a vocabulary allows."""
-    match family:
-        case "text_to_image":
-            return TAGS
-        case "edit":
-            return edit_kinds(vocabulary)
-        case "in_context":
-            return context_kinds(vocabulary)
-        case _:
-            assert_never(family)
-
-
-def sample_task(family: Family, kind: Any, vocabulary: Vocabulary, rng: np.random.Generator) -> MicroTask:
-    """A random task of a kind.
-
-    Args:
-        family: Of tasks.
-        kind: One of `kinds_of`.
-        vocabulary: What scenes are made of.
-        rng: The only source of randomness.
-
-    Returns:
-        The task.
-    """
-    match family:
-        case "text_to_image":
-            return sample_caption(vocabulary, rng, kind)
-        case "edit":
-            return sample_edit(vocabulary, rng, kind)
-        case "in_context":
-            return sample_context(vocabulary, rng, kind)
-        case _:
-            assert_never(family)
-
-
-def family_of(task: MicroTask) -> Family:
-    """The family of a task."""
-    match task:
-        case Caption():
-            return "text_to_image"
-        case EditTask():
-            return "edit"
-        case ContextTask():
-            return "in_context"
-        case _:
-            assert_never(task)
-
-
-def instruction_of(task: MicroTask) -> str:
-    """The words of a task."""
-    return task.text if isinstance(task, Caption) else task.instruction
-
-
-def references_of(task: MicroTask) -> tuple[Any, ...]:
-    """The scenes that are given with a task."""
-    match task:
-        case Caption():
-            return ()
-        case EditTask():
-            return (task.source,)
-        case ContextTask():
-            return task.references
-        case _:
-            assert_never(task)

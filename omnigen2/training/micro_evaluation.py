@@ -12,11 +12,12 @@ from omnigen2.data.collate import Example, Pixels
 from omnigen2.evaluation.micro import MicroJudgement, MicroScores, aggregate, micro_judge
 from omnigen2.microworld.record import from_json
 from omnigen2.microworld.sheet import Panel, Section, contact_sheet
+from omnigen2.microworld.tasks import DrawingTask, instruction_of, references_of, sample_task
 from omnigen2.training.drawing import PictureJudge, PictureVerdict
 from omnigen2.training.ema import EMA
 from omnigen2.training.flow_model import FlowModel
 from omnigen2.training.folder import write_json, write_text
-from omnigen2.training.micro_data import MicroTask, MicroWorld, instruction_of, references_of, sample_task
+from omnigen2.training.micro_data import MicroWorld
 from omnigen2.training.throughput import Throughput, log_now
 
 EVALUATION = 2
@@ -48,14 +49,14 @@ class MicroJudge(PictureJudge):
         Returns:
             What is wrong, and whether nothing is.
         """
-        judgement = micro_judge(cast(MicroTask, from_json(example.meta)), picture, self.tolerance)
+        judgement = micro_judge(cast(DrawingTask, from_json(example.meta)), picture, self.tolerance)
         return PictureVerdict("; ".join(judgement.unmet), judgement.exact)
 
 
 class Judged(NamedTuple):
     """One task, its picture and what the rules say."""
 
-    task: MicroTask
+    task: DrawingTask
     example: Example
     picture: Pixels
     judgement: MicroJudgement
@@ -147,7 +148,9 @@ class MicroEvaluation(Callback):
         return results
 
     @torch.no_grad()
-    def _draw(self, module: FlowModel, data: MicroWorld, tasks: list[MicroTask], with_references: bool) -> list[Judged]:
+    def _draw(
+        self, module: FlowModel, data: MicroWorld, tasks: list[DrawingTask], with_references: bool
+    ) -> list[Judged]:
         judged: list[Judged] = []
         for start in range(0, len(tasks), DRAWN_TOGETHER):
             some = tasks[start : start + DRAWN_TOGETHER]

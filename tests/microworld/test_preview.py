@@ -33,6 +33,15 @@ def test_the_command_writes_the_sheet(tmp_path: Path, capsys: pytest.CaptureFixt
         assert min(picture.size) > 1000
 
 
+def test_the_command_writes_tasks_that_can_be_evaluated(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = str(tmp_path / "tasks")
+    assert main(["microworld", "tasks", folder, "--count", "1", "--size", "32"]) == 0
+    assert main(["evaluate", "micro-edit", "--images", folder, "--judge", "rules", "--out", str(tmp_path / "out")]) == 0
+    assert "10.00" in capsys.readouterr().out  # the drawn targets are right
+    assert main(["microworld", "tasks", folder]) == 2
+    assert "has files already" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [
@@ -41,6 +50,7 @@ def test_the_command_writes_the_sheet(tmp_path: Path, capsys: pytest.CaptureFixt
         (["show", "x.png"], "invalid choice: 'show'"),
         (["preview", "x.png", "--seed", "-1"], "seed -1"),
         (["preview", "x.nonsense"], "nonsense"),
+        (["tasks", "x", "--count", "0"], "--count of at least 1"),
     ],
 )
 def test_mistakes_are_told_in_two_lines(
