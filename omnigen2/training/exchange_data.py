@@ -5,7 +5,7 @@ from abc import ABC, abstractmethod
 import lightning as L
 import numpy as np
 
-from omnigen2.data import Sample, open_data
+from omnigen2.data import Opened, Sample, open_data
 from omnigen2.encoders import SYSTEM_PROMPT, ImageReader
 from omnigen2.training.exchanges import Exchange, ExchangeBatch, exchange_of
 from omnigen2.training.loader import StepLoader
@@ -32,17 +32,16 @@ class SampleStream(ABC):
 class StoredSamples(SampleStream):
     """Examples of files in the official layout, or of what `omnigen2 data optimize` wrote.
 
-    Each draw takes a source by the weights of the mixture, then any of its examples.
+    Each draw takes a source by the weights of the mixture, then any of its examples. The files are opened at the first
+    draw, so that a recipe can be built where its data are not.
 
     Args:
         path: See `omnigen2.data.open_data`.
     """
 
     def __init__(self, path: str) -> None:
-        opened = open_data(path)
-        self.sources = list(opened.sources.values())
-        weights = np.array([opened.weights[name] for name in opened.sources])
-        self.chances = weights / weights.sum()
+        self.path = path
+        self._opened: Opened | None = None
 
     def draw(self, rng: np.random.Generator) -> Sample:
         """Draw one example.
@@ -52,8 +51,15 @@ class StoredSamples(SampleStream):
 
         Returns:
             The example.
+
+        Raises:
+            DataError: If the path or what it holds cannot be used.
         """
-        source = self.sources[int(rng.choice(len(self.sources), p=self.chances))]
+        if self._opened is None:
+            self._opened = open_data(self.path)
+        names = list(self._opened.sources)
+        weights = np.array([self._opened.weights[name] for name in names])
+        source = self._opened.sources[names[int(rng.choice(len(names), p=weights / weights.sum()))]]
         return source[int(rng.integers(len(source)))]
 
 

@@ -213,6 +213,12 @@ def test_weights_that_do_not_exist_yet_end_the_description_where_sizes_are_their
     assert "parameters" not in text
 
 
+def test_a_stage_of_the_vlm_is_described_without_model_and_data() -> None:
+    text = described(RECIPES / "paper/image_token.yaml", "--vars.vlm=nowhere")
+    assert "model omnigen2.training.image_token.ImageTokenModule" in text
+    assert "nothing more is known yet: there is no folder nowhere/mllm" in text
+
+
 def test_every_stage_of_the_curriculum_is_described(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from PIL import Image
 from torch.nn.functional import cross_entropy
 
-from omnigen2.data import Sample
+from omnigen2.data import DataError, Sample
 from omnigen2.encoders import Answer, ImageReader, ImageToken, Message, QwenEncoder
 from omnigen2.microworld import EASY
 from omnigen2.training.config import Config
@@ -308,6 +308,12 @@ def test_stored_samples_are_drawn_by_the_weights_of_the_mixture(tmp_path: Path) 
     drawn = [exchange_of(stream.draw(rng), ImageReader(), "s") for _ in range(400)]
     assert 250 < sum(each.asked == "a cat" for each in drawn) < 350
     assert all(each.draws and len(each.conversation[-1].images) == (each.asked == "a hat") for each in drawn)
+
+
+def test_stored_samples_are_opened_when_they_are_drawn(tmp_path: Path) -> None:
+    stream = StoredSamples(str(tmp_path / "later.jsonl"))
+    with pytest.raises(DataError, match=r"later\.jsonl"):
+        stream.draw(np.random.default_rng(0))
 
 
 def test_an_answer_before_a_picture_is_said_first() -> None:
