@@ -155,3 +155,11 @@ class TestRefusals:
             load_adapter_state(adapted(LoRA(2, targets=("attention.query", "attention.key"))), state)
         with pytest.raises(ValueError, match="is only in the state .10 such names"):
             load_adapter_state(tiny_transformer(), state)
+
+
+@given(loras)
+def test_adapters_count_alpha_over_rank(lora: LoRA) -> None:
+    dit = tiny_transformer()
+    add_lora(dit, lora)
+    scalings = {float(part.scaling["default"]) for part in dit.modules() if hasattr(part, "lora_A")}
+    assert scalings == {1.0 if lora.alpha is None else lora.alpha / lora.rank}
