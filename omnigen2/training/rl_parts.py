@@ -24,7 +24,6 @@ class RolloutPart:
         guided_policy: Whether the guided velocity is what is trained. If not, pictures are drawn with guidance all the
             same, and the conditional velocity alone is scored and trained: one branch in place of two or three.
         tokens: Most tokens that are drawn together, all branches of guidance counted.
-        seed: Of prompts and noise, at least 0.
 
     Raises:
         ValueError: If the solver is another one, or a number is out of range.
@@ -38,18 +37,16 @@ class RolloutPart:
     selection: StepSelection = field(default_factory=RandomSteps)
     guided_policy: bool = True
     tokens: int = 65536
-    seed: int = 0
 
     def __post_init__(self) -> None:
         if self.sampling.solver != "euler":
             raise ValueError(
-                f"rollouts are drawn with steps of noise, which are Euler steps, got the solver {self.sampling.solver}; "
-                "write solver: euler"
+                f"rollouts take Euler steps with noise, got the solver {self.sampling.solver}; write solver: euler"
             )
-        if self.groups < 1 or self.members < 2 or self.tokens < 1 or self.seed < 0:
+        if self.groups < 1 or self.members < 2 or self.tokens < 1:
             raise ValueError(
-                "a rollout needs groups >= 1, members >= 2, tokens >= 1 and seed >= 0, got "
-                f"{self.groups}, {self.members}, {self.tokens} and {self.seed}"
+                "a rollout needs groups >= 1, members >= 2 and tokens >= 1, got "
+                f"{self.groups}, {self.members} and {self.tokens}"
             )
 
 

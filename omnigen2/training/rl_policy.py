@@ -1,4 +1,4 @@
-"""The policy as velocity models of a packed batch, in which the pictures of one prompt share its text and references."""
+"""The policy as velocities of a packed batch, in which the pictures of one prompt share its text and references."""
 
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
@@ -12,7 +12,7 @@ from torch import Tensor
 from omnigen2.data.collate import Example
 from omnigen2.dit import DiffusionTransformer, Inputs, patchify, unpatchify
 from omnigen2.dit.patch import segment
-from omnigen2.flow import Models, VelocityModel
+from omnigen2.flow import VelocityModel
 from omnigen2.generate.branches import BRANCHES, Branch, EncodedSample, PackedBranches
 from omnigen2.generate.request import Sampling
 from omnigen2.layout import ImageSegment, Layout, Ragged, Segment, TextSegment, unpack
@@ -129,13 +129,20 @@ class Drawn:
             rollout=self.rollout.take(places),
         )
 
-    @property
-    def costs(self) -> list[int]:
-        """Tokens of each sample, without the branches of guidance."""
-        return [
-            len(sample.text) + tokens + sum(int(latent.shape[1] * latent.shape[2]) for latent in sample.references)
-            for sample, tokens in zip(self.samples, self.rollout.tokens, strict=True)
-        ]
+
+def cost_of(sample: EncodedSample, patch_size: int, branches: int) -> int:
+    """Tokens that a picture takes in the joint blocks.
+
+    Args:
+        sample: What it is drawn from.
+        patch_size: Of the transformer.
+        branches: Of guidance.
+
+    Returns:
+        Text, references and target, once for each branch.
+    """
+    images = (*sample.references, sample.noise)
+    return branches * (len(sample.text) + sum(segment(image, patch_size, "target").tokens for image in images))
 
 
 def encode_prompts(encoder: BatchEncoder, examples: Sequence[Example]) -> list[EncodedSample]:
@@ -147,6 +154,9 @@ def encode_prompts(encoder: BatchEncoder, examples: Sequence[Example]) -> list[E
 
     Returns:
         One for each prompt. Its noise is a placeholder without memory that has the right shape.
+
+    Raises:
+        ValueError: If a prompt has no target.
     """
     packed = encoder.text.of(examples)
     texts, negative = packed.states.split(list(packed.borders.lengths)), negative_states(encoder)
@@ -188,8 +198,7 @@ def models_of(
         return (conditional,) * steps
     guided = GroupBranches(dit, samples, BRANCHES[guidance.num_branches], keep, companion)
     owners = Ragged.of(target.tokens for target in guided.targets).owners(dit.target_embedder.weight.device)
-    models: Models = sampling.schedule().models(guidance(guided, owners), conditional, steps)
-    return tuple(models) if isinstance(models, Sequence) else (models,) * steps
+    return sampling.schedule().models(guidance(guided, owners), conditional, steps)
 
 
 def branches_of(sampling: Sampling, references: bool) -> int:

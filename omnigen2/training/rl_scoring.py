@@ -133,7 +133,11 @@ class Scorer:
         return Scored(tuple(tasks), scores, watched)
 
     def _trained(self, requests: Sequence[RewardRequest], tasks: Sequence[Task]) -> Scores:
-        """Each picture by the reward of its task."""
+        """Each picture by the reward of its task.
+
+        Raises:
+            RewardError: If a task has none.
+        """
         without = sorted(set(tasks) - set(self.part.trained))
         if without:
             raise RewardError(

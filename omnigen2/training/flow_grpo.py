@@ -1,0 +1,366 @@
+"""Reinforcement learning of the transformer with Flow-GRPO: draw, score, compare within groups, update."""
+
+from collections.abc import Sequence
+from contextlib import nullcontext
+from copy import deepcopy
+from time import perf_counter
+from typing import Any, cast
+
+import torch
+from lightning.pytorch import Trainer
+from torch import Tensor
+from torch.distributed.tensor import DTensor
+
+from omnigen2.data.collate import Batch, Example, Pixels
+from omnigen2.dit import DiffusionTransformer
+from omnigen2.flow import StochasticStep, Transition
+from omnigen2.rl import GroupSampler, Steps, group_advantages
+from omnigen2.training.codecs import CodecSource
+from omnigen2.training.drawing import Drawing
+from omnigen2.training.errors import UserError
+from omnigen2.training.flow_model import FlowModel, TextPart
+from omnigen2.training.model_folder import Saved
+from omnigen2.training.optimizers import OptimizerRecipe
+from omnigen2.training.resume import ResumePoint
+from omnigen2.training.rl_guards import RewardGuard
+from omnigen2.training.rl_metrics import IterationReport, UpdateMeter, gathered
+from omnigen2.training.rl_parts import Alignment
+from omnigen2.training.rl_policy import Drawn, adapters_off
+from omnigen2.training.rl_prompts import HasPrompts
+from omnigen2.training.rl_rollout import Iteration, Studio
+from omnigen2.training.rl_scoring import Scored, Scorer, request_of
+from omnigen2.training.samples import GridItem
+from omnigen2.training.schedules import LearningRate
+from omnigen2.training.throughput import log_now
+from omnigen2.training.transformer_part import TransformerPart
+
+STEP_NOISE = 2
+"""Tells the seeds of the noise of steps from those of flow training."""
+SHOWN_OF_GROUP = 2
+
+
+class FlowGRPOModule(FlowModel):
+    """Trains a transformer to draw pictures that a reward likes better than others for the same prompt.
+
+    One training batch is one iteration: pictures are drawn for some prompts, several for each, with noise in some of
+    the steps; they are scored; those that are better than the others of their group become more likely, in `updates`
+    optimizer steps. The data say which prompts there are (`HasPrompts`); the numbers that their loader yields are not
+    looked at, so that an iteration that could not be finished is drawn again.
+
+    Everything that is drawn depends on the seed, the number of finished iterations and the rank: a run that goes on
+    makes the same draws as one that was never stopped. Prompts and starting noise do not even depend on the rank.
+
+    If no reward server answers, the iteration waits and asks again. If nobody answers to the end, or a `RewardGuard`
+    among the callbacks says so, nothing is learned from the iteration: a checkpoint of the state before it is written
+    by the run's `ResumePoint`, and the run stops with the reason. The same command goes on from there.
+
+    Args:
+        transformer: How the transformer is run, and whether adapters or all weights are trained.
+        text: What reads instructions; frozen.
+        codec: What makes latents; frozen.
+        alignment: Rewards, rollouts, updates.
+        optimizer: Makes the optimizer.
+        schedule: Of the learning rate, by optimizer steps.
+        weights: A model folder with `transformer/` to start from; new weights if None.
+        optimizer_state: A file to go on with the optimizer of another run.
+        drawing: How held-out prompts are drawn, for sheets, validation and evaluations.
+        saved: What a run leaves in `weights/`.
+
+    Raises:
+        ValueError: If adapters have dropout: the ratio of such a policy with itself is not 1.
+
+    Source: Liu et al., Flow-GRPO, arXiv:2505.05470; the paper's stage of reinforcement learning, arXiv:2506.18871.
+    """
+
+    def __init__(
+        self,
+        transformer: TransformerPart,
+        text: TextPart,
+        codec: CodecSource,
+        alignment: Alignment,
+        optimizer: OptimizerRecipe,
+        schedule: LearningRate,
+        weights: str | None = None,
+        optimizer_state: str | None = None,
+        drawing: Drawing | None = None,
+        saved: Saved = "transformer",
+    ) -> None:
+        if transformer.lora is not None and transformer.lora.dropout > 0:
+            raise ValueError(
+                f"adapters have a dropout of {transformer.lora.dropout}; a policy with dropout differs from itself, "
+                "write dropout: 0"
+            )
+        super().__init__(
+            transformer,
+            text,
+            codec,
+            alignment.rollout.shift,
+            optimizer,
+            schedule,
+            weights,
+            optimizer_state,
+            drawing,
+            saved,
+        )
+        self.automatic_optimization = False
+        self.rollout = alignment.rollout
+        self.update = alignment.update
+        self.scorer = Scorer(alignment.rewards)
+        self._frozen: list[DiffusionTransformer] = []  # no submodule: neither trained nor saved
+        self._reason: str | None = None
+        self._sheet: list[GridItem] = []
+        self._work = (0, 0)
+
+    @property
+    def iteration(self) -> int:
+        """How many iterations are finished."""
+        return self.trainer.global_step // self.update.updates
+
+    def configure_model(self) -> None:
+        """Build the policy, and the frozen reference where there is a KL and no adapters to take off."""
+        if self.transformer is not None:
+            return
+        super().configure_model()
+        if self.update.objective.kl_weight > 0 and self.part.lora is None:
+            self._frozen = [deepcopy(self.dit).requires_grad_(False)]
+
+    def on_fit_start(self) -> None:
+        """Find out whether the rewards, the data and the numbers of the recipe work, before anything is drawn.
+
+        Raises:
+            UserError: If something does not.
+        """
+        data: Any = cast(Any, self.trainer).datamodule
+        if not isinstance(data, HasPrompts):
+            raise UserError(
+                f"FlowGRPOModule needs data with prompts, got {type(data).__name__}; use "
+                "omnigen2.training.rl_prompts.MicroPrompts or JsonlPrompts"
+            )
+        total, updates = self.rollout.groups * self.rollout.members, self.update.updates
+        if self.trainer.max_steps % updates:
+            raise UserError(
+                f"trainer.max_steps counts optimizer steps, {updates} in each iteration, got {self.trainer.max_steps}; "
+                f"write a multiple of {updates}"
+            )
+        if total % self.trainer.world_size or total // self.trainer.world_size < updates:
+            raise UserError(
+                f"{self.rollout.groups} groups of {self.rollout.members} pictures cannot be shared by "
+                f"{self.trainer.world_size} processes and {updates} updates; processes must divide them"
+            )
+        self.scorer.probe()
+
+    def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
+        """Stop if the last iteration said so and its checkpoint is there."""
+        self._stop_if_saved()
+
+    def on_train_epoch_start(self) -> None:
+        """Stop if the last iteration said so and its checkpoint is there."""
+        self._stop_if_saved()
+
+    def training_step(self, batch: Any, batch_idx: int) -> None:
+        """One iteration.
+
+        Args:
+            batch: Not looked at.
+            batch_idx: Not looked at.
+        """
+        iteration, began = self.iteration, perf_counter()
+        steps = self.rollout.selection(self.rollout.sampling.steps, iteration)
+        members = self._sampler().plan(iteration, self.trainer.world_size)[self.global_rank]
+        groups = [member.group for member in members]
+        studio = Studio(self.dit, self.encoder, self.rollout, self.update, companion=self.trainer.world_size > 1)
+        made = studio.draw(
+            members,
+            {member.prompt: self._prompts.prompt(member.prompt) for member in members},
+            steps,
+            lambda part: self.seeded(STEP_NOISE, iteration, part),
+            self.scorer,
+            f"iteration {iteration}",
+        )
+        self._work = (len(members), made.tokens)
+        drawn = perf_counter()
+        everyone, all_groups = gathered(made.scored, groups)
+        scores, update = everyone.scores, self.update
+        advantages = group_advantages(scores.value, all_groups, scores.valid, update.scale, update.epsilon)
+        report = IterationReport(iteration, everyone, advantages)
+        numbers = report.numbers() | {"seconds/rollout": drawn - began - made.waited, "seconds/reward": made.waited}
+        if (reason := self._reason_to_stop(report)) is not None:
+            log_now(self.trainer, numbers)
+            self._ask_to_stop(reason)
+            return
+        own = advantages.values[len(members) * self.global_rank :][: len(members)]
+        numbers |= self._learn(studio, made.drawn, own, steps).numbers()
+        numbers["seconds/update"] = perf_counter() - drawn
+        self._sheet = _items_of_first_group(made, groups, own)
+        log_now(self.trainer, numbers)
+        for name in ("reward/mean", "invalid/share", "policy/ratio_first"):
+            if name in numbers:
+                self.log(name, numbers[name], prog_bar=True, logger=False, batch_size=1)
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> None:
+        """Draw held-out prompts without noise in the steps, and score them.
+
+        Args:
+            batch: Prompts.
+            batch_idx: Not used.
+        """
+        examples = [example for example in batch.examples if example.task in self.scorer.part.trained]
+        scored = self._score_held_out(examples)[1]
+        values = {"eval/reward": scored.scores.value} | {f"eval/{name}": v for name, v in scored.watched.items()}
+        for name, value in values.items():
+            if bool(value.isfinite().any()):
+                known = int(value.isfinite().sum())
+                self.log(name, float(value.nanmean()), batch_size=known, on_epoch=True, sync_dist=True)
+
+    def sample_grid(self, trainer: Trainer) -> list[GridItem]:
+        """Held-out prompts with their rewards and reasons, then the best and the worst of a group of the last rollout.
+
+        Args:
+            trainer: May have validation data.
+
+        Returns:
+            The items.
+        """
+        loader: Any = trainer.val_dataloaders
+        batch: Batch | None = None if not loader else next(iter(loader), None)
+        examples = [] if batch is None else [e for e in batch.examples if e.task in self.scorer.part.trained]
+        if not examples:
+            return self._sheet
+        pictures, scored = self._score_held_out(examples[: self.drawing.shown])
+        held_out = [
+            _item(example, picture, scored, number, "held out")
+            for number, (example, picture) in enumerate(zip(examples, pictures, strict=False))
+        ]
+        return [*held_out, *self._sheet]
+
+    def batch_samples(self, batch: Any) -> int:
+        """Number of pictures of the last iteration, of this process."""
+        return self._work[0]
+
+    def batch_tokens(self, batch: Any) -> int:
+        """Number of tokens of their joint samples, each counted once."""
+        return self._work[1]
+
+    @property
+    def _prompts(self) -> HasPrompts:
+        return cast(Any, self.trainer).datamodule
+
+    def _sampler(self) -> GroupSampler:
+        return GroupSampler(self._prompts.prompts, self.rollout.groups, self.rollout.members, self.seed % 2**63)
+
+    def _learn(self, studio: Studio, drawn: list[list[Drawn]], advantages: Tensor, steps: Steps) -> UpdateMeter:
+        """All updates of an iteration."""
+        meter, optimizer, schedule = UpdateMeter(), cast(Any, self.optimizers()), cast(Any, self.lr_schedulers())
+        for number, parts in enumerate(drawn):
+            optimizer.zero_grad()
+            # gradients are averaged over processes, so the sum is divided by the pictures of this one
+            count = len(steps.trained) * sum(len(part.members) for part in parts)
+            for part in parts:
+                for some in self._micro_batches(studio, part):
+                    self._accumulate(studio, some, advantages[list(some.members)], steps.trained, count, meter, number)
+            meter.add_norm(self._clipped())
+            optimizer.step()
+            schedule.step()
+            torch.clear_autocast_cache()  # it has casts of the weights before this step
+        return meter
+
+    def _micro_batches(self, studio: Studio, part: Drawn) -> list[Drawn]:
+        if self.update.tokens is None:
+            return [part]
+        parts = studio.parts(part.samples, self.update.tokens, guided=self.rollout.guided_policy)
+        return [part.take(places) for places in parts]
+
+    def _accumulate(
+        self,
+        studio: Studio,
+        some: Drawn,
+        advantages: Tensor,
+        trained: Sequence[int],
+        count: int,
+        meter: UpdateMeter,
+        number: int,
+    ) -> None:
+        """Add the gradient of one micro-batch, step by step."""
+        rollout, guided = some.rollout, self.rollout.guided_policy
+        weights = self.update.weighting(rollout.trajectory.times, trained, rollout.noise_level)
+        models = studio.models(some.samples, guided, keep=False)
+        for place, (row, step) in enumerate(rollout.steps(trained)):
+            loss = self.update.objective(
+                rollout.score(models[step.index], step),
+                step,
+                advantages,
+                weights[place],
+                self._reference_step(studio, some, step),
+                rollout.old(row) if self.update.needs_velocities else None,
+                count,
+            )
+            meter.add(loss, number)
+            self.manual_backward(loss.loss)
+
+    @torch.no_grad()
+    def _reference_step(self, studio: Studio, some: Drawn, step: StochasticStep) -> Transition | None:
+        """The step under the start weights; None without a KL."""
+        if self.update.objective.kl_weight == 0:
+            return None
+        dit = self._frozen[0].to(self.device) if self._frozen else None
+        with nullcontext() if dit is not None else adapters_off(self.dit):
+            models = studio.models(some.samples, self.rollout.guided_policy, keep=False, dit=dit)
+            return some.rollout.score(models[step.index], step)
+
+    def _clipped(self) -> Tensor:
+        """Clip the gradients; their norm before."""
+        norm = torch.nn.utils.clip_grad_norm_(self.parameters(), self.update.max_norm)
+        return norm.full_tensor() if isinstance(norm, DTensor) else norm
+
+    def _score_held_out(self, examples: Sequence[Example]) -> tuple[list[Pixels], Scored]:
+        pictures = self.draw(examples)
+        requests = [request_of(e, picture.clamp(-1, 1), e.key) for e, picture in zip(examples, pictures, strict=True)]
+        return pictures, self.scorer.score(requests, [example.task for example in examples], patient=False)
+
+    def _reason_to_stop(self, report: IterationReport) -> str | None:
+        if (outage := report.scored.outage) is not None:
+            return (
+                f"pictures of iteration {report.iteration} were not scored ({outage}), after "
+                f"{self.scorer.part.retries} more rounds of asking\n  start the reward servers again"
+            )
+        callbacks: list[Any] = cast(Any, self.trainer).callbacks
+        reasons = [c.verdict(report) for c in callbacks if isinstance(c, RewardGuard)]
+        return next((reason for reason in reasons if reason is not None), None)
+
+    def _ask_to_stop(self, reason: str) -> None:
+        """Stop once the state before this iteration is saved; at once if nothing saves it.
+
+        Raises:
+            UserError: If there is no `ResumePoint`.
+        """
+        points = [point for point in self.trainer.checkpoint_callbacks if isinstance(point, ResumePoint)]
+        if not points:
+            raise UserError(f"{reason}\n  nothing was saved: the run has no ResumePoint")
+        self._reason = reason
+        points[0].ask()
+
+    def _stop_if_saved(self) -> None:
+        points = [point for point in self.trainer.checkpoint_callbacks if isinstance(point, ResumePoint)]
+        if self._reason is not None and points[0].answered(self.trainer):
+            raise UserError(f"{self._reason}; the same command goes on from iteration {self.iteration}")
+
+
+def _items_of_first_group(made: Iteration, groups: Sequence[int], advantages: Tensor) -> list[GridItem]:
+    """The best and the worst pictures of the first group."""
+    first = [number for number, group in enumerate(groups) if group == groups[0]]
+    order = sorted(first, key=lambda number: -float(advantages[number]))
+    chosen = order if len(order) <= 2 * SHOWN_OF_GROUP else [*order[:SHOWN_OF_GROUP], *order[-SHOWN_OF_GROUP:]]
+    return [
+        _item(made.prompts[i], made.pictures[i], made.scored, i, f"rollout, advantage {float(advantages[i]):+.2f}")
+        for i in chosen
+    ]
+
+
+def _item(example: Example, picture: Pixels, scored: Scored, number: int, what: str) -> GridItem:
+    """A picture with its reward, or why it has none."""
+    scores = scored.scores
+    watched = {name: float(values[number]) for name, values in scored.watched.items()}
+    seen = "".join(f", {name} {value:.2f}" for name, value in watched.items() if value == value)
+    problem = scores.problem[number]
+    words = f"{float(scores.value[number]):.2f}{seen} {scores.reason[number]}" if problem is None else problem
+    return GridItem(example.instruction or "(no prompt)", picture, example.references, None, f"{what}: {words}".strip())
