@@ -9,6 +9,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
+from omnigen2.commands.latents import add_latent_options, latents_of
 from omnigen2.commands.parser import Parser, run_command
 from omnigen2.data.errors import DataError
 from omnigen2.data.optimize import BAD_FILE, Advance
@@ -33,6 +34,10 @@ Write each entry of a SPEC (a yml file in the official layout, or one jsonl file
 
 Every record is checked, its images are decoded, and what was written is read back. Bad records are left out, counted
 and listed with file and line in OUT/bad_records.jsonl; with --strict the first one stops.
+
+With --vae, the latents of every sample with a target are stored beside its images, so that training need not encode
+them. They serve trainings with the same codec and the same sizes (`budget: {resize: …}` of the recipe) only; others
+refuse them, unless told to ignore them (`reading: {precomputed: ignore}`).
 """
 INSPECT = """\
 Show what a mixture holds. PATH is the OUT of `omnigen2 data optimize`, one of its folders, or a yml or jsonl file.
@@ -72,6 +77,7 @@ def _optimize(arguments: Sequence[str]) -> int:
     parser.option("--template", type=int, default=128, help="text tokens that the chat template takes (default 128)")
     parser.option("--max_text", type=int, metavar="N", help="text tokens that the encoder keeps of a sample at most")
     parser.option("--animated", choices=("refuse", "first_frame"), default="refuse", help="what to do with animations")
+    add_latent_options(parser)
     return run_command(parser, arguments, _run_optimize)
 
 
@@ -89,6 +95,7 @@ def _run_optimize(options: argparse.Namespace) -> None:
         threads=options.threads,
         text=text,
         reader=ImageReader(animated=options.animated),
+        latents=latents_of(options),
     )
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, TextColumn("{task.fields[bad]} bad"), console=Console(stderr=True)) as drawing:
@@ -105,6 +112,8 @@ def _run_optimize(options: argparse.Namespace) -> None:
     if report.bad:
         print(f"what is wrong with the {len(report.bad)} bad records: {options.out / BAD_FILE}")
         print(f"  the first: {report.bad[0]}")
+    if settings.latents is not None:
+        print(f"latents: {settings.latents.origin}")
     print(f"wrote {options.out}")
 
 
@@ -135,6 +144,8 @@ def _run_inspect(options: argparse.Namespace) -> None:
         if summary.targets:
             low, middle, high = (f"{width}x{height}" for height, width in summary.targets)
             print(f"  targets (width x height): smallest {low}, median {middle}, largest {high}")
+        if (origin := source.latents()) is not None:
+            print(f"  latents: {origin}")
     for record in opened.bad[:20]:
         print(f"bad record left out: {record}")
     if len(opened.bad) > 20:

@@ -4,11 +4,12 @@ Importing this needs torch, numpy, safetensors, Pillow and PyYAML; litdata is im
 """
 
 from omnigen2.data.budget import TokenBudget
-from omnigen2.data.collate import Batch, Collate, Example
+from omnigen2.data.collate import Batch, Collate, Example, ExampleLatents, Precomputed
 from omnigen2.data.dropout import ConditionDropout
 from omnigen2.data.errors import BadRecord, DataError
 from omnigen2.data.folder import Opened, open_data
 from omnigen2.data.jsonl import JsonlSource, read_jsonl
+from omnigen2.data.latents import ImageEncoder, LatentMismatch, LatentOrigin, SampleLatents, StoredLatent
 from omnigen2.data.mixture import Mixture, Replica
 from omnigen2.data.optimize import OptimizeReport, OptimizeSettings, optimize
 from omnigen2.data.planner import Pick, Planner
@@ -29,7 +30,11 @@ __all__ = [
     "ConditionDropout",
     "DataError",
     "Example",
+    "ExampleLatents",
+    "ImageEncoder",
     "JsonlSource",
+    "LatentMismatch",
+    "LatentOrigin",
     "ListSource",
     "Mixture",
     "Opened",
@@ -38,11 +43,14 @@ __all__ = [
     "Pick",
     "PixelRange",
     "Planner",
+    "Precomputed",
     "Replica",
     "Sample",
+    "SampleLatents",
     "SampleSizes",
     "Source",
     "SpecEntry",
+    "StoredLatent",
     "StreamingSource",
     "Task",
     "TextLength",

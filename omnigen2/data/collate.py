@@ -5,22 +5,48 @@ from dataclasses import dataclass, field, replace
 from typing import Literal, TypeAlias, assert_never
 
 import torch
-from jaxtyping import Float
 from PIL import Image
-from torch import Tensor
 
 from omnigen2.data.budget import TokenBudget
 from omnigen2.data.dropout import ConditionDropout
 from omnigen2.data.errors import DataError
+from omnigen2.data.latents import LatentMismatch, LatentOrigin, Moments, Pixels
 from omnigen2.data.planner import Pick
 from omnigen2.data.sample import ImageFile, Sample, Task
 from omnigen2.data.source import Source
-from omnigen2.encoders.images import ImageFileError, ImageReader, to_pixels
+from omnigen2.encoders.images import ImageFileError, ImageReader, ResizePolicy, to_pixels
 from omnigen2.layout import ImageSegment, Layout
 
-Pixels: TypeAlias = Float[Tensor, "3 _ _"]
-"""One image in [-1, 1], shape (3, height, width)."""
 BrokenSamples: TypeAlias = Literal["refuse", "skip"]
+Precomputed: TypeAlias = Literal["use", "ignore"]
+
+
+@dataclass(frozen=True)
+class ExampleLatents:
+    """Latents of an example that were computed before.
+
+    Attributes:
+        references: As many as the example has references.
+        target: Of the target.
+        origin: What made them.
+    """
+
+    references: tuple[Moments, ...]
+    target: Moments
+    origin: LatentOrigin
+
+    def to(self, device: torch.device | str, non_blocking: bool = False) -> "ExampleLatents":
+        """The latents on a device.
+
+        Args:
+            device: Where to.
+            non_blocking: Do not wait for the copy.
+
+        Returns:
+            Others.
+        """
+        references = tuple(latent.to(device, non_blocking=non_blocking) for latent in self.references)
+        return ExampleLatents(references, self.target.to(device, non_blocking=non_blocking), self.origin)
 
 
 @dataclass(frozen=True)
@@ -37,6 +63,7 @@ class Example:
         target: Float32, likewise; None if there is none.
         answer: The words to answer with; None if there are none.
         meta: As in the sample.
+        latents: Of the references and the target, if they were computed before and are to be used.
     """
 
     task: Task
@@ -48,6 +75,7 @@ class Example:
     target: Pixels | None
     answer: str | None
     meta: str
+    latents: ExampleLatents | None = None
 
     def segments(self, multiple: int) -> tuple[ImageSegment, ...]:
         """The images in tokens.
@@ -109,7 +137,7 @@ class Batch:
         return self.budget.layout(text_tokens, [example.segments(multiple) for example in self.examples])
 
     def to(self, device: torch.device | str, non_blocking: bool = False) -> "Batch":
-        """The batch with its pixels on a device.
+        """The batch with its pixels and latents on a device.
 
         Args:
             device: Where to.
@@ -123,6 +151,7 @@ class Batch:
                 example,
                 references=tuple(image.to(device, non_blocking=non_blocking) for image in example.references),
                 target=None if example.target is None else example.target.to(device, non_blocking=non_blocking),
+                latents=None if example.latents is None else example.latents.to(device, non_blocking),
             )
             for example in self.examples
         ]
@@ -139,11 +168,13 @@ class Collate:
         broken: What happens to a sample that cannot be read or decoded: `"refuse"` raises and names it, `"skip"`
             leaves it out of its batch and says so in `Batch.broken`. Nothing takes its place. A batch of which no
             sample is left raises.
+        precomputed: Whether latents that samples bring are used, or left out so that pixels are encoded anew.
     """
 
     dropout: ConditionDropout | None = None
     reader: ImageReader = field(default_factory=ImageReader)
     broken: BrokenSamples = "refuse"
+    precomputed: Precomputed = "use"
 
     def __call__(self, picks: Sequence[Pick], sources: Mapping[str, Source], budget: TokenBudget) -> Batch:
         """Make a batch.
@@ -158,12 +189,15 @@ class Collate:
 
         Raises:
             DataError: If a sample is broken and is to be refused, or all are.
+            LatentMismatch: If latents are to be used, but belong to images of other sizes.
         """
         examples: list[Example] = []
         broken: list[str] = []
         for pick in picks:
             try:
                 examples.append(self._example(pick, sources[pick.source][pick.number], budget))
+            except LatentMismatch:
+                raise
             except (ImageFileError, DataError) as error:
                 problem = f"sample {pick.number} of source {pick.source}: {error}"
                 match self.broken:
@@ -179,22 +213,53 @@ class Collate:
 
     def _example(self, pick: Pick, sample: Sample, budget: TokenBudget) -> Example:
         droppable = self.dropout is not None and sample.target is not None
-        prompt, references = self.dropout(pick) if self.dropout is not None and droppable else (False, False)
-        kept = () if references else sample.references
-        policy = budget.resize
-        resized = policy.resize_references([self._read(image, sample) for image in kept])
-        target = None if sample.target is None else to_pixels(policy.resize(self._read(sample.target, sample)))
+        prompt, without_references = self.dropout(pick) if self.dropout is not None and droppable else (False, False)
+        references, target = resized(sample, budget.resize, self.reader, with_references=not without_references)
         return Example(
             task=sample.task,
             source=pick.source,
             key=sample.key,
             instruction="" if prompt else sample.instruction,
             prompt_dropped=prompt,
-            references=tuple(to_pixels(image) for image in resized),
+            references=references,
             target=target,
             answer=sample.answer,
             meta=sample.meta,
+            latents=self._latents(sample, len(references), budget.resize),
         )
 
-    def _read(self, image: ImageFile, sample: Sample) -> Image.Image:
-        return self.reader.read(image, f"of {sample.key}" if isinstance(image, bytes) else None)
+    def _latents(self, sample: Sample, references: int, resize: ResizePolicy) -> ExampleLatents | None:
+        match self.precomputed:
+            case "ignore":
+                return None
+            case "use":
+                if sample.latents is None:
+                    return None
+                sample.latents.origin.check_resize(resize, sample.key)
+                *before, target = (latent.moments for latent in sample.latents.images)
+                return ExampleLatents(tuple(before[:references]), target, sample.latents.origin)
+            case _:
+                assert_never(self.precomputed)
+
+
+def resized(
+    sample: Sample, policy: ResizePolicy, reader: ImageReader, with_references: bool = True
+) -> tuple[tuple[Pixels, ...], Pixels | None]:
+    """Decode the images of a sample and give them their sizes.
+
+    Args:
+        sample: Any.
+        policy: The sizes.
+        reader: Decodes images.
+        with_references: Whether its references are wanted.
+
+    Returns:
+        References (none if they are not wanted), and the target if there is one.
+    """
+
+    def read(image: ImageFile) -> Image.Image:
+        return reader.read(image, f"of {sample.key}" if isinstance(image, bytes) else None)
+
+    references = policy.resize_references([read(image) for image in sample.references if with_references])
+    target = None if sample.target is None else to_pixels(policy.resize(read(sample.target)))
+    return tuple(to_pixels(image) for image in references), target

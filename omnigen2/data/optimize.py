@@ -8,8 +8,10 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
+from omnigen2.data.collate import resized
 from omnigen2.data.errors import BadRecord, DataError
 from omnigen2.data.jsonl import read_jsonl
+from omnigen2.data.latents import ImageEncoder
 from omnigen2.data.sample import ImageFile, Sample, SampleSizes, measure
 from omnigen2.data.spec import SpecEntry, read_spec
 from omnigen2.data.text import ByteLength, TextLength
@@ -62,6 +64,7 @@ class OptimizeSettings:
         threads: How many images are decoded at a time, at least 1.
         text: Counts the text tokens of a sample; the counts are stored.
         reader: Proves the images sound.
+        latents: Encodes the images of samples with a target; no latents are stored if None.
 
     Raises:
         DataError: If `threads` is below 1.
@@ -72,6 +75,7 @@ class OptimizeSettings:
     threads: int = 4
     text: TextLength = field(default_factory=ByteLength)
     reader: ImageReader = field(default_factory=ImageReader)
+    latents: ImageEncoder | None = None
 
     def __post_init__(self) -> None:
         if self.threads < 1:
@@ -115,7 +119,8 @@ def optimize(
     """Write each entry of a spec as a folder of chunks.
 
     Every record is checked against the layout, its images are decoded, and what was written is read back. Image files
-    are stored as they are, not encoded anew. A bad record is left out and listed; nothing takes its place.
+    are stored as they are, not encoded anew; latents are stored beside them. A bad record is left out and listed;
+    nothing takes its place.
 
     Args:
         spec: A yml file in the official layout, or a jsonl file.
@@ -162,7 +167,8 @@ def _write_entry(
     progress: Callable[[Advance], None],
     bad: list[BadRecord],
 ) -> SourceReport:
-    writer = ChunkWriter(folder, settings.chunk_bytes)
+    origin = None if settings.latents is None else settings.latents.origin
+    writer = ChunkWriter(folder, settings.chunk_bytes, origin)
     lines = sum(_count_lines(file) for file in entry.files)
     items = (Item(file, *read) for file in entry.files for read in read_jsonl(file, entry.image_root))
     progress(Advance(entry.name, 0, lines, 0))
@@ -180,7 +186,7 @@ def _write_entry(
 
 
 def _prepare(item: Item, settings: OptimizeSettings) -> tuple[Sample, SampleSizes] | BadRecord:
-    """The sample with its images in memory and found sound."""
+    """The sample with its images in memory, found sound, and encoded if it is to bring latents."""
     if isinstance(item.read, BadRecord):
         return item.read
     sample = item.read
@@ -188,7 +194,11 @@ def _prepare(item: Item, settings: OptimizeSettings) -> tuple[Sample, SampleSize
         references = tuple(_contents(image) for image in sample.references)
         target = None if sample.target is None else _contents(sample.target)
         sizes = measure(sample, settings.text.count(sample), settings.reader)
-        return replace(sample, references=references, target=target), sizes
+        latents = None
+        if settings.latents is not None and target is not None:
+            before, after = resized(sample, settings.latents.origin.resize, settings.reader)
+            latents = settings.latents.of([*before, *(() if after is None else (after,))])
+        return replace(sample, references=references, target=target, latents=latents), sizes
     except (ImageFileError, DataError, OSError) as error:
         return BadRecord(item.file, item.line, str(error))
 

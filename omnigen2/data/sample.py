@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Literal, NamedTuple, TypeAlias, assert_never, get_args
 
 from omnigen2.data.errors import DataError
+from omnigen2.data.latents import SampleLatents
 from omnigen2.encoders.images import ImageReader
 
 Task: TypeAlias = Literal["text_to_image", "edit", "in_context", "understanding", "reflection", "interleaved"]
@@ -51,6 +52,7 @@ class Sample:
         answer: The words to answer with.
         key: Names the sample in messages, such as `edit.jsonl:17`.
         meta: Text that travels with the sample unread, such as a specification in JSON.
+        latents: Of all images, if they were computed before; only for samples with a target.
 
     Raises:
         DataError: If a part that the task needs is missing, or one that it has no use for is there.
@@ -63,6 +65,7 @@ class Sample:
     answer: str | None = None
     key: str = "<sample>"
     meta: str = ""
+    latents: SampleLatents | None = None
 
     def __post_init__(self) -> None:
         if self.task not in TASKS:
@@ -73,6 +76,11 @@ class Sample:
             raise DataError(f"{self.key} has an empty answer; write one, or leave the answer out")
         if b"" in (*self.references, self.target):
             raise DataError(f"{self.key} has an image of 0 bytes; replace it, or remove the record")
+        if self.latents is not None and (self.target is None or len(self.latents.images) != len(self.images)):
+            raise DataError(
+                f"{self.key} has {len(self.latents.images)} latents for {len(self.images)} images; a sample with a "
+                "target has one for each image, a sample without has none: write the chunks again"
+            )
         wrong = self._fault()
         if wrong:
             raise DataError(

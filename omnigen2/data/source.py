@@ -7,6 +7,7 @@ import numpy as np
 from jaxtyping import Int64
 
 from omnigen2.data.errors import DataError
+from omnigen2.data.latents import LatentOrigin
 from omnigen2.data.sample import Sample, SampleSizes, Task, measure
 from omnigen2.data.text import ByteLength, TextLength
 from omnigen2.encoders.images import ImageReader
@@ -55,6 +56,14 @@ class Source(ABC):
             Its task.
         """
         return self[index].task
+
+    def latents(self) -> LatentOrigin | None:
+        """What made the latents that its samples with a target bring.
+
+        Returns:
+            None if they bring none.
+        """
+        return None
 
     def order(self, generator: np.random.Generator) -> Int64[np.ndarray, " samples"]:
         """The order of one epoch.
@@ -148,6 +157,10 @@ class PixelRange(Source):
     def task(self, index: int) -> Task:
         """Task of one sample."""
         return self.source.task(self.indices[index])
+
+    def latents(self) -> LatentOrigin | None:
+        """What made the latents of the whole source."""
+        return self.source.latents()
 
     def order(self, generator: np.random.Generator) -> Int64[np.ndarray, " samples"]:
         """The order of the whole source, without what is not in the range."""

@@ -22,7 +22,7 @@ from omnigen2.data import (
     TokenBudget,
     open_data,
 )
-from omnigen2.data.collate import BrokenSamples
+from omnigen2.data.collate import BrokenSamples, Precomputed
 from omnigen2.data.jsonl import BadRecords
 from omnigen2.data.planner import Mixing
 from omnigen2.encoders import ImageReader
@@ -61,6 +61,9 @@ class Reading:
         reader: Decodes images.
         bad_records: What happens to bad records of jsonl files.
         broken: What happens to a sample whose image cannot be decoded when it is needed.
+        precomputed: Latents that chunks bring are used, or ignored so that pictures are encoded in training. To use
+            them, budget and codec must be those that made them, otherwise the training stops and says so; chunks
+            without latents are encoded in training either way.
     """
 
     workers: int = 0
@@ -68,6 +71,7 @@ class Reading:
     reader: ImageReader = field(default_factory=ImageReader)
     bad_records: BadRecords = "refuse"
     broken: BrokenSamples = "refuse"
+    precomputed: Precomputed = "use"
 
 
 @dataclass(frozen=True)
@@ -165,6 +169,10 @@ class ImageData(L.LightningDataModule):
     def _mixture(self, parts: Mapping[str, DataPart], purpose: Purpose, batches: int) -> Mixture:
         sources, weights = open_parts(parts, self.reading)
         reading = self.reading
+        if reading.precomputed == "use":  # now, not when a rare source is drawn for the first time
+            for name, source in sources.items():
+                if (origin := source.latents()) is not None:
+                    origin.check_resize(self.budget.resize, f"the data {name!r}")
         match purpose:
             case "train":
                 mixing, dropout, epochs = self.mixing, self.dropout, "continue"
@@ -173,7 +181,8 @@ class ImageData(L.LightningDataModule):
             case _:
                 assert_never(purpose)
         planner = Planner(sources, weights, self.budget, mixing, self.seed)
-        return Mixture(planner, Collate(dropout, reading.reader, reading.broken), batches, reading.workers, epochs)
+        collate = Collate(dropout, reading.reader, reading.broken, reading.precomputed)
+        return Mixture(planner, collate, batches, reading.workers, epochs)
 
 
 def open_parts(parts: Mapping[str, DataPart], reading: Reading) -> tuple[dict[str, Source], dict[str, float]]:

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import NamedTuple
 
 import torch
@@ -9,8 +10,10 @@ from jaxtyping import Float
 from torch import Tensor
 
 from omnigen2.data.collate import Batch, Example, Pixels
+from omnigen2.data.latents import Moments
 from omnigen2.dit import Inputs, TransformerConfig, patchify
 from omnigen2.encoders import LatentCodec
+from omnigen2.encoders.posterior import draw, identity
 from omnigen2.layout import Layout, TokenIndex
 from omnigen2.training.text_states import TextStates
 
@@ -35,7 +38,7 @@ class EncodedBatch(NamedTuple):
 
 @dataclass(frozen=True)
 class BatchEncoder:
-    """The frozen encoders of a training.
+    """The frozen encoders of a training. Latents that examples bring are taken instead of encoding their pixels.
 
     Attributes:
         text: Reads instructions.
@@ -59,13 +62,16 @@ class BatchEncoder:
             Everything on the encoders' device.
 
         Raises:
-            ValueError: If an example has no target, or sizes of tokens in batch and transformer differ.
+            ValueError: If an example has no target, sizes of tokens in batch and transformer differ, or latents were
+                made by another codec or for other sizes.
         """
         self._check(batch)
         text = self.text.of(batch.examples)
         layout = batch.layout(text.borders.lengths)
-        data = self.patches(batch.targets, generator)
-        inputs = Inputs(layout, text.states, self.patches(batch.references, generator))
+        made = [None if e.latents is None else e.latents.target for e in batch.examples]
+        given = [m for e in batch.examples for m in (e.latents.references if e.latents else [None] * len(e.references))]
+        data = self.patches(batch.targets, made, generator)
+        inputs = Inputs(layout, text.states, self.patches(batch.references, given, generator))
         borders = layout.per_sample("target")
         return EncodedBatch(inputs, data, borders.owners(data.device), borders.lengths)
 
@@ -93,11 +99,14 @@ class BatchEncoder:
         return max(1, sum(h * w for h, w in sides) // self.codec.reduction**2 * self.codec.channels)
 
     @torch.no_grad()
-    def patches(self, images: Sequence[Pixels], generator: torch.Generator | None = None) -> Patches:
+    def patches(
+        self, images: Sequence[Pixels], known: Sequence[Moments | None], generator: torch.Generator | None = None
+    ) -> Patches:
         """Images as packed patches.
 
         Args:
             images: In [-1, 1].
+            known: For each image its latent's moments if they were computed before.
             generator: As in `__call__`.
 
         Returns:
@@ -105,11 +114,38 @@ class BatchEncoder:
         """
         if not images:
             return torch.empty(0, self.config.patch_channels, device=self.text.encoder.device)
-        generators = None if generator is None else [generator] * len(images)
-        latents = self.codec.encode(images, "mode" if generator is None else "sample", generators)
+        for image, moments in zip(images, known, strict=True):
+            if moments is not None:
+                self._check_shape(image, moments)
+        rest = [image for image, moments in zip(images, known, strict=True) if moments is None]
+        generators = None if generator is None else [generator] * len(rest)
+        encoded = iter(self.codec.encode(rest, "mode" if generator is None else "sample", generators) if rest else ())
+        device = self.text.encoder.device
+        latents = [next(encoded) if moments is None else draw(moments.to(device), generator) for moments in known]
         return torch.cat([patchify(latent, self.config.patch_size) for latent in latents])
 
+    def _check_shape(self, image: Pixels, moments: Moments) -> None:
+        """Latents must have the sizes that the layout is planned for.
+
+        Raises:
+            ValueError: If they have not.
+        """
+        expected = (self.codec.channels, *(side // self.codec.reduction for side in image.shape[1:]))
+        if tuple(moments.shape[1:]) != expected:
+            raise ValueError(
+                f"an image of {tuple(image.shape[1:])} pixels has a stored latent of shape "
+                f"{tuple(moments.shape[1:])}, expected {expected}; write the chunks again"
+            )
+
+    @cached_property
+    def identity(self) -> str:
+        """Of the codec."""
+        return identity(self.codec)
+
     def _check(self, batch: Batch) -> None:
+        for example in batch.examples:
+            if example.latents is not None:
+                example.latents.origin.check_codec(self.identity, example.key)
         without = [example.key for example in batch.examples if example.target is None]
         if without:
             raise ValueError(

@@ -72,6 +72,7 @@ def test_a_record_of_another_schema_is_refused() -> None:
         "key": "",
         "meta": "",
         "lengths": [],
+        "latents": [],
         "has_target": False,
     }
     for header, message in (

@@ -1,0 +1,225 @@
+"""Latents that were computed before training, and the account of what made them."""
+
+import json
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal, TypeAlias, get_args
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from omnigen2.data.errors import DataError
+from omnigen2.encoders.images import ResizePolicy
+
+LATENTS_FILE = "latents.json"
+FORMAT = "omnigen2 latents 1"
+LatentType: TypeAlias = Literal["float16", "float32"]
+LATENT_TYPES: tuple[LatentType, ...] = get_args(LatentType)
+Pixels: TypeAlias = Float[Tensor, "3 _ _"]
+"""One image in [-1, 1], shape (3, height, width)."""
+Moments: TypeAlias = Float[Tensor, "_ _ _ _"]
+"""A codec's distribution of one latent, shape (1 or 2, channels, height, width): its mean and, where the codec has
+one, its standard deviation."""
+
+
+class LatentMismatch(DataError):
+    """Stored latents are not those that a training needs. A fault of the settings, never of one sample."""
+
+
+@dataclass(frozen=True)
+class LatentOrigin:
+    """What made latents: equal origins give equal latents, but for rounding.
+
+    Attributes:
+        codec: Kind, configuration and weights of the codec, as one line.
+        resize: The sizes that images got.
+        stored_as: How numbers are stored.
+    """
+
+    codec: str
+    resize: ResizePolicy
+    stored_as: LatentType
+
+    def __str__(self) -> str:
+        return f"{self.stored_as}, made by {self.codec}, of images resized by {self.resize}"
+
+    def check_resize(self, resize: ResizePolicy, where: str) -> None:
+        """Refuse another resize policy.
+
+        Args:
+            resize: The training's.
+            where: Names the data in the message.
+
+        Raises:
+            LatentMismatch: If images get other sizes now than they had when they were encoded.
+        """
+        if resize != self.resize:
+            raise LatentMismatch(
+                f"the latents of {where} are of images resized by {self.resize}, but this training resizes by "
+                f"{resize}; use the same, or set `precomputed: ignore` to encode anew, or write the chunks again"
+            )
+
+    def check_codec(self, codec: str, where: str) -> None:
+        """Refuse another codec.
+
+        Args:
+            codec: The training's.
+            where: Names the data in the message.
+
+        Raises:
+            LatentMismatch: If it is another kind, or has another configuration or other weights.
+        """
+        if codec != self.codec:
+            raise LatentMismatch(
+                f"the latents of {where} were made by {self.codec}, but this training encodes with {codec}; train with "
+                "the same codec, or set `precomputed: ignore` to encode anew, or write the chunks again"
+            )
+
+    def save(self, folder: Path) -> None:
+        """Write the account.
+
+        Args:
+            folder: Holds the chunks.
+        """
+        content = {"format": FORMAT, **asdict(self)}
+        (folder / LATENTS_FILE).write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+
+    @classmethod
+    def load(cls, folder: Path) -> "LatentOrigin | None":
+        """Read the account.
+
+        Args:
+            folder: Holds the chunks.
+
+        Returns:
+            What was saved; None if the chunks have no latents.
+
+        Raises:
+            DataError: If the file is damaged or of another format.
+        """
+        file = folder / LATENTS_FILE
+        if not file.is_file():
+            return None
+        try:
+            content: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+            if content["format"] != FORMAT or content["stored_as"] not in LATENT_TYPES:
+                raise DataError(
+                    f"{file} has format {content['format']!r} with numbers as {content['stored_as']!r}, expected "
+                    f"{FORMAT!r} with {' or '.join(LATENT_TYPES)}; write the chunks again"
+                )
+            resize = dict(content["resize"])
+            resize["reference_pixels"] = tuple(resize["reference_pixels"])
+            return cls(str(content["codec"]), ResizePolicy(**resize), content["stored_as"])
+        except (KeyError, TypeError, json.JSONDecodeError) as error:
+            raise DataError(f"{file} is damaged ({error!r}); copy it anew or write the chunks again") from error
+
+
+@dataclass(frozen=True, slots=True)
+class StoredLatent:
+    """The moments of one latent as bytes.
+
+    Attributes:
+        shape: (1 or 2, channels, height, width).
+        stored_as: The type of the numbers.
+        content: The numbers, little endian, last axis fastest.
+
+    Raises:
+        DataError: If the bytes are not as many as the shape says.
+    """
+
+    shape: tuple[int, int, int, int]
+    stored_as: LatentType
+    content: bytes
+
+    def __post_init__(self) -> None:
+        expected = math.prod(self.shape) * self._type.itemsize
+        if len(self.content) != expected or self.shape[0] not in (1, 2):
+            raise DataError(
+                f"a latent has shape {self.shape} as {self.stored_as} and {len(self.content)} bytes, expected 1 or 2 "
+                f"moments and {expected} bytes; write the chunks again"
+            )
+
+    @classmethod
+    def of(cls, moments: Moments, stored_as: LatentType) -> "StoredLatent":
+        """Round moments to what is stored.
+
+        Args:
+            moments: On any device.
+            stored_as: The type of the numbers.
+
+        Returns:
+            The same numbers, rounded.
+
+        Raises:
+            DataError: If a number is not finite, or becomes so by rounding.
+        """
+        count, channels, height, width = moments.shape
+        values = moments.detach().float().cpu().numpy()
+        with np.errstate(over="ignore"):  # what overflows is refused below
+            rounded = values.astype(np.dtype(stored_as).newbyteorder("<"))
+        if not np.isfinite(rounded).all():
+            largest = float(np.abs(values).max())
+            raise DataError(
+                f"a latent holds {largest}, which is not finite as {stored_as}; store float32, or check codec and image"
+            )
+        return cls((count, channels, height, width), stored_as, rounded.tobytes())
+
+    @property
+    def moments(self) -> Moments:
+        """The numbers as stored, on the CPU."""
+        return torch.from_numpy(np.frombuffer(self.content, self._type).reshape(self.shape).astype(self.stored_as))
+
+    @property
+    def _type(self) -> np.dtype[Any]:
+        return np.dtype(self.stored_as).newbyteorder("<")
+
+
+@dataclass(frozen=True, slots=True)
+class SampleLatents:
+    """Latents of all images of a sample.
+
+    Attributes:
+        images: Of the references, then of the target: the order of `Sample.images`.
+        origin: What made them.
+    """
+
+    images: tuple[StoredLatent, ...]
+    origin: LatentOrigin
+
+
+class ImageEncoder(ABC):
+    """Computes latents for `optimize`.
+
+    Attributes:
+        origin: What it makes them of, and how.
+    """
+
+    origin: LatentOrigin
+
+    @abstractmethod
+    def moments(self, images: Sequence[Pixels]) -> list[Moments]:
+        """Encode images; called from several threads.
+
+        Args:
+            images: In [-1, 1], resized by `origin.resize`.
+
+        Returns:
+            One per image.
+        """
+
+    def of(self, images: Sequence[Pixels]) -> SampleLatents:
+        """Encode the images of a sample.
+
+        Args:
+            images: References, then the target.
+
+        Returns:
+            As it is stored.
+        """
+        stored = (StoredLatent.of(moments, self.origin.stored_as) for moments in self.moments(images))
+        return SampleLatents(tuple(stored), self.origin)
