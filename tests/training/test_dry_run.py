@@ -229,7 +229,8 @@ def test_every_stage_of_the_curriculum_is_described(
     assert text.count("stage ") == 10
     assert text.count("model omnigen2.training.") == 10
     assert "there is no folder runs/curriculum/understanding/weights/mllm" in text
-    assert "(built without @image_token/weights)" in text
+    assert "(built without @understanding/weights)" in text
+    assert "(built without @pretrain_64_mixed/weights)" in text
     assert not Path("runs").exists()
 
 

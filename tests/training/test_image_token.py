@@ -109,7 +109,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[ImageTokenModule,
     """A module after training; the weights it started from."""
     module = image_token_module()
     before = {name: value.clone() for name, value in module.state_dict().items()}
-    trainer = fit(module, data(steps=20), tmp_path_factory.mktemp("run"), max_steps=20, val_check_interval=20)
+    trainer = fit(module, data(steps=30), tmp_path_factory.mktemp("run"), max_steps=30, val_check_interval=30)
     return module, trainer, before
 
 
@@ -127,7 +127,7 @@ def test_the_loss_falls_and_answers_stay(trained: Any) -> None:
     batch = teach(module.encoder.tokenizer, [REQUEST])
     assert answer_loss(module.encoder, batch) < 0.5 * answer_loss(fresh.encoder, batch)
     logged = trainer.callback_metrics
-    assert logged["val/draws"] >= 0.75
+    assert logged["val/draws"] == 1
     assert logged["val/unchanged"] == 1
     assert set(logged) == {
         "train/loss", "val/loss", "val/draws", "val/refrains", "val/accuracy", "val/unchanged"
