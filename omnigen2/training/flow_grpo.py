@@ -282,7 +282,7 @@ class FlowGRPOModule(FlowModel):
     ) -> None:
         """Add the gradient of one micro-batch, step by step."""
         rollout, guided = some.rollout, self.rollout.guided_policy
-        weights = self.update.weighting(rollout.trajectory.times, trained, rollout.noise_level)
+        weights = self.update.step_weights(rollout.trajectory.times, trained, rollout.noise_level)
         models = studio.models(some.samples, guided, keep=False)
         for place, (row, step) in enumerate(rollout.steps(trained)):
             loss = self.update.objective(

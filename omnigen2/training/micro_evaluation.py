@@ -23,6 +23,7 @@ from omnigen2.training.throughput import Throughput, log_now
 EVALUATION = 2
 """Tells the seeds of these tasks from those of training and validation."""
 SCORES = "scores.json"
+SCORES_BEFORE = "scores_before.json"
 PICTURES = "pictures.png"
 DRAWN_TOGETHER = 24
 DOTS_PER_INCH = 110
@@ -77,13 +78,21 @@ class MicroEvaluation(Callback):
         every_n_steps: Optimizer steps between two evaluations; 0 for the end only.
         shown: Tasks of each kind in the picture.
         seed: Of the tasks, at least 0.
+        before: Whether the model is also evaluated before it is trained: `scores_before.json` has the numbers then, of
+            the same tasks and noise.
 
     Raises:
         ValueError: If a number is out of range.
     """
 
     def __init__(
-        self, per_kind: int = 24, tolerance: float = 0.3, every_n_steps: int = 0, shown: int = 4, seed: int = 0
+        self,
+        per_kind: int = 24,
+        tolerance: float = 0.3,
+        every_n_steps: int = 0,
+        shown: int = 4,
+        seed: int = 0,
+        before: bool = False,
     ) -> None:
         if per_kind < 1 or every_n_steps < 0 or shown < 1 or seed < 0:
             raise ValueError(
@@ -95,6 +104,12 @@ class MicroEvaluation(Callback):
         self.every_n_steps = every_n_steps
         self.shown = shown
         self.seed = seed
+        self.before = before
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Evaluate what training starts from, if it is wanted."""
+        if self.before and trainer.global_step == 0:
+            self._evaluate(trainer, pl_module, SCORES_BEFORE)
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
@@ -108,7 +123,12 @@ class MicroEvaluation(Callback):
         """Evaluate the trained model."""
         self._evaluate(trainer, pl_module)
 
-    def _evaluate(self, trainer: Trainer, module: LightningModule) -> None:
+    def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Evaluate the model of a run in which there was nothing to train."""
+        if trainer.max_steps == 0:
+            self._evaluate(trainer, pl_module)
+
+    def _evaluate(self, trainer: Trainer, module: LightningModule, name: str = SCORES) -> None:
         data: Any = cast(Any, trainer).datamodule
         if not isinstance(module, FlowModel) or not isinstance(data, MicroWorld):
             raise TypeError(
@@ -126,7 +146,7 @@ class MicroEvaluation(Callback):
             results = self.results(module, data)
             module.train(training)
         if trainer.is_global_zero:
-            self._write(Path(trainer.default_root_dir), trainer, results)
+            self._write(Path(trainer.default_root_dir), trainer, results, name)
 
     def results(self, module: FlowModel, data: MicroWorld) -> dict[str, list[Judged]]:
         """Draw and judge all tasks.
@@ -163,7 +183,7 @@ class MicroEvaluation(Callback):
                 judged.append(Judged(task, example, picture, micro_judge(task, picture, self.tolerance)))
         return judged
 
-    def _write(self, folder: Path, trainer: Trainer, results: dict[str, list[Judged]]) -> None:
+    def _write(self, folder: Path, trainer: Trainer, results: dict[str, list[Judged]], scores_name: str) -> None:
         tables: list[str] = []
         numbers: dict[str, Any] = {
             "step": trainer.global_step,
@@ -175,9 +195,11 @@ class MicroEvaluation(Callback):
             scores = aggregate([(type(one.task), one.judgement) for one in judged])
             numbers[name] = scores.values()
             tables.append(f"## {name}\n\n{scores.table()}")
-            if name == "model":
+            if name == "model" and scores_name == SCORES:
                 log_now(trainer, {f"score/{key}": value for key, value in headline(scores).items()})
-        write_json(folder / SCORES, numbers)
+        write_json(folder / scores_name, numbers)
+        if scores_name != SCORES:
+            return
         write_text(folder / "scores.md", "\n\n".join(tables) + "\n")
         save_pictures(folder / PICTURES, f"step {trainer.global_step}", results["model"], self.shown)
 

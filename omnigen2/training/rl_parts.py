@@ -4,23 +4,23 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from omnigen2.data.sample import Task
-from omnigen2.flow import FlowGRPONoise, NoiseLevel, SquareRootShift, TimeShift
+from omnigen2.flow import NoiseLevel, TimeShift
 from omnigen2.generate.request import Sampling
-from omnigen2.rl import EqualSteps, FlowGRPOObjective, NormalizedRatio, RandomSteps, Reward, Scale, StepSelection
+from omnigen2.rl import EqualSteps, FlowGRPOObjective, NormalizedRatio, Reward, Scale, StepSelection
 from omnigen2.rl.weighting import StepWeighting
 
 
 @dataclass(frozen=True)
 class RolloutPart:
-    """How the pictures of an iteration are drawn. The defaults are the official RL configuration, without guidance.
+    """How the pictures of an iteration are drawn.
 
     Attributes:
-        groups: Prompts of an iteration, of all ranks together.
-        members: Pictures of each prompt, at least 2.
         sampling: Steps and guidance; the solver must be `euler`.
         shift: The time shift; that of the training before.
         noise_level: Of the stochastic steps.
         selection: Which steps are stochastic, and which are trained.
+        groups: Prompts of an iteration, of all ranks together. The official RL configuration has 48.
+        members: Pictures of each prompt, at least 2. The official RL configuration has 12.
         guided_policy: Whether the guided velocity is what is trained. If not, pictures are drawn with guidance all the
             same, and the conditional velocity alone is scored and trained: one branch in place of two or three.
         tokens: Most tokens that are drawn together, all branches of guidance counted.
@@ -29,12 +29,12 @@ class RolloutPart:
         ValueError: If the solver is another one, or a number is out of range.
     """
 
+    sampling: Sampling
+    shift: TimeShift
+    noise_level: NoiseLevel
+    selection: StepSelection
     groups: int = 48
     members: int = 12
-    sampling: Sampling = field(default_factory=lambda: Sampling(steps=20, text_scale=1.0, image_scale=1.0))
-    shift: TimeShift = field(default_factory=SquareRootShift)
-    noise_level: NoiseLevel = field(default_factory=FlowGRPONoise)
-    selection: StepSelection = field(default_factory=RandomSteps)
     guided_policy: bool = True
     tokens: int = 65536
 
@@ -56,7 +56,7 @@ class UpdatePart:
 
     Attributes:
         objective: Clip ranges and the weight of the KL; a weight of 0 needs no reference policy.
-        weighting: How much each trained step counts.
+        weighting: How much each trained step counts; all the same if None.
         updates: Optimizer steps of an iteration, each over its share of the pictures, at least 1.
         tokens: Most tokens of a micro-batch; None for those that were drawn together, which makes the ratio of the
             first update exactly 1. It changes no gradient but by rounding.
@@ -68,8 +68,8 @@ class UpdatePart:
         ValueError: If a number is out of range.
     """
 
-    objective: FlowGRPOObjective = field(default_factory=FlowGRPOObjective)
-    weighting: StepWeighting = field(default_factory=EqualSteps)
+    objective: FlowGRPOObjective
+    weighting: StepWeighting | None = None
     updates: int = 2
     tokens: int | None = None
     scale: Scale = "group"
@@ -82,6 +82,11 @@ class UpdatePart:
                 "an update needs updates >= 1, max_norm > 0 and tokens >= 1, got "
                 f"{self.updates}, {self.max_norm} and {self.tokens}"
             )
+
+    @property
+    def step_weights(self) -> StepWeighting:
+        """The weighting."""
+        return EqualSteps() if self.weighting is None else self.weighting
 
     @property
     def needs_velocities(self) -> bool:
@@ -140,5 +145,5 @@ class Alignment:
     """
 
     rewards: RewardPart
-    rollout: RolloutPart = field(default_factory=RolloutPart)
-    update: UpdatePart = field(default_factory=UpdatePart)
+    rollout: RolloutPart
+    update: UpdatePart

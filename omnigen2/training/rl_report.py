@@ -1,0 +1,316 @@
+"""The report of the ablation of reinforcement learning: the table, reward curves, and which findings appear."""
+
+import json
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from statistics import fmean, stdev
+from typing import Any
+
+import yaml
+from matplotlib.figure import Figure
+
+from omnigen2.training.folder import read_json
+from omnigen2.training.metrics import read_metrics
+from omnigen2.training.micro_evaluation import SCORES
+from omnigen2.training.report import CellResult, Row, StudyReport, StudyResult, markdown_table, spread
+from omnigen2.training.run import STAGES
+
+PLOT = "rewards.png"
+COLUMNS = {
+    "GenEval": "geneval/overall/correct",
+    "GenEval, graded": "geneval_graded/overall/graded",
+    "edit": "edit_exact/overall/exact",
+    "preservation": "edit/overall/PQ",
+    "in-context": "omnicontext_exact/overall/exact",
+    "subjects": "omnicontext/overall/SC",
+}
+"""What the table shows, as `scores.json` calls it."""
+SUMMED = ("GenEval", "edit", "in-context")
+CLEAR = 2.0
+"""A difference counts if it is larger than so many standard errors."""
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#666666", "#000000")
+
+
+@dataclass(frozen=True)
+class Difference:
+    """How much two rows differ in a column, seed by seed.
+
+    Attributes:
+        mean: Of the differences.
+        error: Its standard error; NaN with one seed.
+    """
+
+    mean: float
+    error: float
+
+    @property
+    def clear(self) -> bool:
+        """Whether it is larger than its error lets expect."""
+        return abs(self.mean) > CLEAR * self.error
+
+    def __str__(self) -> str:
+        error = "" if math.isnan(self.error) else f" ± {self.error:.3f}"
+        return f"{self.mean:+.3f}{error}"
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One of the paper's findings, and whether it is seen here.
+
+    Attributes:
+        claim: What the paper says.
+        appears: None if the numbers decide nothing.
+        numbers: What it was concluded from.
+    """
+
+    claim: str
+    appears: bool | None
+    numbers: str
+
+    def __str__(self) -> str:
+        verdict = {True: "appears", False: "does not appear", None: "undecided"}[self.appears]
+        return f"- {self.claim}: **{verdict}**. {self.numbers}"
+
+
+class Ablation(StudyReport):
+    """Writes `report.md`, `report.json` and `rewards.png` of a study like `recipes/micro/rl_ablation.yaml`.
+
+    Every cell has the `scores.json` of a `MicroEvaluation` in its last stage. Findings are looked for where the rows
+    that they compare are there: `base`, `edit`, `geneval`, `ocr`, `edit_geneval`, `edit_ocr`, `edit_preference`,
+    `edit_geneval_incontext` and `geneval_edit_incontext`. A difference counts as one if it is larger than two standard
+    errors of the differences between equal seeds; with one seed nothing is decided.
+
+    A row's notes may have `paper`, a mapping from titles of columns to the paper's numbers, which are then shown.
+
+    Args:
+        stochastic: Whether the reward of training is shown as it was sampled, with noise in the steps (the only way
+            it is measured in training). Stated in the caption.
+    """
+
+    def __init__(self, stochastic: bool = True) -> None:
+        self.stochastic = stochastic
+
+    def write(self, result: StudyResult, folder: Path) -> None:
+        """Write all files.
+
+        Args:
+            result: The finished study.
+            folder: An existing folder.
+        """
+        scores = {row.name: [scores_of(cell) for cell in result.of_row(row.name)] for row in result.rows}
+        found = findings(scores, result)
+        plot(result).savefig(folder / PLOT, dpi=160, facecolor="white", metadata={"Software": None})
+        (folder / "report.md").write_text(self._text(result, scores, found), encoding="utf-8")
+        data = {
+            "study": result.name,
+            "command": result.command,
+            "seeds": list(result.seeds),
+            "seconds": result.seconds,
+            "versions": dict(result.versions),
+            "rows": {
+                row.name: {"title": row.title, "notes": dict(row.notes), "scores": scores[row.name]}
+                for row in result.rows
+            },
+            "findings": [asdict(finding) for finding in found],
+        }
+        (folder / "report.json").write_text(json.dumps(data, indent=1) + "\n", encoding="utf-8")
+
+    def _text(self, result: StudyResult, scores: Mapping[str, list[dict[str, float]]], found: list[Finding]) -> str:
+        papers = any("paper" in row.notes for row in result.rows)
+        note = "" if papers else " The paper's own numbers are not shown: no row's notes have them."
+        seeds = ", ".join(map(str, result.seeds))
+        minutes = result.seconds / 60
+        sampled = "sampled with noise in the steps" if self.stochastic else "sampled"
+        parts = [
+            f"# {result.name}",
+            table(result.rows, scores),
+            f"Shares of held-out micro-world tasks without a fault (GenEval, edit, in-context), share of clauses met "
+            f"(graded), preservation and subject consistency in [0, 10]. Mean ± standard deviation over the seeds "
+            f"{seeds}; all rows draw the same tasks from the same noise, without guidance.{note}",
+            "## Findings",
+            "\n".join(map(str, found)) or "No rows to compare.",
+            "A difference counts where it is larger than two standard errors over the seeds; a miniature shows whether "
+            "the machinery and its trends work, and is no claim about real pictures.",
+            "## Rewards in training",
+            f"![rewards]({PLOT})",
+            f"Mean reward of each iteration, {sampled}; the stages of a row are behind one another.",
+            f"{len(result.cells)} rows times seeds, {minutes:.0f} minutes of training, {result.jobs} at a time.",
+            f"    {result.command}",
+        ]
+        return "\n\n".join(parts) + "\n"
+
+
+def stages_of(folder: Path) -> list[Path]:
+    """The folders of a cell's stages in order; the cell's own folder if it has none.
+
+    Args:
+        folder: Of the cell.
+    """
+    if not (folder / STAGES).is_file():
+        return [folder]
+    document: Any = yaml.safe_load((folder / STAGES).read_text(encoding="utf-8"))
+    return [folder / str(name) for name in document["stages"]]
+
+
+def scores_of(cell: CellResult) -> dict[str, float]:
+    """What the last stage of a cell scored.
+
+    Args:
+        cell: A finished run.
+
+    Returns:
+        The columns that were measured, by title.
+
+    Raises:
+        FileNotFoundError: If the run was not evaluated.
+    """
+    path = stages_of(cell.folder)[-1] / SCORES
+    content = read_json(path)
+    if content is None:
+        raise FileNotFoundError(f"there is no {path}; add a MicroEvaluation to the recipes of all rows")
+    numbers: Mapping[str, float] = content["model"]
+    return {title: numbers[name] for title, name in COLUMNS.items() if name in numbers}
+
+
+def table(rows: Sequence[Row], scores: Mapping[str, list[dict[str, float]]]) -> str:
+    """All rows and columns, with the paper's numbers where notes have them.
+
+    Args:
+        rows: In order.
+        scores: By row, one mapping for each seed.
+
+    Returns:
+        Markdown.
+    """
+    columns = [title for title in COLUMNS if any(title in one for seeds in scores.values() for one in seeds)]
+    papers = [title for title in columns if any(title in row.notes.get("paper", {}) for row in rows)]
+    lines: list[list[str]] = []
+    for row in rows:
+        own = [spread([one[title] for one in scores[row.name]]) for title in columns]
+        theirs = [str(row.notes.get("paper", {}).get(title, "–")) for title in papers]
+        lines.append([row.title, *own, *theirs])
+    return markdown_table(["trained on", *columns, *(f"{title} (paper)" for title in papers)], lines)
+
+
+def findings(scores: Mapping[str, list[dict[str, float]]], result: StudyResult) -> list[Finding]:
+    """Which of the paper's findings appear, of those whose rows are there.
+
+    Args:
+        scores: By row, one mapping for each seed.
+        result: The study, for the rewards of training.
+
+    Returns:
+        One for each.
+    """
+
+    def between(first: str, second: str, column: str) -> Difference:
+        value: Callable[[dict[str, float]], float] = (
+            (lambda one: fmean(one[title] for title in SUMMED)) if column == "mean" else (lambda one: one[column])
+        )
+        return _difference([value(a) - value(b) for a, b in zip(scores[first], scores[second], strict=True)])
+
+    found: list[Finding] = []
+    if {"edit", "geneval", "edit_geneval"} <= scores.keys():
+        edit, geneval = between("edit_geneval", "edit", "edit"), between("edit_geneval", "geneval", "GenEval")
+        better = [one.mean > 0 and one.clear for one in (edit, geneval)]
+        worse = [one.mean < 0 and one.clear for one in (edit, geneval)]
+        found.append(
+            Finding(
+                "Edit and GenEval help each other",
+                False if any(worse) else True if all(better) else None,
+                f"Both against one alone: edit {edit}, GenEval {geneval}.",
+            )
+        )
+    pairs = [pair for pair in (("ocr", "base"), ("edit_ocr", "edit")) if set(pair) <= scores.keys()]
+    if pairs:
+        changes = {pair: between(*pair, "mean") for pair in pairs}
+        helps = [one.mean > 0 and one.clear for one in changes.values()]
+        found.append(
+            Finding(
+                "The letters' reward does not help the other tasks",
+                _decided(changes.values(), not any(helps)),
+                "Mean of the three tasks: " + ", ".join(f"{a} − {b} {c}" for (a, b), c in changes.items()) + ".",
+            )
+        )
+    if {"edit", "edit_preference"} <= scores.keys():
+        found.append(_hacking(between("edit_preference", "edit", "mean"), result))
+    orders = "edit_geneval_incontext", "geneval_edit_incontext"
+    if set(orders) <= scores.keys():
+        change = between(*orders, "mean")
+        found.append(
+            Finding(
+                "The order of the stages matters: Edit before GenEval is better",
+                True if change.mean > 0 and change.clear else _decided([change], False),
+                f"Mean of the three tasks, Edit first − GenEval first: {change}.",
+            )
+        )
+    return found
+
+
+def _hacking(consistency: Difference, result: StudyResult) -> Finding:
+    """Whether the preference score rose in training while the honest ones fell."""
+    rises: list[float] = []
+    for cell in result.of_row("edit_preference"):
+        curve = reward_curve(stages_of(cell.folder)[-1])
+        part = max(1, len(curve) // 4)
+        rises.append(fmean(curve[-part:]) - fmean(curve[:part]))
+    rise = _difference(rises)
+    hacked = rise.mean > 0 and rise.clear and consistency.mean < 0 and consistency.clear
+    return Finding(
+        "The preference score is hacked: its reward rises while the honest scores fall",
+        True if hacked else _decided([rise, consistency], False),
+        f"Reward from the first to the last quarter of training {rise}; mean of the three tasks against Edit alone "
+        f"{consistency}.",
+    )
+
+
+def reward_curve(folder: Path) -> list[float]:
+    """The mean reward of each iteration of a run.
+
+    Args:
+        folder: Of the run.
+
+    Returns:
+        In order; empty if nothing was trained.
+    """
+    return [row["reward/mean"] for row in read_metrics(folder) if "reward/mean" in row]
+
+
+def plot(result: StudyResult) -> Figure:
+    """Draw the rewards of all rows, a small plot for each.
+
+    Args:
+        result: The study.
+
+    Returns:
+        The figure.
+    """
+    rows = list(result.rows)
+    width = min(4, len(rows))
+    height = -(-len(rows) // width)
+    figure = Figure(figsize=(3.0 * width, 2.2 * height), layout="constrained")
+    for number, row in enumerate(rows):
+        axes: Any = figure.add_subplot(height, width, number + 1)
+        axes.set_title(row.title, fontsize=8)
+        axes.spines[["top", "right"]].set_visible(False)
+        axes.tick_params(labelsize=7)
+        for seed, cell in enumerate(result.of_row(row.name)):
+            start = 0
+            for stage, folder in enumerate(stages_of(cell.folder)):
+                curve = reward_curve(folder)
+                line = "-" if seed == 0 else "--"
+                axes.plot(range(start, start + len(curve)), curve, line, color=COLOURS[stage % len(COLOURS)], lw=1)
+                start += len(curve)
+    return figure
+
+
+def _difference(values: Sequence[float]) -> Difference:
+    error = stdev(values) / math.sqrt(len(values)) if len(values) > 1 else math.nan
+    return Difference(fmean(values), error)
+
+
+def _decided(differences: Any, otherwise: bool) -> bool | None:
+    """What holds, unless a single seed leaves everything open."""
+    return None if any(math.isnan(one.error) for one in differences) else otherwise
