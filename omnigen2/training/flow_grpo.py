@@ -19,13 +19,14 @@ from omnigen2.training.codecs import CodecSource
 from omnigen2.training.drawing import Drawing
 from omnigen2.training.errors import UserError
 from omnigen2.training.flow_model import FlowModel, TextPart
+from omnigen2.training.lora import adapters_disabled
 from omnigen2.training.model_folder import Saved
 from omnigen2.training.optimizers import OptimizerRecipe
 from omnigen2.training.resume import ResumePoint
 from omnigen2.training.rl_guards import RewardGuard
 from omnigen2.training.rl_metrics import IterationReport, UpdateMeter, gathered
 from omnigen2.training.rl_parts import Alignment
-from omnigen2.training.rl_policy import Drawn, adapters_off
+from omnigen2.training.rl_policy import Drawn
 from omnigen2.training.rl_prompts import HasPrompts
 from omnigen2.training.rl_rollout import Iteration, Studio
 from omnigen2.training.rl_scoring import Scored, Scorer, request_of
@@ -64,7 +65,7 @@ class FlowGRPOModule(FlowModel):
         weights: A model folder with `transformer/` to start from; new weights if None.
         optimizer_state: A file to go on with the optimizer of another run.
         drawing: How held-out prompts are drawn, for sheets, validation and evaluations.
-        saved: What a run leaves in `weights/`.
+        saved: What a run leaves in `weights/`, see `Saved`; `merged` lets another stage start from trained adapters.
 
     Raises:
         ValueError: If adapters have dropout: the ratio of such a policy with itself is not 1.
@@ -303,7 +304,7 @@ class FlowGRPOModule(FlowModel):
         if self.update.objective.kl_weight == 0:
             return None
         dit = self._frozen[0].to(self.device) if self._frozen else None
-        with nullcontext() if dit is not None else adapters_off(self.dit):
+        with nullcontext() if dit is not None else adapters_disabled(self.dit):
             models = studio.models(some.samples, self.rollout.guided_policy, keep=False, dit=dit)
             return some.rollout.score(models[step.index], step)
 

@@ -79,7 +79,7 @@ class FlowModel(L.LightningModule):
         weights: A model folder with `transformer/` to start from; new weights if None.
         optimizer_state: A file to go on with the optimizer of another run: what its `weights/optimizer.pt` holds.
         drawing: How samples are drawn, for sheets and evaluations.
-        saved: What a run leaves in `weights/`: the transformer (or its adapters), or a whole model folder.
+        saved: What a run leaves in `weights/`, see `Saved`.
     """
 
     def __init__(
@@ -191,12 +191,12 @@ class FlowModel(L.LightningModule):
             for callback in cast(list[Any], cast(Any, self.trainer).callbacks):
                 if isinstance(callback, EMA):
                     stack.enter_context(callback.applied(self))
-            if self.part.lora is not None:
+            if self.part.lora is not None and self.saved != "merged":
                 save_lora(self.dit, folder / ADAPTER)
             else:
                 save_plain_transformer(self.dit, folder)
         match self.saved:
-            case "transformer":
+            case "transformer" | "merged":
                 return
             case "model" if is_first_process():
                 text = self.encoder.text

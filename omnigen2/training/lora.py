@@ -181,6 +181,24 @@ def save_lora(module: DiffusionTransformer, folder: str | Path, layout: AdapterL
         write_lora(pairs, folder, layout)
 
 
+def merged(module: nn.Module, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The weights of a plain model that answers as one with adapters does.
+
+    Args:
+        module: With or without adapters.
+        state: Its `state_dict()`, every tensor whole.
+
+    Returns:
+        By the names of a plain model.
+    """
+    plain = {name.replace(".base_layer.", "."): value for name, value in state.items() if not is_adapter(name)}
+    for name, layer in _adapted(module):
+        down, up = (state[f"{name}.lora_{side}.{NAME}.weight"].double() for side in "AB")
+        weight = plain[f"{name}.weight"]
+        plain[f"{name}.weight"] = (weight.double() + float(layer.scaling[NAME]) * (up @ down)).to(weight.dtype)
+    return plain
+
+
 @contextmanager
 def adapters_disabled(module: nn.Module) -> Generator[None]:
     """Let the model answer as if it had no adapters, for as long as the context lasts: the reference policy.

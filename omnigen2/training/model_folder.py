@@ -15,11 +15,14 @@ from omnigen2.encoders import HiddenStateBridge, LatentCodec, QwenEncoder
 from omnigen2.flow import IdentityShift, SquareRootShift, TimeShift
 from omnigen2.make_tiny import INDEX, SCHEDULER
 from omnigen2.training.codecs import save_codec
+from omnigen2.training.lora import merged
 from omnigen2.training.shards import is_first_process, local_part, reshard, whole
 from omnigen2.training.transformer_part import TRANSFORMER
 from omnigen2.training.vlm import save_vlm
 
-Saved: TypeAlias = Literal["transformer", "model"]
+Saved: TypeAlias = Literal["transformer", "model", "merged"]
+"""The transformer (or, where adapters are trained, those alone); a whole model around it; or the transformer with its
+adapters added to its weights, from which another stage can start."""
 ADAPTER = "adapter"
 
 
@@ -27,12 +30,12 @@ def save_plain_transformer(transformer: DiffusionTransformer, folder: Path) -> N
     """Write a transformer in the released layout. If it is sharded, every process must call it; the first one writes.
 
     Args:
-        transformer: Without adapters.
+        transformer: Its adapters, if it has any, are added to the weights.
         folder: Gets config.json and the weights.
     """
     reshard(transformer)
     state: Mapping[str, Tensor] = transformer.state_dict()
-    tensors = {name: whole(local_part(tensor), tensor) for name, tensor in state.items()}
+    tensors = merged(transformer, {name: whole(local_part(tensor), tensor) for name, tensor in state.items()})
     if not is_first_process():
         return
     with torch.device("meta"):

@@ -1,7 +1,6 @@
 """The policy as velocities of a packed batch, in which the pictures of one prompt share its text and references."""
 
-from collections.abc import Generator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import count
 
@@ -252,28 +251,6 @@ def rescored(rollout: Rollout, models: Sequence[VelocityModel], keep_velocities:
         trajectory=replace(walk, log_probs=torch.stack(log_probs)),
         velocities=torch.stack(velocities) if keep_velocities else None,
     )
-
-
-@contextmanager
-def adapters_off(dit: DiffusionTransformer) -> Generator[None]:
-    """The transformer without what its adapters have learned: the reference policy of adapter training.
-
-    Args:
-        dit: With adapters.
-
-    Yields:
-        Nothing.
-    """
-    from peft.tuners.tuners_utils import BaseTunerLayer
-
-    layers = [module for module in dit.modules() if isinstance(module, BaseTunerLayer)]
-    for layer in layers:
-        layer._disable_adapters = True  # pyright: ignore[reportPrivateUsage] (enable_adapters also freezes them)
-    try:
-        yield
-    finally:
-        for layer in layers:
-            layer._disable_adapters = False  # pyright: ignore[reportPrivateUsage]
 
 
 def even_parts(parts: Sequence[range], least: int) -> list[range]:
