@@ -77,4 +77,7 @@ def latents_of(options: argparse.Namespace) -> CodecLatents | None:
 
 
 def _numbers(text: str) -> tuple[int, ...]:
-    return tuple(int(number) for number in text.split(","))
+    try:
+        return tuple(int(number) for number in text.split(","))
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"{text!r}, expected numbers such as 1048576,589824") from error

@@ -235,7 +235,10 @@ def test_the_command_stores_latents_and_inspect_shows_them(tmp_path: Path, capsy
     [
         (["--max_pixels", "99"], "error: --max_pixels is for latents\n"),
         (["--vae", "{dir}/none"], "error: there is no folder {dir}/none"),
-        (["--vae", "{dir}", "--reference_pixels", "a,b"], "invalid _numbers value"),
+        (
+            ["--vae", "{dir}", "--reference_pixels", "a,b"],
+            "--reference_pixels/--reference-pixels: 'a,b', expected numbers such as",
+        ),
     ],
 )
 def test_options_that_cannot_be_meant_are_refused(tmp_path: Path, capsys, words: list[str], message: str) -> None:
