@@ -163,12 +163,12 @@ class FlowModel(L.LightningModule):
         Raises:
             ValueError: If the trainer has no `max_steps`.
         """
-        if self.trainer.max_steps < 1:
+        if self.trainer.max_steps < 0:
             raise ValueError("the learning rate depends on the number of steps: set trainer.max_steps, not max_epochs")
         optimizer = self.optimizer_recipe.build(self.named_parameters())
         if self.optimizer_state is not None:
             optimizer.load_state_dict(torch.load(self.optimizer_state, weights_only=True, map_location="cpu"))
-        schedule = lambda_lr(optimizer, self.schedule.resolved(self.trainer.max_steps))
+        schedule = lambda_lr(optimizer, self.schedule.resolved(max(1, self.trainer.max_steps)))
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from lightning.pytorch import Callback
+from lightning.pytorch import Callback, Trainer
 from torch import Tensor
 
 from omnigen2.encoders import HiddenStateBridge
@@ -20,11 +20,12 @@ from omnigen2.training.flow_matching import TextPart
 from omnigen2.training.metrics import CsvLogger
 from omnigen2.training.micro_vlm import RandomMicroVLM
 from omnigen2.training.optimizers import AdamWRecipe
+from omnigen2.training.resume import ResumePoint
 from omnigen2.training.rl_parts import Alignment, RewardPart, RolloutPart, UpdatePart
 from omnigen2.training.rl_prompts import MicroPrompts
 from omnigen2.training.schedules import WarmupConstant
 from omnigen2.training.transformer_part import TransformerPart
-from tests.training.flow_parts import CONFIG, trainer, wake
+from tests.training.flow_parts import CONFIG, wake
 
 ALL_TASKS = ("text_to_image", "edit", "in_context")
 
@@ -138,7 +139,11 @@ def fit(model: FlowGRPOModule, folder: Path, steps: int, *callbacks: Callback, *
     data, checkpoint = options.pop("data", None) or prompts(), options.pop("checkpoint", None)
     if options.pop("awake", True):
         wake(model)
-    trainer(folder, steps, *callbacks, logger=CsvLogger(folder), log_every_n_steps=1, **options).fit(
-        model, datamodule=data, ckpt_path=checkpoint, weights_only=True
-    )
+    trainer = Trainer(
+        default_root_dir=folder, max_steps=steps, accelerator="cpu", devices=1, callbacks=list(callbacks),
+        logger=CsvLogger(folder), log_every_n_steps=1, limit_val_batches=0, num_sanity_val_steps=0,
+        enable_checkpointing=any(isinstance(callback, ResumePoint) for callback in callbacks),
+        enable_progress_bar=False, enable_model_summary=False, **options,
+    )  # fmt: skip
+    trainer.fit(model, datamodule=data, ckpt_path=checkpoint, weights_only=True)
     return model

@@ -95,7 +95,9 @@ def test_a_server_that_stays_away_stops_the_run_and_loses_nothing(iteration: int
     calls = 2 * iteration  # the pictures of each of two updates are drawn together
     away = Moody({call: SILENCE for call in range(calls, calls + 6)})
     rare = ResumePoint(every_n_train_steps=0)
-    with pytest.raises(UserError, match=rf"not scored \(no answer: ConnectError.*goes on from iteration {iteration}"):
+    with pytest.raises(
+        UserError, match=rf"(?s)not scored \(no answer: ConnectError.*goes on from iteration {iteration}"
+    ):
         fit(grpo(away, rewards={"retries": 1}), tmp_path / "b", 6, rare, data=prompts(asked=ONE_TASK))
     checkpoint = committed_checkpoint(tmp_path / "b")
     assert checkpoint is not None
@@ -149,8 +151,8 @@ def served(kind: str, asked: Asked) -> Answer:
 @pytest.mark.parametrize(
     ("kind", "words"),
     [
-        ("drop", "not scored \\(no answer"),
-        ("slow", "not scored \\(no answer"),
+        ("drop", r"not scored \(no answer"),
+        ("slow", r"not scored \(no answer"),
         ("garbage", "100 % of the rewards of iteration 1"),
         ("short", "100 % of the rewards of iteration 1"),
         ("nan", "100 % of the rewards of iteration 1"),
