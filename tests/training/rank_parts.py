@@ -224,7 +224,7 @@ def serve(folder: Path) -> None:
         print(json.dumps(in_two_processes(partial(work, *arguments), folder)), flush=True)
 
 
-def in_two_processes(work: Callable[[], Any], folder: Path, timeout: float = 120) -> list[int]:
+def in_two_processes(work: Callable[[], Any], folder: Path, timeout: float = 400) -> list[int]:
     """Fork two processes that find one another as torchrun's do; the status with which each ended (9: killed)."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))

@@ -42,6 +42,9 @@ def test_every_parameter_gets_a_gradient_and_none_changes(sides: list[tuple[int,
     missing = [name for name, value in after.items() if value is None and not (texts == 0 and "text" in name)]
     assert not missing
     for name, value in after.items():
-        expected = before[name]
         if value is not None:
-            torch.testing.assert_close(value, torch.zeros_like(value) if expected is None else expected)
+            expected = before[name]
+            expected = torch.zeros_like(value) if expected is None else expected
+            # the longer batch is summed in another order: what is rounded off grows with the largest gradient
+            largest = max(1.0, float(expected.abs().max()))
+            torch.testing.assert_close(value, expected, rtol=1e-5, atol=1e-5 * largest)
