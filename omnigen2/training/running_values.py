@@ -25,7 +25,7 @@ def running_values(trainer: Trainer) -> Values:
         key: {"name": metric.meta.forked_name(on_step=False)}
         | {state: getattr(metric, state).detach().clone() for state in _states(metric)}
         for key, metric in results.items()
-        if metric.is_tensor and metric.meta.on_epoch
+        if metric.is_tensor and metric.meta.on_epoch and metric.update_called  # in this epoch
     }
 
 

@@ -119,6 +119,7 @@ def test_killed_and_continued_equals_uninterrupted(name: str, tmp_path: Path) ->
     @example(kills=[("on_before_optimizer_step", 1)])  # in the middle of the first accumulated step
     @example(kills=[("on_train_batch_start", 8)])  # after the first epoch
     @example(kills=[("on_train_batch_start", 11), ("on_train_batch_start", 5)])  # after each of two epochs
+    @example(kills=[("on_train_epoch_end", 1), ("on_train_batch_start", 4)])  # at the end of one epoch, and in the next
     @example(kills=[("on_train_epoch_end", 1)])  # between the last checkpoint of an epoch and its end
     def law(kills: list[tuple[str, int]]) -> None:
         folder = Path(tempfile.mkdtemp(dir=tmp_path))
