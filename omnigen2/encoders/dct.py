@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import torch
-from einops import rearrange
 from jaxtyping import Float
 from torch import Tensor
 
@@ -113,13 +112,15 @@ class BlockDCT(LatentCodec):
         return [self._decode(latent.to(self.cosines)).clamp(-1, 1) for latent in latents]
 
     def _encode(self, image: Pixels) -> Latent:
-        blocks = rearrange(image, "c (h i) (w j) -> h w c i j", i=self.reduction, j=self.reduction)
-        coefficients = self.cosines @ blocks @ self.cosines.T * (self.scale / self.reduction)
-        return rearrange(coefficients, "h w c u v -> (u v c) h w")
+        side, (height, width) = self.reduction, image.shape[1:]
+        blocks = image.reshape(3, height // side, side, width // side, side).permute(1, 3, 0, 2, 4)
+        coefficients = self.cosines @ blocks @ self.cosines.T * (self.scale / side)
+        return coefficients.permute(3, 4, 2, 0, 1).flatten(0, 2)
 
     def _decode(self, latent: Latent) -> Pixels:
-        coefficients = rearrange(latent, "(u v c) h w -> h w c u v", u=KEPT, v=KEPT) / (self.scale / self.reduction)
-        return rearrange(self.cosines.T @ coefficients @ self.cosines, "h w c i j -> c (h i) (w j)")
+        coefficients = latent.unflatten(0, (KEPT, KEPT, 3)).permute(3, 4, 2, 0, 1) / (self.scale / self.reduction)
+        blocks = self.cosines.T @ coefficients @ self.cosines
+        return blocks.permute(2, 0, 3, 1, 4).flatten(3, 4).flatten(1, 2)
 
 
 def _cosines(factor: int) -> Float[Tensor, "kept factor"]:
