@@ -97,7 +97,9 @@ def add_lora(module: DiffusionTransformer, lora: LoRA) -> None:
         lora_dropout=lora.dropout,
         target_modules=sorted({name for names in layers.values() for name in names}),
     )
-    inject_adapter_in_model(config, module, NAME)
+    with torch.random.fork_rng(devices=[]):  # adapters depend on the seed alone, the same on every process
+        torch.manual_seed(torch.initial_seed())
+        inject_adapter_in_model(config, module, NAME)
     for name, parameter in module.named_parameters():
         if is_adapter(name) and parameter.dtype in (torch.bfloat16, torch.float16):  # PEFT's layers cast for it
             parameter.data = parameter.data.float()
