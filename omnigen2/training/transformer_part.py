@@ -10,11 +10,16 @@ from omnigen2.dit import AttentionBackend, BlockGroup, DiffusionTransformer, Tra
 from omnigen2.dit.checkpoint import load_transformer
 from omnigen2.dit.released_config import model_from_config
 from omnigen2.rope import PositionScheme
+from omnigen2.training.errors import UserError
 from omnigen2.training.lora import LoRA, add_lora
 from omnigen2.training.parallel import compile_blocks
 
 TRANSFORMER = "transformer"
 """Folder of the transformer in the released layout."""
+
+
+class WeightsError(UserError, ValueError):
+    """A recipe's transformer cannot be built from what it names."""
 
 
 @dataclass(frozen=True)
@@ -47,11 +52,11 @@ class TransformerPart:
             In float32, with adapters if there are to be any.
 
         Raises:
-            ValueError: If there are neither sizes nor weights, or the weights have other sizes.
+            WeightsError: If there are neither sizes nor weights, or the weights have other sizes.
         """
         if weights is None:
             if self.config is None:
-                raise ValueError(
+                raise WeightsError(
                     "the transformer has neither a config nor weights; set model.init_args.weights to a model folder, "
                     "or model.init_args.transformer.config to its sizes"
                 )
@@ -78,7 +83,7 @@ class TransformerPart:
         model = load_transformer(folder, dtype=torch.float32, positions=self.positions, backend=self.backend)
         differing = [] if self.config is None else _differences(model.config, self.config)
         if differing:
-            raise ValueError(
+            raise WeightsError(
                 f"{folder} has other sizes than the recipe: {'; '.join(differing)}; leave transformer.config out to "
                 "take those of the weights"
             )
@@ -89,7 +94,7 @@ def _folder(weights: Path) -> Path:
     folder = weights / TRANSFORMER
     if not folder.is_dir():
         there = ", ".join(sorted(path.name for path in weights.iterdir())) if weights.is_dir() else "no such folder"
-        raise ValueError(
+        raise WeightsError(
             f"the weights {weights} have no {TRANSFORMER}/ (found: {there or 'nothing'}); give the folder "
             "`weights` of a finished run, or a model folder in the released layout"
         )
