@@ -5,13 +5,14 @@ where a later layer should add to it. And when a later layer changes a class, it
 `init_args` that are references (`${…}`), because a reference is not yet a number.
 """
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from omnigen2.training.errors import parameters_of
+from omnigen2.training.errors import UserError, nearest, parameters_of
 from omnigen2.training.recipe import Document
 
 
@@ -64,7 +65,11 @@ def arguments(layers: Sequence[Path | Document], documents: Sequence[Document], 
 
     Returns:
         Arguments of the form `--config=…`, then the options.
+
+    Raises:
+        UserError: If an option or an override sets a value under `vars` that no file has.
     """
+    _check_vars(layers, documents, options)
     whole = merged(documents)
     changed = {option: change for option in options if (change := _changed_class(option, whole))}
     changes = list(changed.values())
@@ -73,6 +78,25 @@ def arguments(layers: Sequence[Path | Document], documents: Sequence[Document], 
     configs = [str(layer) if isinstance(layer, Path) else _dump(layer) for layer in [*layers, *changes] if layer]
     configs += [_dump(mended)] if mended and len(configs) > 1 else []
     return [f"--config={config}" for config in configs] + [option for option in options if option not in changed]
+
+
+def _check_vars(layers: Sequence[Path | Document], documents: Sequence[Document], options: Sequence[str]) -> None:
+    """Refuse values under `vars` that no file has and nothing refers to: they are misspelt, and would change nothing.
+
+    Raises:
+        UserError: If there is one.
+    """
+    pairs = list(enumerate(zip(layers, documents, strict=True)))
+    named = merged(document for n, (layer, document) in pairs if n == 0 or isinstance(layer, Path)).get("vars") or {}
+    known = {*named, *re.findall(r"\$\{vars\.(\w+)", " ".join((_dump(merged(documents)), *options)))}
+    overridden = (
+        merged(document for n, (layer, document) in pairs if n and not isinstance(layer, Path)).get("vars") or {}
+    )
+    asked = [option.removeprefix("--vars.") for option in options if option.startswith("--vars.")]
+    for name in [*overridden, *(re.split(r"[.=]", option)[0] for option in asked)]:
+        if name not in known:
+            has = f"it has {', '.join(sorted(known))}" if known else "it has none"
+            raise UserError(f"there is no vars.{name} in the recipe{nearest(name, known, 'vars.')}\n  {has}")
 
 
 def _changed_class(option: str, document: Document) -> Document:

@@ -7,6 +7,7 @@ import pytest
 import yaml
 
 from omnigen2.training.config import Config, differences
+from omnigen2.training.errors import UserError
 from omnigen2.training.layers import arguments, merged, nested
 from omnigen2.training.recipe import read_recipe, read_yaml
 from tests.training.recipes import PARTS, PLAIN, write
@@ -69,6 +70,7 @@ def test_small_numbers_may_be_written_in_any_way() -> None:
 
 
 def test_text_stays_text() -> None:
+    write(Path("plain.yaml"), PLAIN, {"vars": {"text": "", "number": 0}})
     assert values({"vars": {"text": "a: b"}})["vars"]["text"] == "a: b"
     assert values(options=("--vars.number=3", "--vars.text=yes: no"))["vars"]["number"] == 3
 
@@ -104,3 +106,16 @@ def test_differences_name_keys_and_values() -> None:
         "a.c: 2, now 3",
         "d: None, now None",
     ]
+
+
+def test_values_that_nothing_refers_to_are_refused(tmp_path: Path) -> None:
+    """`vars` may hold anything, so the parser cannot see that a name is misspelt."""
+    base = {"vars": {"steps": 3}, "trainer": {"max_steps": "${vars.steps}"}}
+    layers: list[Path | dict[str, Any]] = [tmp_path / "base.yaml", {"vars": {"step": 4}}]
+    with pytest.raises(UserError, match=r"no vars\.step in the recipe; did you mean vars\.steps\?\n  it has steps"):
+        arguments(layers, [base, {"vars": {"step": 4}}], [])
+    with pytest.raises(UserError, match=r"no vars\.stesp .*did you mean vars\.steps"):
+        arguments([tmp_path / "base.yaml"], [base], ["--vars.stesp=4"])
+    assert "--vars.steps=4" in arguments([tmp_path / "base.yaml"], [base], ["--vars.steps=4"])
+    new = {"vars": {"warmup": 1}, "trainer": {"min_steps": "${vars.warmup}"}}
+    assert arguments([tmp_path / "base.yaml", new], [base, new], [])
