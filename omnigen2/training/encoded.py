@@ -10,6 +10,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from omnigen2.data.collate import Batch, Example, Pixels
+from omnigen2.data.errors import DataError
 from omnigen2.data.latents import Moments
 from omnigen2.dit import Inputs, TransformerConfig, patchify
 from omnigen2.encoders import LatentCodec
@@ -62,7 +63,7 @@ class BatchEncoder:
             Everything on the encoders' device.
 
         Raises:
-            ValueError: If an example has no target, sizes of tokens in batch and transformer differ, or latents were
+            DataError: If an example has no target, sizes of tokens in batch and transformer differ, or latents were
                 made by another codec or for other sizes.
         """
         self._check(batch)
@@ -148,13 +149,13 @@ class BatchEncoder:
                 example.latents.origin.check_codec(self.identity, example.key)
         without = [example.key for example in batch.examples if example.target is None]
         if without:
-            raise ValueError(
+            raise DataError(
                 f"{len(without)} of {len(batch)} examples have no target to draw, such as {without[0]}; leave sources "
                 "of understanding tasks out of flow training (weight 0)"
             )
         side, planned = self.codec.reduction * self.config.patch_size, batch.budget.resize.multiple
         if side != planned:
-            raise ValueError(
+            raise DataError(
                 f"a token is {side} pixels wide here (codec {self.codec.reduction}, patches {self.config.patch_size}), "
                 f"but the data was planned for {planned}; set the resize policy's multiple to {side}"
             )

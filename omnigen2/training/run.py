@@ -16,6 +16,8 @@ from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.loggers import Logger, TensorBoardLogger
 from rich.console import Console
 
+from omnigen2.data.errors import DataError
+from omnigen2.dit.checkpoint import CheckpointError
 from omnigen2.training.config import Config, differences
 from omnigen2.training.errors import UserError, explain
 from omnigen2.training.folder import emptied, locked, read_json, write_json, write_text
@@ -153,6 +155,8 @@ def _train(config: Config, folder: Path, command: str, checkpoint: Path | None, 
         if isinstance(stop.__context__, KeyboardInterrupt):
             raise stop.__context__ from None
         raise
+    except (DataError, CheckpointError) as error:  # files and settings that do not fit, found once they are read
+        raise UserError(str(error)) from error
     points = [callback for callback in trainer.checkpoint_callbacks if isinstance(callback, ResumePoint)]
     seconds = points[0].seconds
     summary = summarize(trainer, model, folder, command=command, seconds=seconds, seed=config.seed)

@@ -3,16 +3,21 @@
 import shutil
 import tempfile
 from pathlib import Path
+from typing import Any
 
+import pytest
 import yaml
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from safetensors.torch import load_file
 
 from omnigen2.training.config import Config
+from omnigen2.training.errors import UserError
+from omnigen2.training.layers import merged
 from omnigen2.training.micro_evaluation import PICTURES, SCORES
+from omnigen2.training.run import run
 from tests.training.recipes import checkpoints_every
-from tests.training.test_resume import in_child
+from tests.training.test_resume import SILENT, in_child
 from tests.training.toy_parts import Kill
 
 RECIPE = Path(__file__).parents[2] / "recipes" / "micro" / "pretrain_16_t2i.yaml"
@@ -23,7 +28,7 @@ HOOKS = ("on_train_batch_start", "on_before_optimizer_step", "on_save_checkpoint
 SAME = ("metrics.csv", SCORES, "samples/step_6.json", "weights/transformer/config.json")
 
 
-def small_recipe(folder: Path) -> Config:
+def small_recipe(folder: Path, changes: dict[str, Any] | None = None) -> Config:
     """The recipe with a small model, small batches of mixed tasks and six steps."""
     recipe = yaml.safe_load(RECIPE.read_text())
     callbacks = [
@@ -48,7 +53,7 @@ def small_recipe(folder: Path) -> Config:
         "steps": 6, "batch_size": 4, "validation": 1, "families": {"text_to_image": 1, "edit": 1},
     }  # fmt: skip
     path = folder / "recipe.yaml"
-    path.write_text(yaml.safe_dump(recipe, sort_keys=False))
+    path.write_text(yaml.safe_dump(merged([recipe, changes or {}]), sort_keys=False))
     return Config([f"--config={path}"], (path,))
 
 
@@ -76,3 +81,16 @@ def test_killed_and_continued_equals_uninterrupted(tmp_path: Path) -> None:
         shutil.rmtree(folder)
 
     law()
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"data": {"init_args": {"multiple": 8}}}, r"a token is 4 pixels wide here .* planned for 8; set .* to 4"),
+        ({"model": {"init_args": {"weights": "."}}}, r"no transformer/ .*give the folder `weights` of a finished run"),
+    ],
+)
+def test_what_does_not_fit_is_told_as_the_user_s_error(changes: dict[str, Any], message: str, tmp_path: Path) -> None:
+    config = small_recipe(tmp_path, changes)
+    with pytest.raises(UserError, match=message):
+        run(config, tmp_path / "run", "a command", restart=False, output=SILENT)
