@@ -1,6 +1,8 @@
-"""Hypothesis profiles: `dev` is quick, `ci` is thorough, `deep` is for proofs on demand."""
+"""Hypothesis profiles: `dev` is quick, `ci` is thorough, `deep` is for proofs on demand. And Ctrl-C works in tests."""
 
 import os
+import signal
+import threading
 
 import torch
 from hypothesis import HealthCheck, settings
@@ -14,3 +16,7 @@ settings.register_profile("dev", max_examples=15, **slow_is_fine)
 settings.register_profile("ci", max_examples=40, derandomize=True, **slow_is_fine)
 settings.register_profile("deep", max_examples=500, **slow_is_fine)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "dev"))
+
+# a shell starts what it puts into the background with Ctrl-C ignored, and tests of Ctrl-C would inherit that
+if threading.current_thread() is threading.main_thread() and signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -1,28 +1,27 @@
 """The `<|img|>` stage: a vision-language model learns when to draw, and stays otherwise as it is."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import lightning as L
 import torch
-from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor
 
-from omnigen2.encoders import Answer, ImageToken, QwenEncoder
+from omnigen2.encoders import Answer, ImageToken
 from omnigen2.encoders.image_token import InitialRow
 from omnigen2.training.exchange_metrics import Answered, drawing_metrics
-from omnigen2.training.exchanges import ExchangeBatch, answer_loss, teach
+from omnigen2.training.exchanges import ExchangeBatch
 from omnigen2.training.optimizers import OptimizerRecipe
-from omnigen2.training.schedules import LearningRate, lambda_lr
-from omnigen2.training.vlm import VLMSource, save_vlm, vlm_source
+from omnigen2.training.schedules import LearningRate
+from omnigen2.training.vlm import VLMSource, save_vlm
+from omnigen2.training.vlm_module import VLMModule
 
 IMAGE_TOKEN_FILE = "image_token.safetensors"  # noqa: S105
 FROZEN = "encoder."
 """What the names of frozen weights begin with: checkpoints are without them."""
 
 
-class ImageTokenModule(L.LightningModule):
+class ImageTokenModule(VLMModule):
     """Trains the rows of `<|img|>` and nothing else, on requests to draw and questions to answer.
 
     Questions are needed too: they teach when not to say it. Checkpoints hold the rows alone, the frozen model is
@@ -57,30 +56,11 @@ class ImageTokenModule(L.LightningModule):
         initial: InitialRow = "mean",
         max_new_tokens: int = 32,
     ) -> None:
-        super().__init__()
-        if max_new_tokens < 1:
-            raise ValueError(f"max_new_tokens must be at least 1, got {max_new_tokens}")
-        self.source = vlm_source(encoder, weights, "ImageTokenModule")
+        super().__init__(optimizer, schedule, encoder, weights, max_new_tokens)
         self.initial: InitialRow = initial
-        self.encoder: QwenEncoder | None = None
         self.token: ImageToken | None = None
-        self.optimizer = optimizer
-        self.schedule = schedule
-        self.max_new_tokens = max_new_tokens
         self.strict_loading = False
         self._before: dict[int, list[Answer | None]] = {}
-        self._answered: list[Answered] = []
-
-    @property
-    def vlm(self) -> QwenEncoder:
-        """The frozen model.
-
-        Raises:
-            RuntimeError: If `configure_model` was not called yet.
-        """
-        if self.encoder is None:
-            raise RuntimeError("the model is loaded by configure_model(); call it, or let a Trainer do so")
-        return self.encoder
 
     @property
     def rows(self) -> ImageToken:
@@ -101,47 +81,15 @@ class ImageTokenModule(L.LightningModule):
         self.token = ImageToken.of(self.encoder.model, self.encoder.tokenizer.image_token_id, self.initial)
         self.token.attach(self.encoder.model)
 
-    def training_step(self, batch: ExchangeBatch, batch_idx: int) -> Tensor:
-        """The loss of one batch.
+    def answered(self, batch: ExchangeBatch, number: int) -> list[Answered]:
+        """Answer held-out requests and questions; the questions also as the model did before it was trained."""
+        if number not in self._before:
+            self._before[number] = self._untrained_answers(batch)
+        return list(map(Answered, batch.exchanges, self.answers(batch), self._before[number]))
 
-        Args:
-            batch: Requests and questions.
-            batch_idx: Not used.
-
-        Returns:
-            The loss.
-        """
-        loss = answer_loss(self.vlm, teach(self.vlm.tokenizer, batch.exchanges))
-        self.log("train/loss", loss.detach(), batch_size=len(batch))
-        return loss
-
-    def validation_step(self, batch: ExchangeBatch, batch_idx: int) -> None:
-        """Answer held-out requests and questions.
-
-        Args:
-            batch: The same for the same number.
-            batch_idx: Its number.
-        """
-        loss = answer_loss(self.vlm, teach(self.vlm.tokenizer, batch.exchanges))
-        self.log("val/loss", loss, batch_size=len(batch))
-        if batch_idx not in self._before:
-            self._before[batch_idx] = self._untrained_answers(batch)
-        self._answered += map(Answered, batch.exchanges, self._answers(batch), self._before[batch_idx])
-
-    def on_validation_epoch_end(self) -> None:
-        """Log how well drawing and answering are told apart."""
-        self.log_dict({f"val/{name}": value for name, value in drawing_metrics(self._answered).items()})
-        self._answered.clear()
-
-    def configure_optimizers(self) -> OptimizerLRScheduler:
-        """The optimizer and the schedule of the recipe.
-
-        Returns:
-            Both; the schedule advances every step.
-        """
-        optimizer = self.optimizer.build(self.named_parameters())
-        schedule = lambda_lr(optimizer, self.schedule.resolved(self.trainer.max_steps))
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+    def metrics(self, answered: Sequence[Answered]) -> Mapping[str, float]:
+        """How well drawing and answering are told apart."""
+        return drawing_metrics(answered)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Leave the frozen model out.
@@ -181,13 +129,10 @@ class ImageTokenModule(L.LightningModule):
         save_vlm(self.vlm, folder)
         self.rows.save(Path(folder) / IMAGE_TOKEN_FILE)
 
-    def _answers(self, batch: ExchangeBatch) -> list[Answer]:
-        return self.vlm.answer([each.conversation for each in batch.exchanges], self.max_new_tokens)
-
     def _untrained_answers(self, batch: ExchangeBatch) -> list[Answer | None]:
         """What the frozen model says to the questions without the trained rows."""
         questions = ExchangeBatch(tuple(each for each in batch.exchanges if not each.draws))
         self.rows.detach()
-        answers = iter(self._answers(questions) if questions.exchanges else [])
+        answers = iter(self.answers(questions) if questions.exchanges else [])
         self.rows.attach(self.vlm.model)
         return [None if each.draws else next(answers) for each in batch.exchanges]

@@ -3,22 +3,20 @@
 The paper starts from Qwen2.5-VL, which can. In the micro-world this stage takes its place.
 """
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-import lightning as L
 import torch
-from lightning.pytorch.utilities.types import OptimizerLRScheduler
-from torch import Tensor
 
-from omnigen2.encoders import QwenEncoder
 from omnigen2.training.exchange_metrics import Answered, understanding_metrics
-from omnigen2.training.exchanges import ExchangeBatch, answer_loss, teach
+from omnigen2.training.exchanges import ExchangeBatch
 from omnigen2.training.optimizers import OptimizerRecipe
-from omnigen2.training.schedules import LearningRate, lambda_lr
-from omnigen2.training.vlm import VLMSource, save_vlm, vlm_source
+from omnigen2.training.schedules import LearningRate
+from omnigen2.training.vlm import VLMSource, save_vlm
+from omnigen2.training.vlm_module import VLMModule
 
 
-class UnderstandingModule(L.LightningModule):
+class UnderstandingModule(VLMModule):
     """Trains all of a vision-language model on the words of right answers.
 
     Logged: `train/loss`, in nats per token of the answers; `val/loss`; `val/accuracy`, the share of questions that are
@@ -44,26 +42,7 @@ class UnderstandingModule(L.LightningModule):
         weights: str | None = None,
         max_new_tokens: int = 32,
     ) -> None:
-        super().__init__()
-        if max_new_tokens < 1:
-            raise ValueError(f"max_new_tokens must be at least 1, got {max_new_tokens}")
-        self.source = vlm_source(encoder, weights, "UnderstandingModule")
-        self.encoder: QwenEncoder | None = None
-        self.optimizer = optimizer
-        self.schedule = schedule
-        self.max_new_tokens = max_new_tokens
-        self._answered: list[Answered] = []
-
-    @property
-    def vlm(self) -> QwenEncoder:
-        """The model that is trained.
-
-        Raises:
-            RuntimeError: If `configure_model` was not called yet.
-        """
-        if self.encoder is None:
-            raise RuntimeError("the model is loaded by configure_model(); call it, or let a Trainer do so")
-        return self.encoder
+        super().__init__(optimizer, schedule, encoder, weights, max_new_tokens)
 
     def configure_model(self) -> None:
         """Load the model, once."""
@@ -71,46 +50,13 @@ class UnderstandingModule(L.LightningModule):
             self.encoder = self.source.load()
             self.encoder.model.requires_grad_(True)
 
-    def training_step(self, batch: ExchangeBatch, batch_idx: int) -> Tensor:
-        """The loss of one batch.
+    def answered(self, batch: ExchangeBatch, number: int) -> list[Answered]:
+        """Answer held-out questions."""
+        return list(map(Answered, batch.exchanges, self.answers(batch)))
 
-        Args:
-            batch: Questions with their answers.
-            batch_idx: Not used.
-
-        Returns:
-            The loss.
-        """
-        loss = answer_loss(self.vlm, teach(self.vlm.tokenizer, batch.exchanges))
-        self.log("train/loss", loss.detach(), batch_size=len(batch))
-        return loss
-
-    def validation_step(self, batch: ExchangeBatch, batch_idx: int) -> None:
-        """Answer held-out questions.
-
-        Args:
-            batch: Questions with their answers.
-            batch_idx: Not used.
-        """
-        loss = answer_loss(self.vlm, teach(self.vlm.tokenizer, batch.exchanges))
-        self.log("val/loss", loss, batch_size=len(batch))
-        answers = self.vlm.answer([each.conversation for each in batch.exchanges], self.max_new_tokens)
-        self._answered += map(Answered, batch.exchanges, answers)
-
-    def on_validation_epoch_end(self) -> None:
-        """Log what was right."""
-        self.log_dict({f"val/{name}": value for name, value in understanding_metrics(self._answered).items()})
-        self._answered.clear()
-
-    def configure_optimizers(self) -> OptimizerLRScheduler:
-        """The optimizer and the schedule of the recipe.
-
-        Returns:
-            Both; the schedule advances every step.
-        """
-        optimizer = self.optimizer.build(self.named_parameters())
-        schedule = lambda_lr(optimizer, self.schedule.resolved(self.trainer.max_steps))
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+    def metrics(self, answered: Sequence[Answered]) -> Mapping[str, float]:
+        """What was right."""
+        return understanding_metrics(answered)
 
     @torch.no_grad()
     def save_weights(self, folder: Path) -> None:
