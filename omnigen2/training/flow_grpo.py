@@ -1,35 +1,29 @@
 """Reinforcement learning of the transformer with Flow-GRPO: draw, score, compare within groups, update."""
 
 from collections.abc import Sequence
-from contextlib import nullcontext
 from copy import deepcopy
 from time import perf_counter
 from typing import Any, cast
 
-import torch
 from lightning.pytorch import Trainer
-from torch import Tensor
-from torch.distributed.tensor import DTensor
 
 from omnigen2.data.collate import Batch, Example, Pixels
 from omnigen2.dit import DiffusionTransformer
-from omnigen2.flow import StochasticStep, Transition
-from omnigen2.rl import GroupSampler, Steps, group_advantages
+from omnigen2.rl import GroupSampler, group_advantages
 from omnigen2.training.codecs import CodecSource
 from omnigen2.training.drawing import Drawing
 from omnigen2.training.errors import UserError
 from omnigen2.training.flow_model import FlowModel, TextPart
-from omnigen2.training.lora import adapters_disabled
 from omnigen2.training.model_folder import Saved
 from omnigen2.training.optimizers import OptimizerRecipe
-from omnigen2.training.resume import ResumePoint
-from omnigen2.training.rl_guards import RewardGuard
-from omnigen2.training.rl_metrics import IterationReport, UpdateMeter, gathered
+from omnigen2.training.rl_learner import Learner
+from omnigen2.training.rl_metrics import IterationReport, gathered
 from omnigen2.training.rl_parts import Alignment
-from omnigen2.training.rl_policy import Drawn
 from omnigen2.training.rl_prompts import HasPrompts
-from omnigen2.training.rl_rollout import Iteration, Studio
+from omnigen2.training.rl_rollout import Studio
 from omnigen2.training.rl_scoring import Scored, Scorer, request_of
+from omnigen2.training.rl_sheet import items_of_first_group, scored_item
+from omnigen2.training.rl_stop import StopOnceSaved, reason_to_stop
 from omnigen2.training.samples import GridItem
 from omnigen2.training.schedules import LearningRate
 from omnigen2.training.throughput import log_now
@@ -37,7 +31,6 @@ from omnigen2.training.transformer_part import TransformerPart
 
 STEP_NOISE = 2
 """Tells the seeds of the noise of steps from those of flow training."""
-SHOWN_OF_GROUP = 2
 
 
 class FlowGRPOModule(FlowModel):
@@ -108,7 +101,7 @@ class FlowGRPOModule(FlowModel):
         self.update = alignment.update
         self.scorer = Scorer(alignment.rewards)
         self._frozen: list[DiffusionTransformer] = []  # no submodule: neither trained nor saved
-        self._reason: str | None = None
+        self._stop = StopOnceSaved()
         self._sheet: list[GridItem] = []
         self._work = (0, 0)
 
@@ -152,11 +145,11 @@ class FlowGRPOModule(FlowModel):
 
     def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
         """Stop if the last iteration said so and its checkpoint is there."""
-        self._stop_if_saved()
+        self._stop.stop_if_saved(self.trainer, self.iteration)
 
     def on_train_epoch_start(self) -> None:
         """Stop if the last iteration said so and its checkpoint is there."""
-        self._stop_if_saved()
+        self._stop.stop_if_saved(self.trainer, self.iteration)
 
     def training_step(self, batch: Any, batch_idx: int) -> None:
         """One iteration.
@@ -185,14 +178,16 @@ class FlowGRPOModule(FlowModel):
         advantages = group_advantages(scores.value, all_groups, scores.valid, update.scale, update.epsilon)
         report = IterationReport(iteration, everyone, advantages)
         numbers = report.numbers() | {"seconds/rollout": drawn - began - made.waited, "seconds/reward": made.waited}
-        if (reason := self._reason_to_stop(report)) is not None:
+        callbacks = cast(Any, self.trainer).callbacks
+        if (reason := reason_to_stop(report, self.scorer.part.retries, callbacks)) is not None:
             log_now(self.trainer, numbers)
-            self._ask_to_stop(reason)
+            self._stop.ask(self.trainer, reason)
             return
         own = advantages.values[len(members) * self.global_rank :][: len(members)]
-        numbers |= self._learn(studio, made.drawn, own, steps).numbers()
+        learner = Learner(self, studio, next(iter(self._frozen), None))
+        numbers |= learner.learn(made.drawn, own, steps).numbers()
         numbers["seconds/update"] = perf_counter() - drawn
-        self._sheet = _items_of_first_group(made, groups, own)
+        self._sheet = items_of_first_group(made, groups, own)
         log_now(self.trainer, numbers)
         for name in ("reward/mean", "invalid/share", "policy/ratio_first"):
             if name in numbers:
@@ -229,7 +224,7 @@ class FlowGRPOModule(FlowModel):
             return self._sheet
         pictures, scored = self._score_held_out(examples[: self.drawing.shown])
         held_out = [
-            _item(example, picture, scored, number, "held out")
+            scored_item(example, picture, scored, number, "held out")
             for number, (example, picture) in enumerate(zip(examples, pictures, strict=False))
         ]
         return [*held_out, *self._sheet]
@@ -249,119 +244,7 @@ class FlowGRPOModule(FlowModel):
     def _sampler(self) -> GroupSampler:
         return GroupSampler(self._prompts.prompts, self.rollout.groups, self.rollout.members, self.seed % 2**63)
 
-    def _learn(self, studio: Studio, drawn: list[list[Drawn]], advantages: Tensor, steps: Steps) -> UpdateMeter:
-        """All updates of an iteration."""
-        meter, optimizer, schedule = UpdateMeter(), cast(Any, self.optimizers()), cast(Any, self.lr_schedulers())
-        for number, parts in enumerate(drawn):
-            optimizer.zero_grad()
-            # gradients are averaged over processes, so the sum is divided by the pictures of this one
-            count = len(steps.trained) * sum(len(part.members) for part in parts)
-            for part in parts:
-                for some in self._micro_batches(studio, part):
-                    self._accumulate(studio, some, advantages[list(some.members)], steps.trained, count, meter, number)
-            meter.add_norm(self._clipped())
-            optimizer.step()
-            schedule.step()
-            torch.clear_autocast_cache()  # it has casts of the weights before this step
-        return meter
-
-    def _micro_batches(self, studio: Studio, part: Drawn) -> list[Drawn]:
-        if self.update.tokens is None:
-            return [part]
-        parts = studio.parts(part.samples, self.update.tokens, guided=self.rollout.guided_policy)
-        return [part.take(places) for places in parts]
-
-    def _accumulate(
-        self,
-        studio: Studio,
-        some: Drawn,
-        advantages: Tensor,
-        trained: Sequence[int],
-        count: int,
-        meter: UpdateMeter,
-        number: int,
-    ) -> None:
-        """Add the gradient of one micro-batch, step by step."""
-        rollout, guided = some.rollout, self.rollout.guided_policy
-        weights = self.update.step_weights(rollout.trajectory.times, trained, rollout.noise_level)
-        models = studio.models(some.samples, guided, keep=False)
-        for place, (row, step) in enumerate(rollout.steps(trained)):
-            loss = self.update.objective(
-                rollout.score(models[step.index], step),
-                step,
-                advantages,
-                weights[place],
-                self._reference_step(studio, some, step),
-                rollout.old(row) if self.update.needs_velocities else None,
-                count,
-            )
-            meter.add(loss, number)
-            self.manual_backward(loss.loss)
-
-    @torch.no_grad()
-    def _reference_step(self, studio: Studio, some: Drawn, step: StochasticStep) -> Transition | None:
-        """The step under the start weights; None without a KL."""
-        if self.update.objective.kl_weight == 0:
-            return None
-        dit = self._frozen[0].to(self.device) if self._frozen else None
-        with nullcontext() if dit is not None else adapters_disabled(self.dit):
-            models = studio.models(some.samples, self.rollout.guided_policy, keep=False, dit=dit)
-            return some.rollout.score(models[step.index], step)
-
-    def _clipped(self) -> Tensor:
-        """Clip the gradients; their norm before."""
-        norm = torch.nn.utils.clip_grad_norm_(self.parameters(), self.update.max_norm)
-        return norm.full_tensor() if isinstance(norm, DTensor) else norm
-
     def _score_held_out(self, examples: Sequence[Example]) -> tuple[list[Pixels], Scored]:
         pictures = self.draw(examples)
         requests = [request_of(e, picture.clamp(-1, 1), e.key) for e, picture in zip(examples, pictures, strict=True)]
         return pictures, self.scorer.score(requests, [example.task for example in examples], patient=False)
-
-    def _reason_to_stop(self, report: IterationReport) -> str | None:
-        if (outage := report.scored.outage) is not None:
-            return (
-                f"pictures of iteration {report.iteration} were not scored ({outage}), after "
-                f"{self.scorer.part.retries} more rounds of asking\n  start the reward servers again"
-            )
-        callbacks: list[Any] = cast(Any, self.trainer).callbacks
-        reasons = [c.verdict(report) for c in callbacks if isinstance(c, RewardGuard)]
-        return next((reason for reason in reasons if reason is not None), None)
-
-    def _ask_to_stop(self, reason: str) -> None:
-        """Stop once the state before this iteration is saved; at once if nothing saves it.
-
-        Raises:
-            UserError: If there is no `ResumePoint`.
-        """
-        points = [point for point in self.trainer.checkpoint_callbacks if isinstance(point, ResumePoint)]
-        if not points:
-            raise UserError(f"{reason}\n  nothing was saved: the run has no ResumePoint")
-        self._reason = reason
-        points[0].ask()
-
-    def _stop_if_saved(self) -> None:
-        points = [point for point in self.trainer.checkpoint_callbacks if isinstance(point, ResumePoint)]
-        if self._reason is not None and points[0].answered(self.trainer):
-            raise UserError(f"{self._reason}; the same command goes on from iteration {self.iteration}")
-
-
-def _items_of_first_group(made: Iteration, groups: Sequence[int], advantages: Tensor) -> list[GridItem]:
-    """The best and the worst pictures of the first group."""
-    first = [number for number, group in enumerate(groups) if group == groups[0]]
-    order = sorted(first, key=lambda number: -float(advantages[number]))
-    chosen = order if len(order) <= 2 * SHOWN_OF_GROUP else [*order[:SHOWN_OF_GROUP], *order[-SHOWN_OF_GROUP:]]
-    return [
-        _item(made.prompts[i], made.pictures[i], made.scored, i, f"rollout, advantage {float(advantages[i]):+.2f}")
-        for i in chosen
-    ]
-
-
-def _item(example: Example, picture: Pixels, scored: Scored, number: int, what: str) -> GridItem:
-    """A picture with its reward, or why it has none."""
-    scores = scored.scores
-    watched = {name: float(values[number]) for name, values in scored.watched.items()}
-    seen = "".join(f", {name} {value:.2f}" for name, value in watched.items() if value == value)
-    problem = scores.problem[number]
-    words = f"{float(scores.value[number]):.2f}{seen} {scores.reason[number]}" if problem is None else problem
-    return GridItem(example.instruction or "(no prompt)", picture, example.references, None, f"{what}: {words}".strip())

@@ -1,0 +1,109 @@
+"""The updates of an iteration: the policy learns from pictures that were drawn and compared."""
+
+from collections.abc import Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass
+from typing import Any, cast
+
+import torch
+from lightning.pytorch import LightningModule
+from torch import Tensor
+from torch.distributed.tensor import DTensor
+
+from omnigen2.dit import DiffusionTransformer
+from omnigen2.flow import StochasticStep, Transition
+from omnigen2.rl import Steps
+from omnigen2.training.lora import adapters_disabled
+from omnigen2.training.rl_metrics import UpdateMeter
+from omnigen2.training.rl_policy import Drawn
+from omnigen2.training.rl_rollout import Studio
+
+
+@dataclass(frozen=True)
+class Learner:
+    """Makes pictures that are better than others of their group more likely.
+
+    Attributes:
+        module: Has the optimizer and the schedule, and makes the gradients.
+        studio: Has the policy, and says how it learns.
+        frozen: The start weights, for a KL; None where they are the policy without its adapters, or there is no KL.
+    """
+
+    module: LightningModule
+    studio: Studio
+    frozen: DiffusionTransformer | None
+
+    def learn(self, drawn: Sequence[Sequence[Drawn]], advantages: Tensor, steps: Steps) -> UpdateMeter:
+        """All updates of an iteration.
+
+        Args:
+            drawn: The pictures of each update, in parts that were drawn together.
+            advantages: Of all pictures of this process, shape (members,).
+            steps: Which are trained.
+
+        Returns:
+            What the updates say.
+        """
+        meter, module = UpdateMeter(), self.module
+        optimizer, schedule = cast(Any, module.optimizers()), cast(Any, module.lr_schedulers())
+        for number, parts in enumerate(drawn):
+            optimizer.zero_grad()
+            # gradients are averaged over processes, so the sum is divided by the pictures of this one
+            count = len(steps.trained) * sum(len(part.members) for part in parts)
+            for part in parts:
+                for some in self._micro_batches(part):
+                    self._accumulate(some, advantages[list(some.members)], steps.trained, count, meter, number)
+            meter.add_norm(self._clipped())
+            optimizer.step()
+            schedule.step()
+            torch.clear_autocast_cache()  # it has casts of the weights before this step
+        return meter
+
+    def _micro_batches(self, part: Drawn) -> list[Drawn]:
+        tokens = self.studio.update.tokens
+        if tokens is None:
+            return [part]
+        parts = self.studio.parts(part.samples, tokens, guided=self.studio.rollout.guided_policy)
+        return [part.take(places) for places in parts]
+
+    def _accumulate(
+        self,
+        some: Drawn,
+        advantages: Tensor,
+        trained: Sequence[int],
+        count: int,
+        meter: UpdateMeter,
+        number: int,
+    ) -> None:
+        """Add the gradient of one micro-batch, step by step."""
+        rollout, update = some.rollout, self.studio.update
+        weights = update.step_weights(rollout.trajectory.times, trained, rollout.noise_level)
+        models = self.studio.models(some.samples, self.studio.rollout.guided_policy, keep=False)
+        for place, (row, step) in enumerate(rollout.steps(trained)):
+            loss = update.objective(
+                rollout.score(models[step.index], step),
+                step,
+                advantages,
+                weights[place],
+                self._reference_step(some, step),
+                rollout.old(row) if update.needs_velocities else None,
+                count,
+            )
+            meter.add(loss, number)
+            self.module.manual_backward(loss.loss)
+
+    @torch.no_grad()
+    def _reference_step(self, some: Drawn, step: StochasticStep) -> Transition | None:
+        """The step under the start weights; None without a KL."""
+        studio = self.studio
+        if studio.update.objective.kl_weight == 0:
+            return None
+        dit = None if self.frozen is None else self.frozen.to(self.module.device)
+        with nullcontext() if dit is not None else adapters_disabled(studio.dit):
+            models = studio.models(some.samples, studio.rollout.guided_policy, keep=False, dit=dit)
+            return some.rollout.score(models[step.index], step)
+
+    def _clipped(self) -> Tensor:
+        """Clip the gradients; their norm before."""
+        norm = torch.nn.utils.clip_grad_norm_(self.module.parameters(), self.studio.update.max_norm)
+        return norm.full_tensor() if isinstance(norm, DTensor) else norm
