@@ -1,11 +1,9 @@
 """The report of the ablation of reinforcement learning: the table, reward curves, and which findings appear."""
 
 import json
-import math
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
-from statistics import fmean, stdev
 from typing import Any
 
 import yaml
@@ -15,6 +13,7 @@ from omnigen2.training.folder import read_json
 from omnigen2.training.metrics import read_metrics
 from omnigen2.training.micro_evaluation import SCORES
 from omnigen2.training.report import CellResult, Row, StudyReport, StudyResult, markdown_table, spread
+from omnigen2.training.rl_findings import Finding, findings
 from omnigen2.training.run import STAGES
 
 PLOT = "rewards.png"
@@ -27,51 +26,7 @@ COLUMNS = {
     "subjects": "omnicontext/overall/SC",
 }
 """What the table shows, as `scores.json` calls it."""
-SUMMED = ("GenEval", "edit", "in-context")
-CLEAR = 2.0
-"""A difference counts if it is larger than so many standard errors."""
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#666666", "#000000")
-
-
-@dataclass(frozen=True)
-class Difference:
-    """How much two rows differ in a column, seed by seed.
-
-    Attributes:
-        mean: Of the differences.
-        error: Its standard error; NaN with one seed.
-    """
-
-    mean: float
-    error: float
-
-    @property
-    def clear(self) -> bool:
-        """Whether it is larger than its error lets expect."""
-        return abs(self.mean) > CLEAR * self.error
-
-    def __str__(self) -> str:
-        error = "" if math.isnan(self.error) else f" ± {self.error:.3f}"
-        return f"{self.mean:+.3f}{error}"
-
-
-@dataclass(frozen=True)
-class Finding:
-    """One of the paper's findings, and whether it is seen here.
-
-    Attributes:
-        claim: What the paper says.
-        appears: None if the numbers decide nothing.
-        numbers: What it was concluded from.
-    """
-
-    claim: str
-    appears: bool | None
-    numbers: str
-
-    def __str__(self) -> str:
-        verdict = {True: "appears", False: "does not appear", None: "undecided"}[self.appears]
-        return f"- {self.claim}: **{verdict}**. {self.numbers}"
 
 
 class Ablation(StudyReport):
@@ -100,7 +55,11 @@ class Ablation(StudyReport):
             folder: An existing folder.
         """
         scores = {row.name: [scores_of(cell) for cell in result.of_row(row.name)] for row in result.rows}
-        found = findings(scores, result)
+        curves = {
+            row.name: [reward_curve(stages_of(cell.folder)[-1]) for cell in result.of_row(row.name)]
+            for row in result.rows
+        }
+        found = findings(scores, curves)
         plot(result).savefig(folder / PLOT, dpi=160, facecolor="white", metadata={"Software": None})
         (folder / "report.md").write_text(self._text(result, scores, found), encoding="utf-8")
         data = {
@@ -194,78 +153,6 @@ def table(rows: Sequence[Row], scores: Mapping[str, list[dict[str, float]]]) -> 
     return markdown_table(["trained on", *columns, *(f"{title} (paper)" for title in papers)], lines)
 
 
-def findings(scores: Mapping[str, list[dict[str, float]]], result: StudyResult) -> list[Finding]:
-    """Which of the paper's findings appear, of those whose rows are there.
-
-    Args:
-        scores: By row, one mapping for each seed.
-        result: The study, for the rewards of training.
-
-    Returns:
-        One for each.
-    """
-
-    def between(first: str, second: str, column: str) -> Difference:
-        value: Callable[[dict[str, float]], float] = (
-            (lambda one: fmean(one[title] for title in SUMMED)) if column == "mean" else (lambda one: one[column])
-        )
-        return _difference([value(a) - value(b) for a, b in zip(scores[first], scores[second], strict=True)])
-
-    found: list[Finding] = []
-    if {"edit", "geneval", "edit_geneval"} <= scores.keys():
-        edit, geneval = between("edit_geneval", "edit", "edit"), between("edit_geneval", "geneval", "GenEval")
-        better = [one.mean > 0 and one.clear for one in (edit, geneval)]
-        worse = [one.mean < 0 and one.clear for one in (edit, geneval)]
-        found.append(
-            Finding(
-                "Edit and GenEval help each other",
-                False if any(worse) else True if all(better) else None,
-                f"Both against one alone: edit {edit}, GenEval {geneval}.",
-            )
-        )
-    pairs = [pair for pair in (("ocr", "base"), ("edit_ocr", "edit")) if set(pair) <= scores.keys()]
-    if pairs:
-        changes = {pair: between(*pair, "mean") for pair in pairs}
-        helps = [one.mean > 0 and one.clear for one in changes.values()]
-        found.append(
-            Finding(
-                "The letters' reward does not help the other tasks",
-                _decided(changes.values(), not any(helps)),
-                "Mean of the three tasks: " + ", ".join(f"{a} − {b} {c}" for (a, b), c in changes.items()) + ".",
-            )
-        )
-    if {"edit", "edit_preference"} <= scores.keys():
-        found.append(_hacking(between("edit_preference", "edit", "mean"), result))
-    orders = "edit_geneval_incontext", "geneval_edit_incontext"
-    if set(orders) <= scores.keys():
-        change = between(*orders, "mean")
-        found.append(
-            Finding(
-                "The order of the stages matters: Edit before GenEval is better",
-                True if change.mean > 0 and change.clear else _decided([change], False),
-                f"Mean of the three tasks, Edit first − GenEval first: {change}.",
-            )
-        )
-    return found
-
-
-def _hacking(consistency: Difference, result: StudyResult) -> Finding:
-    """Whether the preference score rose in training while the honest ones fell."""
-    rises: list[float] = []
-    for cell in result.of_row("edit_preference"):
-        curve = reward_curve(stages_of(cell.folder)[-1])
-        part = max(1, len(curve) // 4)
-        rises.append(fmean(curve[-part:]) - fmean(curve[:part]))
-    rise = _difference(rises)
-    hacked = rise.mean > 0 and rise.clear and consistency.mean < 0 and consistency.clear
-    return Finding(
-        "The preference score is hacked: its reward rises while the honest scores fall",
-        True if hacked else _decided([rise, consistency], False),
-        f"Reward from the first to the last quarter of training {rise}; mean of the three tasks against Edit alone "
-        f"{consistency}.",
-    )
-
-
 def reward_curve(folder: Path) -> list[float]:
     """The mean reward of each iteration of a run.
 
@@ -304,13 +191,3 @@ def plot(result: StudyResult) -> Figure:
                 axes.plot(range(start, start + len(curve)), curve, line, color=COLOURS[stage % len(COLOURS)], lw=1)
                 start += len(curve)
     return figure
-
-
-def _difference(values: Sequence[float]) -> Difference:
-    error = stdev(values) / math.sqrt(len(values)) if len(values) > 1 else math.nan
-    return Difference(fmean(values), error)
-
-
-def _decided(differences: Any, otherwise: bool) -> bool | None:
-    """What holds, unless a single seed leaves everything open."""
-    return None if any(math.isnan(one.error) for one in differences) else otherwise

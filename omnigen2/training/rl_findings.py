@@ -1,0 +1,135 @@
+"""Which of the paper's findings on reinforcement learning the numbers of an ablation show."""
+
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from statistics import fmean, stdev
+
+SUMMED = ("GenEval", "edit", "in-context")
+"""The columns whose mean says how good a row is."""
+CLEAR = 2.0
+"""A difference counts if it is larger than so many standard errors."""
+
+
+@dataclass(frozen=True)
+class Difference:
+    """How much two rows differ in a column, seed by seed.
+
+    Attributes:
+        mean: Of the differences.
+        error: Its standard error; NaN with one seed.
+    """
+
+    mean: float
+    error: float
+
+    @property
+    def clear(self) -> bool:
+        """Whether it is larger than its error lets expect."""
+        return abs(self.mean) > CLEAR * self.error
+
+    def __str__(self) -> str:
+        error = "" if math.isnan(self.error) else f" ± {self.error:.3f}"
+        return f"{self.mean:+.3f}{error}"
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One of the paper's findings, and whether it is seen here.
+
+    Attributes:
+        claim: What the paper says.
+        appears: None if the numbers decide nothing.
+        numbers: What it was concluded from.
+    """
+
+    claim: str
+    appears: bool | None
+    numbers: str
+
+    def __str__(self) -> str:
+        verdict = {True: "appears", False: "does not appear", None: "undecided"}[self.appears]
+        return f"- {self.claim}: **{verdict}**. {self.numbers}"
+
+
+def findings(
+    scores: Mapping[str, Sequence[Mapping[str, float]]], curves: Mapping[str, Sequence[Sequence[float]]]
+) -> list[Finding]:
+    """Which of the paper's findings appear, of those whose rows are there.
+
+    Args:
+        scores: By row, one mapping from columns for each seed.
+        curves: By row, the mean reward of each iteration of its last stage, for each seed.
+
+    Returns:
+        One for each.
+    """
+
+    def between(first: str, second: str, column: str) -> Difference:
+        value: Callable[[Mapping[str, float]], float] = (
+            (lambda one: fmean(one[title] for title in SUMMED)) if column == "mean" else (lambda one: one[column])
+        )
+        return _difference([value(a) - value(b) for a, b in zip(scores[first], scores[second], strict=True)])
+
+    found: list[Finding] = []
+    if {"edit", "geneval", "edit_geneval"} <= scores.keys():
+        edit, geneval = between("edit_geneval", "edit", "edit"), between("edit_geneval", "geneval", "GenEval")
+        better = [one.mean > 0 and one.clear for one in (edit, geneval)]
+        worse = [one.mean < 0 and one.clear for one in (edit, geneval)]
+        found.append(
+            Finding(
+                "Edit and GenEval help each other",
+                False if any(worse) else True if all(better) else None,
+                f"Both against one alone: edit {edit}, GenEval {geneval}.",
+            )
+        )
+    pairs = [pair for pair in (("ocr", "base"), ("edit_ocr", "edit")) if set(pair) <= scores.keys()]
+    if pairs:
+        changes = {pair: between(*pair, "mean") for pair in pairs}
+        helps = [one.mean > 0 and one.clear for one in changes.values()]
+        found.append(
+            Finding(
+                "The letters' reward does not help the other tasks",
+                _decided(changes.values(), not any(helps)),
+                "Mean of the three tasks: " + ", ".join(f"{a} − {b} {c}" for (a, b), c in changes.items()) + ".",
+            )
+        )
+    if {"edit", "edit_preference"} <= scores.keys():
+        found.append(_hacking(between("edit_preference", "edit", "mean"), curves["edit_preference"]))
+    orders = "edit_geneval_incontext", "geneval_edit_incontext"
+    if set(orders) <= scores.keys():
+        change = between(*orders, "mean")
+        found.append(
+            Finding(
+                "The order of the stages matters: Edit before GenEval is better",
+                True if change.mean > 0 and change.clear else _decided([change], False),
+                f"Mean of the three tasks, Edit first − GenEval first: {change}.",
+            )
+        )
+    return found
+
+
+def _hacking(consistency: Difference, curves: Sequence[Sequence[float]]) -> Finding:
+    """Whether the preference score rose in training while the honest ones fell."""
+    rises: list[float] = []
+    for curve in curves:
+        part = max(1, len(curve) // 4)
+        rises.append(fmean(curve[-part:]) - fmean(curve[:part]))
+    rise = _difference(rises)
+    hacked = rise.mean > 0 and rise.clear and consistency.mean < 0 and consistency.clear
+    return Finding(
+        "The preference score is hacked: its reward rises while the honest scores fall",
+        True if hacked else _decided([rise, consistency], False),
+        f"Reward from the first to the last quarter of training {rise}; mean of the three tasks against Edit alone "
+        f"{consistency}.",
+    )
+
+
+def _difference(values: Sequence[float]) -> Difference:
+    error = stdev(values) / math.sqrt(len(values)) if len(values) > 1 else math.nan
+    return Difference(fmean(values), error)
+
+
+def _decided(differences: Iterable[Difference], otherwise: bool) -> bool | None:
+    """What holds, unless a single seed leaves everything open."""
+    return None if any(math.isnan(one.error) for one in differences) else otherwise
