@@ -6,7 +6,8 @@ import signal
 import sys
 import threading
 import traceback
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, replace
 from multiprocessing import connection, parent_process
 from pathlib import Path
 
@@ -35,6 +36,7 @@ class Task:
         folder: Where the cell writes.
         config: The resolved configuration, or the resolved stages, as YAML.
         command: The command of the study.
+        twins: Where its stages are trained too, see `omnigen2.training.twins`; empty if it is a single run.
     """
 
     row: str
@@ -42,6 +44,7 @@ class Task:
     folder: Path
     config: str
     command: str
+    twins: Mapping[str, tuple[Path, ...]] = field(default_factory=dict[str, tuple[Path, ...]])
 
 
 def work(task: Task, threads: int, pipe: connection.Connection) -> None:
@@ -79,7 +82,7 @@ def _run(task: Task, output: Output) -> None:
     if form_of(document) == "stages":
         write_text(task.folder / STAGES, task.config)
         plan = plan_stages(Recipe((task.folder / STAGES,), (document,), ()), task.folder)
-        run_stages(replace(plan, name=task.row, command=task.command), restart=False, output=output)
+        run_stages(replace(plan, name=task.row, command=task.command, twins=task.twins), restart=False, output=output)
     else:
         run(Config([f"--config={task.config}"]), task.folder, task.command, restart=False, output=output)
 

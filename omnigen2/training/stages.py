@@ -1,6 +1,7 @@
 """Stages: recipes that run one after the other, each starting from the weights of an earlier one."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,8 @@ class StagesPlan:
         stages: In the order of the recipe.
         report: Makes the report of the whole.
         source: The block `report`, as read; None if there is none.
+        twins: Folders in which stages of the same settings are trained too, by the name of the stage; see
+            `omnigen2.training.twins`.
     """
 
     name: str
@@ -33,6 +36,7 @@ class StagesPlan:
     stages: tuple[Stage, ...]
     report: StagesReport
     source: Any
+    twins: Mapping[str, tuple[Path, ...]] = field(default_factory=dict[str, tuple[Path, ...]])
 
     @property
     def document(self) -> Document:

@@ -19,9 +19,7 @@ from omnigen2.training.stage_planner import Stage
 from omnigen2.training.stages import StagesPlan
 from omnigen2.training.stages_report import StageResult, StagesResult
 from omnigen2.training.summary import SUMMARY, versions
-
-START = "start.json"
-"""In a stage's folder: which weights of earlier stages it was started with."""
+from omnigen2.training.twins import START, taken
 
 
 def describe_stages(plan: StagesPlan) -> str:
@@ -67,6 +65,8 @@ def run_stages(plan: StagesPlan, restart: bool, output: Output) -> dict[str, Any
             title = f"{stage.name} ({number}/{len(plan.stages)})"
             if first:
                 _prepare(stage, plan)
+                if (twin := taken(stage, plan.twins.get(stage.name, ()))) is not None:
+                    output.say(f"{stage.folder}: the same as {twin}, taken from there")
             part = replace(output, title=title, send=_as_part(output.send, plan, number - 1))
             run(stage.config, stage.folder, plan.command, restart=False, output=part)
         return _finish(plan) if first else {}

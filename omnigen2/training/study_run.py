@@ -19,6 +19,7 @@ from omnigen2.training.stages import StagesPlan
 from omnigen2.training.stages_run import are_finished, check_stages, describe_stages, last_run
 from omnigen2.training.study import Plan
 from omnigen2.training.summary import SUMMARY, first_table, versions
+from omnigen2.training.twins import twins
 
 STUDY = "study.yaml"
 PROCESS_FAILED = 1
@@ -92,6 +93,7 @@ def open_tasks(plan: Plan) -> list[Task]:
         UserError: If a cell was run with other settings before.
     """
     tasks: list[Task] = []
+    shared = twins({cell: config for cell, config in plan.configs.items() if isinstance(config, StagesPlan)})
     for (row, seed), config in plan.configs.items():
         folder = plan.cell_folder(row, seed)
         try:
@@ -104,7 +106,7 @@ def open_tasks(plan: Plan) -> list[Task]:
         except UserError as error:
             raise UserError(f"the recipe has changed since this study was started: {error}") from error
         if not finished:
-            tasks.append(Task(row, seed, folder, config.text, plan.command))
+            tasks.append(Task(row, seed, folder, config.text, plan.command, shared.get((row, seed), {})))
     return tasks
 
 
