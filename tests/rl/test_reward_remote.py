@@ -2,117 +2,23 @@
 
 import asyncio
 import json
-import logging
-import random
-import time
 from collections import Counter
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from typing import Any
 
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from omnigen2.rl.reward import Failure, RewardError, RewardRequest
-from omnigen2.rl.rewards.chat import ChatClient, ChatQuestion
+from omnigen2.rl.reward import RewardError, RewardRequest
+from omnigen2.rl.rewards.chat import ChatClient
 from omnigen2.rl.rewards.in_context import InContextReward
 from omnigen2.rl.rewards.judge import Judge
 from omnigen2.rl.rewards.remote import RemoteReward
 from omnigen2.rl.rewards.server import RewardService, ServerLimits
-from omnigen2.rl.rewards.transport import JsonPoster, Limits
+from omnigen2.rl.rewards.transport import Limits
 from tests.rl.brightness import Brightness, brightness, pictures
-from tests.rl.loopback import Answer, Asked, Loopback, chat_answer, loopback
-
-QUICK = Limits(concurrency=4, timeout_s=0.4, deadline_s=20, attempts=4, backoff_s=0.001)
-PASSING = ("drop", "truncate", "500", "503", "429", "slow", "drip")
-"""Faults after which it is asked again."""
-LASTING = (
-    "garbage",
-    "list",
-    "short",
-    "long",
-    "nan",
-    "swapped",
-    "stale",
-    "outside",
-    "text",
-    "400",
-    "no parts",
-    "nan part",
-    "inf part",
-    "true",
-)
-"""Replies that are no scores of these pictures."""
-HARMLESS = ("shuffled", "good")
-
-
-def truth(asked: Asked) -> dict[str, Any]:
-    """What an honest server answers."""
-    return RewardService(Brightness(), ServerLimits()).score(json.dumps(asked.body).encode())
-
-
-def faulty(kind: str, asked: Asked) -> Answer:
-    """One fault, made of the honest answer."""
-    honest = truth(asked)
-    scores = honest["scores"]
-    match kind:
-        case "drop" | "truncate":
-            return Answer(body=honest, fault=kind)
-        case "drip":
-            return Answer(body=honest, fault=kind)
-        case "slow":
-            return Answer(body=honest, wait_s=0.6)
-        case "500" | "503" | "429" | "400":
-            return Answer(int(kind), {"error": "no"})
-        case "garbage":
-            return Answer(body=b"\x00\xff{")
-        case "list":
-            return Answer(body=scores)
-        case "short":
-            return Answer(body={"scores": scores[:-1]})
-        case "long":
-            return Answer(body={"scores": [*scores, scores[0]]})
-        case "nan":
-            return Answer(body={"scores": [score | {"value": float("nan")} for score in scores]})
-        case "nan part" | "inf part":
-            return Answer(body={"scores": [score | {"parts": {"red": float(kind[:3])}} for score in scores]})
-        case "swapped":
-            digests = [score["digest"] for score in scores]
-            turned = [score | {"digest": digests[i - 1] + "x"} for i, score in enumerate(scores)]
-            return Answer(body={"scores": turned})
-        case "stale":
-            return Answer(body={"scores": [score | {"id": "0123-0"} for score in scores]})
-        case "outside":
-            return Answer(body={"scores": [score | {"value": 12.5} for score in scores]})
-        case "text":
-            return Answer(body={"scores": [score | {"value": "0.9"} for score in scores]})
-        case "true":
-            return Answer(body={"scores": [score | {"value": True} for score in scores]})
-        case "no parts":
-            return Answer(body={"scores": [score | {"parts": {}} for score in scores]})
-        case "shuffled":
-            random.Random(0).shuffle(scores)
-            return Answer(body=honest)
-        case "good":
-            return Answer(body=honest)
-    raise AssertionError(kind)
-
-
-def remote(*urls: str, batch_size: int = 2, limits: Limits = QUICK, **more: Any) -> RemoteReward:
-    return RemoteReward(urls, -1, 1, ["red"], batch_size, limits=limits, **more)
-
-
-@contextmanager
-def served(*acts: Callable[[Asked], Answer]) -> Iterator[list[Loopback]]:
-    """Several servers."""
-    servers = [Loopback(act) for act in acts]
-    try:
-        yield servers
-    finally:
-        for server in servers:
-            server.stop()
+from tests.rl.faults import HARMLESS, LASTING, PASSING, QUICK, faulty, remote, served, truth
+from tests.rl.loopback import Answer, Asked, chat_answer, loopback
 
 
 @given(st.lists(st.sampled_from([*PASSING[:5], *LASTING, *HARMLESS]), max_size=6), st.integers(1, 6), st.integers(1, 3))
@@ -180,44 +86,6 @@ def test_a_server_that_dies_midway_loses_nothing() -> None:
     assert len(second.asked) >= 40
 
 
-def test_work_is_spread_over_the_servers() -> None:
-    with served(*[lambda asked: Answer(body=truth(asked), wait_s=0.02)] * 3) as servers:
-        remote(*(server.url for server in servers), batch_size=1).score(pictures(18))
-    assert min(len(server.asked) for server in servers) >= 3
-
-
-def test_no_more_than_the_limit_are_under_way() -> None:
-    under_way, most = 0, 0
-
-    def act(asked: Asked) -> Answer:
-        nonlocal under_way, most
-        under_way += 1
-        most = max(most, under_way)
-        time.sleep(0.02)
-        under_way -= 1
-        return Answer(body=truth(asked))
-
-    with loopback(act) as server:
-        remote(server.url, batch_size=1, limits=Limits(3, 5, 20)).score(pictures(12))
-    assert most == 3
-
-
-def test_a_server_that_names_a_time_is_left_alone_until_then() -> None:
-    script = iter([Answer(429, headers={"Retry-After": "1"})])
-    with loopback(lambda asked: next(script, Answer(body={"ok": 1}))) as server:
-        assert JsonPoster([server.url], QUICK).post_all("/x", [dict]) == [{"ok": 1}]
-    assert server.asked[1].time - server.asked[0].time >= 1
-
-
-def test_the_deadline_ends_everything() -> None:
-    start = time.monotonic()
-    limits = Limits(2, timeout_s=30, deadline_s=0.5)
-    with loopback(lambda asked: Answer(body={"x": "y" * 500}, fault="drip")) as server:
-        scores = remote(server.url, limits=limits).score(pictures(6))
-    assert scores.causes() == {"deadline": 6}
-    assert time.monotonic() - start < 5
-
-
 def test_what_came_before_the_deadline_counts() -> None:
     def act(asked: Asked) -> Answer:
         slow = asked.body["requests"][0]["key"] == "picture 1"
@@ -282,46 +150,6 @@ def test_judges_under_faults_give_grades_of_their_own_pictures_only(faults: list
         assert not scores.valid[i] or float(scores.value[i]) == pytest.approx(i / 10)
     lasting = sum(fault in ("words", "empty", "wrong shape") for fault in faults)
     assert int((~scores.valid).sum()) <= lasting + (len(faults) >= QUICK.attempts)
-
-
-def test_the_key_is_in_no_message_and_no_log(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
-    monkeypatch.setenv("JUDGE_KEY", "sk-very-secret")
-    caplog.set_level(logging.DEBUG)
-    answers = iter([Answer(401, {"error": "bad key sk-very-secret"}), Answer(500, {"error": "sk-very-secret"})])
-    with loopback(lambda asked: next(answers, Answer(fault="drop"))) as server:
-        client = ChatClient([server.url], "m", "JUDGE_KEY", limits=QUICK)
-        failures = client.ask([ChatQuestion("s", ("t",), {})] * 3)
-        with pytest.raises(RewardError) as error:
-            InContextReward(Judge(client)).probe()
-    assert all(isinstance(failure, Failure) for failure in failures)
-    assert "***" in str(failures)
-    for text in (str(failures), str(error.value), caplog.text, repr(client), repr(vars(client.poster))):
-        assert "sk-very-secret" not in text
-    assert {asked.headers["Authorization"] for asked in server.asked} == {"Bearer sk-very-secret"}
-
-
-def test_a_key_that_is_not_set_is_told_by_its_variable(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("JUDGE_KEY", raising=False)
-    with pytest.raises(RewardError, match="JUDGE_KEY has no usable key"):
-        ChatClient(["http://127.0.0.1:9"], "m", "JUDGE_KEY").ask([])
-
-
-@pytest.mark.parametrize(
-    "url", ["127.0.0.1:80", "ftp://a", "http://user:pw@a", "http://a?key=1", "http://a:99999", "http://"]
-)
-def test_urls_that_cannot_be_used_are_refused_unseen(url: str) -> None:
-    with pytest.raises(RewardError, match="URL 1 of 1 cannot be used") as error:
-        RemoteReward([url])
-    assert "pw" not in str(error.value)
-
-
-def test_settings_out_of_range_are_refused() -> None:
-    with pytest.raises(RewardError, match="no server is named"):
-        RemoteReward([])
-    with pytest.raises(RewardError, match="low < high and a batch of at least 1"):
-        RemoteReward(["http://a"], batch_size=0)
-    with pytest.raises(RewardError, match="all limits must be positive"):
-        Limits(attempts=0)
 
 
 def test_the_probe_finds_what_is_not_ready() -> None:

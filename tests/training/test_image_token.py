@@ -1,51 +1,27 @@
-"""The `<|img|>` stage and the understanding stage: what is trained, what is not, and what is counted."""
+"""The `<|img|>` stage and the understanding stage: what is trained, what is not, and what is kept."""
 
-import json
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
 import lightning as L
-import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
-from PIL import Image
-from torch.nn.functional import cross_entropy
 
-from omnigen2.data import DataError, Sample
-from omnigen2.encoders import Answer, ImageReader, ImageToken, Message, QwenEncoder
-from omnigen2.microworld import EASY
+from omnigen2.encoders import ImageToken
 from omnigen2.training.config import Config
-from omnigen2.training.exchange_data import ExchangeData, StoredSamples
-from omnigen2.training.exchange_metrics import Answered, drawing_metrics, share, understanding_metrics
-from omnigen2.training.exchanges import Exchange, ExchangeBatch, answer_loss, exchange_of, teach
+from omnigen2.training.exchange_data import ExchangeData
+from omnigen2.training.exchanges import answer_loss, teach
 from omnigen2.training.image_token import ImageTokenModule
-from omnigen2.training.micro_samples import MicroExchanges
 from omnigen2.training.micro_vlm import RandomMicroVLM
 from omnigen2.training.optimizers import AdamWRecipe
 from omnigen2.training.schedules import WarmupConstant
 from omnigen2.training.understanding import UnderstandingModule
 from omnigen2.training.vlm import VLMFolder, save_vlm
 from omnigen2.training.weights import HandsOver
+from tests.training.exchange_parts import QUESTION, REQUEST, data
 
 RECIPES = Path(__file__).parents[2] / "recipes"
-PICTURE = Image.new("RGB", (64, 64), "red")
-QUESTION = Exchange((Message("system", "x"), Message("user", "is there a red circle ?", (PICTURE,))), "yes", False)
-REQUEST = Exchange((Message("system", "x"), Message("user", "a red circle")), "", True)
 OPTIMIZER = AdamWRecipe(lr=0.05, weight_decay=0.5)
-
-
-@pytest.fixture(scope="module")
-def encoder() -> QwenEncoder:
-    """Shared: do not change it."""
-    return RandomMicroVLM().load()
-
-
-def data(steps: int = 6, requests: float = 0.5, evaluation_size: int = 12) -> ExchangeData:
-    train, held_out = (MicroExchanges(part, requests, 16) for part in ("train", "held_out"))
-    return ExchangeData(train, held_out, 0, steps, batch_size=4, evaluation_size=evaluation_size)
 
 
 def fit(module: L.LightningModule, batches: ExchangeData, folder: Path, **arguments: Any) -> L.Trainer:
@@ -61,47 +37,6 @@ def image_token_module(**arguments: Any) -> ImageTokenModule:
     module = ImageTokenModule(OPTIMIZER, WarmupConstant(), **({"encoder": RandomMicroVLM()} | arguments))
     module.configure_model()
     return module
-
-
-# the loss
-
-
-def test_targets_are_the_answers_and_what_ends_them(encoder: QwenEncoder) -> None:
-    drawn = replace(REQUEST, answer="the red circle")
-    taught = teach(encoder.tokenizer, [QUESTION, REQUEST, drawn])
-    tokens = encoder.tokenizer.tokenizer.convert_ids_to_tokens(taught.targets.tolist())
-    assert tokens == ["yes", "<|im_end|>", "<|img|>", "the", "red", "circle", "<|img|>"]
-    packed = taught.prompts.ids[taught.prompts.attention_mask.bool()]
-    assert torch.equal(packed[taught.at + 1], taught.targets)
-    before = encoder.tokenizer.tokenizer.convert_ids_to_tokens(packed[taught.at].tolist())
-    assert before == ["assistant", "yes", "assistant", "assistant", "the", "red", "circle"]
-
-
-def test_the_loss_is_that_of_transformers(encoder: QwenEncoder) -> None:
-    taught = teach(encoder.tokenizer, [QUESTION, replace(REQUEST, answer="a b c d")])
-    batch = taught.prompts
-    logits = cast(Any, encoder.model)(
-        input_ids=batch.ids,
-        attention_mask=batch.attention_mask,
-        position_ids=encoder.positions(batch),
-        pixel_values=batch.pixel_values,
-        image_grid_thw=batch.grids,
-    ).logits
-    expected = cross_entropy(logits[batch.attention_mask.bool()][taught.at], taught.targets)
-    torch.testing.assert_close(answer_loss(encoder, taught), expected, rtol=1e-5, atol=1e-6)
-
-
-@given(answers=st.lists(st.sampled_from(["", "yes", "in the top left", "a b c d e"]), min_size=2, max_size=4))
-def test_the_loss_of_a_batch_is_the_mean_over_all_its_tokens(encoder: QwenEncoder, answers: list[str]) -> None:
-    exchanges = [replace(QUESTION if i % 2 else REQUEST, answer=answer) for i, answer in enumerate(answers)]
-    alone = [teach(encoder.tokenizer, [each]) for each in exchanges]
-    counts = torch.tensor([len(each.targets) for each in alone])
-    assert counts.tolist() == [len(answer.split()) + 1 for answer in answers]
-    mean = (torch.stack([answer_loss(encoder, each) for each in alone]) * counts).sum() / counts.sum()
-    torch.testing.assert_close(answer_loss(encoder, teach(encoder.tokenizer, exchanges)), mean, rtol=1e-4, atol=1e-5)
-
-
-# what is trained
 
 
 @pytest.fixture(scope="module")
@@ -241,151 +176,6 @@ def test_sizes_on_the_meta_device_are_those_of_the_weights(tmp_path: Path) -> No
         name: (value.shape, value.dtype, value.requires_grad) for name, value in expected.items()
     }
     assert {value.device.type for value in found.values()} == {"meta"}
-
-
-# the data
-
-
-@settings(max_examples=5)
-@given(step=st.integers(0, 1000))
-def test_a_batch_is_a_function_of_seed_and_step(step: int) -> None:
-    assert data().training_batch(step) == data().training_batch(step)
-    assert data().training_batch(step) != data().training_batch(step + 1)
-    assert data().evaluation_batch(0) == data().evaluation_batch(0)
-
-
-def test_each_process_has_batches_of_its_own() -> None:
-    class Second:
-        global_rank = 1
-
-    second = data()
-    second.trainer = cast(Any, Second())
-    assert second.training_batch(0) != data().training_batch(0)
-    assert second.evaluation_batch(0) == data().evaluation_batch(0)
-
-
-def test_held_out_requests_are_never_trained() -> None:
-    rng = np.random.default_rng(0)
-    train, held_out = (
-        {MicroExchanges(part, 1.0, 16, EASY).draw(rng).instruction for _ in range(60)} for part in ("train", "held_out")
-    )
-    assert train
-    assert held_out
-    assert not train & held_out
-
-
-@pytest.mark.parametrize(("requests", "low", "high"), [(0.0, 0, 0), (1.0, 60, 60), (0.5, 15, 45)])
-def test_requests_have_their_share(requests: float, low: int, high: int) -> None:
-    rng = np.random.default_rng(1)
-    stream = MicroExchanges("train", requests, 16)
-    draws = [exchange_of(stream.draw(rng), ImageReader(), "s").draws for _ in range(60)]
-    assert low <= sum(draws) <= high
-
-
-def test_the_evaluation_set_is_whole() -> None:
-    batches = data(evaluation_size=130)
-    assert [len(batch) for batch in batches.val_dataloader()] == [64, 64, 2]
-
-
-@pytest.mark.parametrize("setting", ["batch_size", "evaluation_size", "evaluation_batch_size"])
-def test_sizes_are_checked(setting: str) -> None:
-    stream = MicroExchanges("train", 0)
-    with pytest.raises(ValueError, match=f"{setting}=0"):
-        ExchangeData(stream, stream, 0, 1, **{setting: 0})
-    with pytest.raises(ValueError, match=r"got 1\.5"):
-        MicroExchanges("train", 1.5)
-
-
-def test_stored_samples_are_drawn_by_the_weights_of_the_mixture(tmp_path: Path) -> None:
-    PICTURE.save(tmp_path / "a.png")
-    for name, record in {
-        "t2i": {"task_type": "t2i", "instruction": "a cat", "output_image": "a.png"},
-        "edit": {"task_type": "edit", "instruction": "a hat", "input_images": ["a.png"], "output_image": "a.png"},
-    }.items():
-        (tmp_path / f"{name}.jsonl").write_text(json.dumps(record))
-    (tmp_path / "mix.yml").write_text("data: [{path: t2i.jsonl, ratio: 3}, {path: edit.jsonl, ratio: 1}]")
-    stream, rng = StoredSamples(str(tmp_path / "mix.yml")), np.random.default_rng(0)
-    drawn = [exchange_of(stream.draw(rng), ImageReader(), "s") for _ in range(400)]
-    assert 250 < sum(each.asked == "a cat" for each in drawn) < 350
-    assert all(each.draws and len(each.conversation[-1].images) == (each.asked == "a hat") for each in drawn)
-
-
-def test_stored_samples_are_opened_when_they_are_drawn(tmp_path: Path) -> None:
-    stream = StoredSamples(str(tmp_path / "later.jsonl"))
-    with pytest.raises(DataError, match=r"later\.jsonl"):
-        stream.draw(np.random.default_rng(0))
-
-
-def test_an_answer_before_a_picture_is_said_first() -> None:
-    sample = Sample("interleaved", "think, then draw", answer="hm", target=b"x")
-    assert exchange_of(sample, ImageReader(), "s") == Exchange(
-        (Message("system", "s"), Message("user", "think, then draw")), "hm", True
-    )
-
-
-# what is counted
-
-ANSWERS = st.builds(Answer, st.sampled_from(["yes", "no", ""]), st.sampled_from(["end", "image", "length"]))
-EXCHANGES = st.sampled_from([QUESTION, REQUEST, replace(QUESTION, answer="no")])
-ANSWERED = st.lists(st.builds(Answered, EXCHANGES, ANSWERS, ANSWERS), min_size=1, max_size=8).map(
-    lambda found: [
-        *found,
-        Answered(QUESTION, Answer("yes", "end"), Answer("yes", "end")),
-        Answered(REQUEST, Answer("", "image")),
-    ]
-)
-
-
-@given(answered=ANSWERED, order=st.randoms(use_true_random=False))
-def test_metrics_are_shares_that_do_not_depend_on_the_order(answered: list[Answered], order: Any) -> None:
-    for metrics in (drawing_metrics, understanding_metrics):
-        found = metrics(answered)
-        assert all(0 <= value <= 1 for value in found.values())
-        shuffled = list(answered)
-        order.shuffle(shuffled)
-        assert metrics(shuffled) == pytest.approx(found)
-        assert metrics(answered * 3) == pytest.approx(found)
-
-
-@given(answered=ANSWERED)
-def test_accuracy_is_the_mean_of_both_kinds_by_their_numbers(answered: list[Answered]) -> None:
-    found = drawing_metrics(answered)
-    requests = sum(each.exchange.draws for each in answered)
-    questions = len(answered) - requests
-    right = found["draws"] * requests + found["refrains"] * questions
-    assert found["accuracy"] == pytest.approx(right / len(answered))
-
-
-@given(answered=ANSWERED)
-def test_right_and_unchanged_answers_give_one(answered: list[Answered]) -> None:
-    stops = {True: "image", False: "end"}
-    right = [each._replace(answer=Answer(each.exchange.answer, stops[each.exchange.draws])) for each in answered]
-    same = [each._replace(before=each.answer) for each in right]
-    assert drawing_metrics(same) == dict.fromkeys(("draws", "refrains", "accuracy", "unchanged"), 1.0)
-    assert understanding_metrics(right)["accuracy"] == 1
-    first = next(i for i, each in enumerate(same) if not each.exchange.draws)
-    changed = [each._replace(before=Answer("else", "end")) if i == first else each for i, each in enumerate(same)]
-    questions = sum(not each.exchange.draws for each in same)
-    assert drawing_metrics(changed)["unchanged"] == pytest.approx(1 - 1 / questions)
-
-
-def test_the_majority_is_counted_for_each_kind_of_question() -> None:
-    def asked(text: str, answer: str) -> Answered:
-        return Answered(Exchange((Message("user", text),), answer, False), Answer("x", "end"))
-
-    answered = [asked("what colour a", "red"), asked("what colour b", "red"), asked("what colour c", "blue")]
-    answered += [asked("is there a", "no"), asked("is there b", "yes")]
-    assert understanding_metrics(answered) == {"accuracy": 0, "majority": 0.6}
-    with pytest.raises(ValueError, match="nothing to take a share of"):
-        share([])
-
-
-def test_a_batch_stays_on_the_host() -> None:
-    batch = ExchangeBatch((QUESTION,))
-    assert batch.to(torch.device("meta")) is batch
-
-
-# recipes
 
 
 @pytest.mark.parametrize("name", ["micro/understanding", "micro/image_token", "paper/image_token"])
