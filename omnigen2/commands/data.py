@@ -11,8 +11,10 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 
 from omnigen2.commands.latents import add_latent_options, latents_of
 from omnigen2.commands.parser import Parser, run_command
+from omnigen2.commands.states import add_state_options, states_of
 from omnigen2.data.errors import DataError
 from omnigen2.data.optimize import BAD_FILE, Advance
+from omnigen2.data.origins import Origins
 
 USAGE = """\
 usage: omnigen2 data COMMAND …
@@ -36,8 +38,10 @@ Every record is checked, its images are decoded, and what was written is read ba
 and listed with file and line in OUT/bad_records.jsonl; with --strict the first one stops.
 
 With --vae, the latents of every sample with a target are stored beside its images, so that training need not encode
-them. They serve trainings with the same codec and the same sizes (`budget: {resize: …}` of the recipe) only; others
-refuse them, unless told to ignore them (`reading: {precomputed: ignore}`).
+them. They serve trainings with the same codec and the same sizes (`budget: {resize: …}` of the recipe) only. With
+--vlm, the states that a vision-language model has of its instruction are stored, for trainings with the same model,
+number type, template and --max_text (then 888 if not given; what is longer is cut off). Other trainings refuse what is
+stored, unless told to ignore it (`reading: {precomputed: ignore}`).
 """
 INSPECT = """\
 Show what a mixture holds. PATH is the OUT of `omnigen2 data optimize`, one of its folders, or a yml or jsonl file.
@@ -78,6 +82,8 @@ def _optimize(arguments: Sequence[str]) -> int:
     parser.option("--max_text", type=int, metavar="N", help="text tokens that the encoder keeps of a sample at most")
     parser.option("--animated", choices=("refuse", "first_frame"), default="refuse", help="what to do with animations")
     add_latent_options(parser)
+    add_state_options(parser)
+    parser.option("--device", help="with --vae or --vlm: where it works (default: cuda if there is one)")
     return run_command(parser, arguments, _run_optimize)
 
 
@@ -85,6 +91,8 @@ def _run_optimize(options: argparse.Namespace) -> None:
     from omnigen2.data import ByteLength, OptimizeSettings, TokenizerLength, optimize
     from omnigen2.encoders.images import ImageReader
 
+    if options.device is not None and options.vae is None and options.vlm is None:
+        raise DataError("--device is for what is computed; name a model with --vae or --vlm, or leave it out")
     if options.tokenizer is None:
         text = ByteLength(options.template, limit=options.max_text)
     else:
@@ -96,6 +104,7 @@ def _run_optimize(options: argparse.Namespace) -> None:
         text=text,
         reader=ImageReader(animated=options.animated),
         latents=latents_of(options),
+        states=states_of(options),
     )
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, TextColumn("{task.fields[bad]} bad"), console=Console(stderr=True)) as drawing:
@@ -112,9 +121,14 @@ def _run_optimize(options: argparse.Namespace) -> None:
     if report.bad:
         print(f"what is wrong with the {len(report.bad)} bad records: {options.out / BAD_FILE}")
         print(f"  the first: {report.bad[0]}")
-    if settings.latents is not None:
-        print(f"latents: {settings.latents.origin}")
+    _print_origins(settings.origins)
     print(f"wrote {options.out}")
+
+
+def _print_origins(origins: Origins, indent: str = "") -> None:
+    for name, origin in origins.named().items():
+        if origin is not None:
+            print(f"{indent}{name}: {origin}")
 
 
 def _inspect(arguments: Sequence[str]) -> int:
@@ -144,8 +158,7 @@ def _run_inspect(options: argparse.Namespace) -> None:
         if summary.targets:
             low, middle, high = (f"{width}x{height}" for height, width in summary.targets)
             print(f"  targets (width x height): smallest {low}, median {middle}, largest {high}")
-        if (origin := source.latents()) is not None:
-            print(f"  latents: {origin}")
+        _print_origins(source.origins(), "  ")
     for record in opened.bad[:20]:
         print(f"bad record left out: {record}")
     if len(opened.bad) > 20:

@@ -13,7 +13,7 @@ from omnigen2.data.latents import LATENT_TYPES, ImageEncoder, LatentOrigin, Late
 from omnigen2.encoders import LatentCodec, ResizePolicy, load_codec
 from omnigen2.encoders.posterior import identity, moments
 
-NEEDS_VAE = ("max_pixels", "max_side", "multiple", "reference_pixels", "latent_type", "device")
+NEEDS_VAE = ("max_pixels", "max_side", "multiple", "reference_pixels", "latent_type")
 
 
 class CodecLatents(ImageEncoder):
@@ -50,14 +50,13 @@ def add_latent_options(parser: Parser) -> None:
     parser.option("--multiple", type=int, metavar="N", help=f"with --vae: of all sides (default {policy.multiple})")
     parser.option("--reference_pixels", type=_numbers, metavar="N,…", help=f"with --vae: by number (default {own})")
     parser.option("--latent_type", choices=LATENT_TYPES, help="with --vae: how latents are stored (default float16)")
-    parser.option("--device", help="with --vae: where it works (default: cuda if there is one)")
 
 
 def latents_of(options: argparse.Namespace) -> CodecLatents | None:
     """What the options ask for.
 
     Args:
-        options: Of a parser with `add_latent_options`.
+        options: Of a parser with `add_latent_options` and `--device`.
 
     Returns:
         None without `--vae`.
@@ -71,7 +70,6 @@ def latents_of(options: argparse.Namespace) -> CodecLatents | None:
             raise DataError(f"--{next(iter(given))} is for latents; name their codec with --vae, or leave it out")
         return None
     stored_as: LatentType = given.pop("latent_type", "float16")
-    given.pop("device", None)
     # float32, as trainings load their codec
     return CodecLatents(load_codec(options.vae, device=device_of(options)), ResizePolicy(**given), stored_as)
 

@@ -10,43 +10,16 @@ from PIL import Image
 from omnigen2.data.budget import TokenBudget
 from omnigen2.data.dropout import ConditionDropout
 from omnigen2.data.errors import DataError
-from omnigen2.data.latents import LatentMismatch, LatentOrigin, Moments, Pixels
+from omnigen2.data.latents import ExampleLatents, LatentMismatch, Pixels
 from omnigen2.data.planner import Pick
 from omnigen2.data.sample import ImageFile, Sample, Task
 from omnigen2.data.source import Source
+from omnigen2.data.states import ExampleStates
 from omnigen2.encoders.images import ImageFileError, ImageReader, ResizePolicy, to_pixels
 from omnigen2.layout import ImageSegment, Layout
 
 BrokenSamples: TypeAlias = Literal["refuse", "skip"]
 Precomputed: TypeAlias = Literal["use", "ignore"]
-
-
-@dataclass(frozen=True)
-class ExampleLatents:
-    """Latents of an example that were computed before.
-
-    Attributes:
-        references: As many as the example has references.
-        target: Of the target.
-        origin: What made them.
-    """
-
-    references: tuple[Moments, ...]
-    target: Moments
-    origin: LatentOrigin
-
-    def to(self, device: torch.device | str, non_blocking: bool = False) -> "ExampleLatents":
-        """The latents on a device.
-
-        Args:
-            device: Where to.
-            non_blocking: Do not wait for the copy.
-
-        Returns:
-            Others.
-        """
-        references = tuple(latent.to(device, non_blocking=non_blocking) for latent in self.references)
-        return ExampleLatents(references, self.target.to(device, non_blocking=non_blocking), self.origin)
 
 
 @dataclass(frozen=True)
@@ -64,6 +37,7 @@ class Example:
         answer: The words to answer with; None if there are none.
         meta: As in the sample.
         latents: Of the references and the target, if they were computed before and are to be used.
+        states: Of the instruction, likewise.
     """
 
     task: Task
@@ -76,6 +50,7 @@ class Example:
     answer: str | None
     meta: str
     latents: ExampleLatents | None = None
+    states: ExampleStates | None = None
 
     def segments(self, multiple: int) -> tuple[ImageSegment, ...]:
         """The images in tokens.
@@ -137,7 +112,7 @@ class Batch:
         return self.budget.layout(text_tokens, [example.segments(multiple) for example in self.examples])
 
     def to(self, device: torch.device | str, non_blocking: bool = False) -> "Batch":
-        """The batch with its pixels and latents on a device.
+        """The batch with its pixels, latents and text states on a device.
 
         Args:
             device: Where to.
@@ -152,6 +127,7 @@ class Batch:
                 references=tuple(image.to(device, non_blocking=non_blocking) for image in example.references),
                 target=None if example.target is None else example.target.to(device, non_blocking=non_blocking),
                 latents=None if example.latents is None else example.latents.to(device, non_blocking),
+                states=None if example.states is None else example.states.to(device, non_blocking),
             )
             for example in self.examples
         ]
@@ -168,7 +144,8 @@ class Collate:
         broken: What happens to a sample that cannot be read or decoded: `"refuse"` raises and names it, `"skip"`
             leaves it out of its batch and says so in `Batch.broken`. Nothing takes its place. A batch of which no
             sample is left raises.
-        precomputed: Whether latents that samples bring are used, or left out so that pixels are encoded anew.
+        precomputed: Whether latents and text states that samples bring are used, or left out so that pixels are
+            encoded and instructions read anew.
     """
 
     dropout: ConditionDropout | None = None
@@ -226,6 +203,7 @@ class Collate:
             answer=sample.answer,
             meta=sample.meta,
             latents=self._latents(sample, len(references), budget.resize),
+            states=self._states(sample, prompt),
         )
 
     def _latents(self, sample: Sample, references: int, resize: ResizePolicy) -> ExampleLatents | None:
@@ -236,8 +214,20 @@ class Collate:
                 if sample.latents is None:
                     return None
                 sample.latents.origin.check_resize(resize, sample.key)
-                *before, target = (latent.moments for latent in sample.latents.images)
+                *before, target = (latent.tensor for latent in sample.latents.images)
                 return ExampleLatents(tuple(before[:references]), target, sample.latents.origin)
+            case _:
+                assert_never(self.precomputed)
+
+    def _states(self, sample: Sample, prompt_dropped: bool) -> ExampleStates | None:
+        match self.precomputed:
+            case "ignore":
+                return None
+            case "use":
+                if sample.states is None:
+                    return None
+                origin = sample.states.origin
+                return ExampleStates((origin.dropped if prompt_dropped else sample.states.instruction).tensor, origin)
             case _:
                 assert_never(self.precomputed)
 

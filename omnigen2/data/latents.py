@@ -1,19 +1,18 @@
 """Latents that were computed before training, and the account of what made them."""
 
 import json
-import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal, TypeAlias, get_args
 
-import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from omnigen2.data.errors import DataError
+from omnigen2.data.stored import StoredTensor
 from omnigen2.encoders.images import ResizePolicy
 
 LATENTS_FILE = "latents.json"
@@ -120,76 +119,55 @@ class LatentOrigin:
 
 
 @dataclass(frozen=True, slots=True)
-class StoredLatent:
-    """The moments of one latent as bytes.
-
-    Attributes:
-        shape: (1 or 2, channels, height, width).
-        stored_as: The type of the numbers.
-        content: The numbers, little endian, last axis fastest.
-
-    Raises:
-        DataError: If the bytes are not as many as the shape says.
-    """
-
-    shape: tuple[int, int, int, int]
-    stored_as: LatentType
-    content: bytes
-
-    def __post_init__(self) -> None:
-        expected = math.prod(self.shape) * self._type.itemsize
-        if len(self.content) != expected or self.shape[0] not in (1, 2):
-            raise DataError(
-                f"a latent has shape {self.shape} as {self.stored_as} and {len(self.content)} bytes, expected 1 or 2 "
-                f"moments and {expected} bytes; write the chunks again"
-            )
-
-    @classmethod
-    def of(cls, moments: Moments, stored_as: LatentType) -> "StoredLatent":
-        """Round moments to what is stored.
-
-        Args:
-            moments: On any device.
-            stored_as: The type of the numbers.
-
-        Returns:
-            The same numbers, rounded.
-
-        Raises:
-            DataError: If a number is not finite, or becomes so by rounding.
-        """
-        count, channels, height, width = moments.shape
-        values = moments.detach().float().cpu().numpy()
-        with np.errstate(over="ignore"):  # what overflows is refused below
-            rounded = values.astype(np.dtype(stored_as).newbyteorder("<"))
-        if not np.isfinite(rounded).all():
-            largest = float(np.abs(values).max())
-            raise DataError(
-                f"a latent holds {largest}, which is not finite as {stored_as}; store float32, or check codec and image"
-            )
-        return cls((count, channels, height, width), stored_as, rounded.tobytes())
-
-    @property
-    def moments(self) -> Moments:
-        """The numbers as stored, on the CPU."""
-        return torch.from_numpy(np.frombuffer(self.content, self._type).reshape(self.shape).astype(self.stored_as))
-
-    @property
-    def _type(self) -> np.dtype[Any]:
-        return np.dtype(self.stored_as).newbyteorder("<")
-
-
-@dataclass(frozen=True, slots=True)
 class SampleLatents:
     """Latents of all images of a sample.
 
     Attributes:
-        images: Of the references, then of the target: the order of `Sample.images`.
+        images: The moments of the references, then of the target: the order of `Sample.images`.
+        origin: What made them.
+
+    Raises:
+        DataError: If one has not the shape (1 or 2, channels, height, width).
+    """
+
+    images: tuple[StoredTensor, ...]
+    origin: LatentOrigin
+
+    def __post_init__(self) -> None:
+        for latent in self.images:
+            if len(latent.shape) != 4 or latent.shape[0] not in (1, 2):
+                raise DataError(
+                    f"a latent has shape {latent.shape}, expected (1 or 2 moments, channels, height, width); write the "
+                    "chunks again"
+                )
+
+
+@dataclass(frozen=True)
+class ExampleLatents:
+    """Latents of an example that were computed before.
+
+    Attributes:
+        references: As many as the example has references.
+        target: Of the target.
         origin: What made them.
     """
 
-    images: tuple[StoredLatent, ...]
+    references: tuple[Moments, ...]
+    target: Moments
     origin: LatentOrigin
+
+    def to(self, device: torch.device | str, non_blocking: bool = False) -> "ExampleLatents":
+        """The latents on a device.
+
+        Args:
+            device: Where to.
+            non_blocking: Do not wait for the copy.
+
+        Returns:
+            Others.
+        """
+        references = tuple(latent.to(device, non_blocking=non_blocking) for latent in self.references)
+        return ExampleLatents(references, self.target.to(device, non_blocking=non_blocking), self.origin)
 
 
 class ImageEncoder(ABC):
@@ -221,5 +199,5 @@ class ImageEncoder(ABC):
         Returns:
             As it is stored.
         """
-        stored = (StoredLatent.of(moments, self.origin.stored_as) for moments in self.moments(images))
+        stored = (StoredTensor.of(moments, self.origin.stored_as) for moments in self.moments(images))
         return SampleLatents(tuple(stored), self.origin)

@@ -12,8 +12,10 @@ from omnigen2.data.collate import resized
 from omnigen2.data.errors import BadRecord, DataError
 from omnigen2.data.jsonl import read_jsonl
 from omnigen2.data.latents import ImageEncoder
+from omnigen2.data.origins import Origins
 from omnigen2.data.sample import ImageFile, Sample, SampleSizes, measure
 from omnigen2.data.spec import SpecEntry, read_spec
+from omnigen2.data.states import InstructionEncoder
 from omnigen2.data.text import ByteLength, TextLength
 from omnigen2.data.writer import ChunkWriter
 from omnigen2.encoders.images import ImageFileError, ImageReader
@@ -65,6 +67,7 @@ class OptimizeSettings:
         text: Counts the text tokens of a sample; the counts are stored.
         reader: Proves the images sound.
         latents: Encodes the images of samples with a target; no latents are stored if None.
+        states: Reads the instructions of samples with a target; no text states are stored if None.
 
     Raises:
         DataError: If `threads` is below 1.
@@ -76,10 +79,18 @@ class OptimizeSettings:
     text: TextLength = field(default_factory=ByteLength)
     reader: ImageReader = field(default_factory=ImageReader)
     latents: ImageEncoder | None = None
+    states: InstructionEncoder | None = None
 
     def __post_init__(self) -> None:
         if self.threads < 1:
             raise DataError(f"threads must be at least 1, got {self.threads}")
+
+    @property
+    def origins(self) -> Origins:
+        """What makes that which is stored beside images and words."""
+        return Origins(
+            None if self.latents is None else self.latents.origin, None if self.states is None else self.states.origin
+        )
 
 
 @dataclass(frozen=True)
@@ -119,8 +130,8 @@ def optimize(
     """Write each entry of a spec as a folder of chunks.
 
     Every record is checked against the layout, its images are decoded, and what was written is read back. Image files
-    are stored as they are, not encoded anew; latents are stored beside them. A bad record is left out and listed;
-    nothing takes its place.
+    are stored as they are, not encoded anew; latents and text states are stored beside them. A bad record is left out
+    and listed; nothing takes its place.
 
     Args:
         spec: A yml file in the official layout, or a jsonl file.
@@ -167,8 +178,7 @@ def _write_entry(
     progress: Callable[[Advance], None],
     bad: list[BadRecord],
 ) -> SourceReport:
-    origin = None if settings.latents is None else settings.latents.origin
-    writer = ChunkWriter(folder, settings.chunk_bytes, origin)
+    writer = ChunkWriter(folder, settings.chunk_bytes, settings.origins)
     lines = sum(_count_lines(file) for file in entry.files)
     items = (Item(file, *read) for file in entry.files for read in read_jsonl(file, entry.image_root))
     progress(Advance(entry.name, 0, lines, 0))
@@ -186,7 +196,7 @@ def _write_entry(
 
 
 def _prepare(item: Item, settings: OptimizeSettings) -> tuple[Sample, SampleSizes] | BadRecord:
-    """The sample with its images in memory, found sound, and encoded if it is to bring latents."""
+    """The sample with its images in memory, found sound, and with what it is to bring beside them."""
     if isinstance(item.read, BadRecord):
         return item.read
     sample = item.read
@@ -198,7 +208,10 @@ def _prepare(item: Item, settings: OptimizeSettings) -> tuple[Sample, SampleSize
         if settings.latents is not None and target is not None:
             before, after = resized(sample, settings.latents.origin.resize, settings.reader)
             latents = settings.latents.of([*before, *(() if after is None else (after,))])
-        return replace(sample, references=references, target=target, latents=latents), sizes
+        states = None
+        if settings.states is not None and target is not None:
+            states = settings.states.of(sample.instruction)
+        return replace(sample, references=references, target=target, latents=latents, states=states), sizes
     except (ImageFileError, DataError, OSError) as error:
         return BadRecord(item.file, item.line, str(error))
 

@@ -6,20 +6,23 @@ lists, `None`. A record that is a single leaf of bytes leaves nothing to infer. 
     magic (8) | length of the header (4, little endian) | crc32 of length, header and images (4) | header | images
 
 where the header is JSON, and the images are the files' contents behind one another, lengths in the header. Latents
-that were computed before follow the images, so that the pictures stay at hand for inspection, for a model that sees
-them, and for a training with another codec or other sizes.
+and then text states that were computed before follow the images, so that the pictures stay at hand for inspection, for
+a model that sees them, and for a training with another codec or other sizes.
 """
 
 import json
 import struct
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterator
 from itertools import accumulate, pairwise
 from typing import Any, cast
 
 from omnigen2.data.errors import DataError
-from omnigen2.data.latents import LATENT_TYPES, LATENTS_FILE, LatentOrigin, SampleLatents, StoredLatent
+from omnigen2.data.latents import LATENTS_FILE, LatentOrigin, SampleLatents
+from omnigen2.data.origins import Origins
 from omnigen2.data.sample import Sample
+from omnigen2.data.states import STATES_FILE, SampleStates, StatesOrigin
+from omnigen2.data.stored import NUMBER_TYPES, StoredTensor
 
 MAGIC = b"omnigen1"
 PREFIX = struct.Struct("<8sII")
@@ -31,6 +34,7 @@ FIELDS: dict[str, type | tuple[type, ...]] = {
     "meta": str,
     "lengths": list,
     "latents": list,
+    "states": list,
     "has_target": bool,
 }
 """What the header holds, no more and no less."""
@@ -50,7 +54,7 @@ def checksum_of(length: int, body: bytes) -> int:
 
 
 def encode(sample: Sample) -> bytes:
-    """A sample as bytes, images and latents included; what made the latents is the folder's to tell.
+    """A sample as bytes, with its images and what was computed before; what made this is the folder's to tell.
 
     Args:
         sample: Its images must be bytes, or paths that can be read.
@@ -60,7 +64,8 @@ def encode(sample: Sample) -> bytes:
     """
     images = [image if isinstance(image, bytes) else image.read_bytes() for image in sample.images]
     latents = () if sample.latents is None else sample.latents.images
-    parts = [*images, *(latent.content for latent in latents)]
+    states = () if sample.states is None else (sample.states.instruction,)
+    parts = [*images, *(stored.content for stored in (*latents, *states))]
     header = {
         "task": sample.task,
         "instruction": sample.instruction,
@@ -69,6 +74,7 @@ def encode(sample: Sample) -> bytes:
         "meta": sample.meta,
         "lengths": [len(part) for part in parts],
         "latents": [{"shape": latent.shape, "stored_as": latent.stored_as} for latent in latents],
+        "states": [{"shape": stored.shape, "stored_as": stored.stored_as} for stored in states],
         "has_target": sample.target is not None,
     }
     text = json.dumps(header).encode()
@@ -76,20 +82,20 @@ def encode(sample: Sample) -> bytes:
     return PREFIX.pack(MAGIC, len(text), checksum_of(len(text), body)) + body
 
 
-def decode(record: bytes | memoryview, name: str, origin: LatentOrigin | None = None) -> Sample:
+def decode(record: bytes | memoryview, name: str, origins: Origins | None = None) -> Sample:
     """The sample that `encode` was given, images as bytes.
 
     Args:
         record: What was stored.
         name: What messages call it.
-        origin: What made the latents; None if there are none.
+        origins: What made that of it which was computed before; None if there is nothing.
 
     Returns:
         An equal sample, but for images that were paths.
 
     Raises:
-        DataError: If the record was changed, truncated, or written by something else, or if it has latents and no
-            origin, or an origin and a target but no latents.
+        DataError: If the record was changed, truncated, or written by something else, or if it has latents or text
+            states and no origin of them, or an origin and a target but none of them.
     """
     raw = bytes(record)
     remedy = "write the chunks again with `omnigen2 data optimize`"
@@ -102,13 +108,20 @@ def decode(record: bytes | memoryview, name: str, origin: LatentOrigin | None = 
     header = _header(body[:length], name, remedy)
     borders = pairwise(accumulate(header["lengths"], initial=length))
     parts = tuple(body[start:end] for start, end in borders)
-    images = parts[: len(parts) - len(header["latents"])]
-    latents = _latents(header["latents"], parts[len(images) :], name)
-    if bool(latents) != (origin is not None and header["has_target"]):
-        raise DataError(
-            f"{name} has {len(latents)} latents, but its folder says that they were made by {origin}; files of two "
-            f"runs are mixed, or {LATENTS_FILE} is missing: copy the folder anew, or {remedy}"
-        )
+    images = parts[: len(parts) - len(header["latents"]) - len(header["states"])]
+    rest = iter(parts[len(images) :])
+    latents, states = (tuple(_tensors(header[what], rest, name)) for what in ("latents", "states"))
+    known = Origins() if origins is None else origins
+    found: list[tuple[str, int, LatentOrigin | StatesOrigin | None, str]] = [
+        ("latents", len(latents), known.latents, LATENTS_FILE),
+        ("text states", len(states), known.states, STATES_FILE),
+    ]
+    for what, count, origin, file in found:
+        if bool(count) != (origin is not None and header["has_target"]):
+            raise DataError(
+                f"{name} has {count} {what}, but its folder says that they were made by {origin}; files of two "
+                f"runs are mixed, or {file} is missing: copy the folder anew, or {remedy}"
+            )
     return Sample(
         task=header["task"],
         instruction=header["instruction"],
@@ -117,17 +130,16 @@ def decode(record: bytes | memoryview, name: str, origin: LatentOrigin | None = 
         answer=header["answer"],
         key=header["key"],
         meta=header["meta"],
-        latents=None if origin is None or not latents else SampleLatents(latents, origin),
+        latents=None if known.latents is None or not latents else SampleLatents(latents, known.latents),
+        states=None if known.states is None or not states else SampleStates(states[0], known.states),
     )
 
 
-def _latents(entries: list[Any], contents: Sequence[bytes], name: str) -> tuple[StoredLatent, ...]:
-    latents: list[StoredLatent] = []
-    for entry, content in zip(entries, contents, strict=True):
-        if entry["stored_as"] not in LATENT_TYPES:
-            raise DataError(f"{name} has latents of type {entry['stored_as']!r}, expected {' or '.join(LATENT_TYPES)}")
-        latents.append(StoredLatent(tuple(entry["shape"]), entry["stored_as"], content))
-    return tuple(latents)
+def _tensors(entries: list[Any], contents: Iterator[bytes], name: str) -> Iterator[StoredTensor]:
+    for entry in entries:
+        if entry["stored_as"] not in NUMBER_TYPES:
+            raise DataError(f"{name} has numbers of type {entry['stored_as']!r}, expected {' or '.join(NUMBER_TYPES)}")
+        yield StoredTensor(tuple(entry["shape"]), entry["stored_as"], next(contents))
 
 
 def _header(text: bytes, name: str, remedy: str) -> dict[str, Any]:

@@ -6,6 +6,8 @@ from typing import Literal, NamedTuple, TypeAlias, assert_never, get_args
 
 from omnigen2.data.errors import DataError
 from omnigen2.data.latents import SampleLatents
+from omnigen2.data.origins import Origins
+from omnigen2.data.states import SampleStates
 from omnigen2.encoders.images import ImageReader
 
 Task: TypeAlias = Literal["text_to_image", "edit", "in_context", "understanding", "reflection", "interleaved"]
@@ -53,6 +55,7 @@ class Sample:
         key: Names the sample in messages, such as `edit.jsonl:17`.
         meta: Text that travels with the sample unread, such as a specification in JSON.
         latents: Of all images, if they were computed before; only for samples with a target.
+        states: Of the instruction, if they were computed before; only for samples with a target.
 
     Raises:
         DataError: If a part that the task needs is missing, or one that it has no use for is there.
@@ -66,6 +69,7 @@ class Sample:
     key: str = "<sample>"
     meta: str = ""
     latents: SampleLatents | None = None
+    states: SampleStates | None = None
 
     def __post_init__(self) -> None:
         if self.task not in TASKS:
@@ -81,6 +85,8 @@ class Sample:
                 f"{self.key} has {len(self.latents.images)} latents for {len(self.images)} images; a sample with a "
                 "target has one for each image, a sample without has none: write the chunks again"
             )
+        if self.states is not None and self.target is None:
+            raise DataError(f"{self.key} has text states but no target to draw; write the chunks again")
         wrong = self._fault()
         if wrong:
             raise DataError(
@@ -91,6 +97,13 @@ class Sample:
     def images(self) -> tuple[ImageFile, ...]:
         """The references, then the target if there is one."""
         return self.references if self.target is None else (*self.references, self.target)
+
+    @property
+    def origins(self) -> Origins:
+        """What made that of it which was computed before."""
+        return Origins(
+            None if self.latents is None else self.latents.origin, None if self.states is None else self.states.origin
+        )
 
     def _fault(self) -> str:
         """How the parts do not fit the task, empty if they do."""

@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import Int64
 
 from omnigen2.data.errors import DataError
-from omnigen2.data.latents import LatentOrigin
+from omnigen2.data.origins import Origins
 from omnigen2.data.sample import Sample, SampleSizes, Task, measure
 from omnigen2.data.text import ByteLength, TextLength
 from omnigen2.encoders.images import ImageReader
@@ -57,13 +57,13 @@ class Source(ABC):
         """
         return self[index].task
 
-    def latents(self) -> LatentOrigin | None:
-        """What made the latents that its samples with a target bring.
+    def origins(self) -> Origins:
+        """What its samples with a target bring that was computed before, and what made it.
 
         Returns:
-            None if they bring none.
+            Empty if they bring nothing.
         """
-        return None
+        return Origins()
 
     def order(self, generator: np.random.Generator) -> Int64[np.ndarray, " samples"]:
         """The order of one epoch.
@@ -158,9 +158,9 @@ class PixelRange(Source):
         """Task of one sample."""
         return self.source.task(self.indices[index])
 
-    def latents(self) -> LatentOrigin | None:
-        """What made the latents of the whole source."""
-        return self.source.latents()
+    def origins(self) -> Origins:
+        """What the whole source brings."""
+        return self.source.origins()
 
     def order(self, generator: np.random.Generator) -> Int64[np.ndarray, " samples"]:
         """The order of the whole source, without what is not in the range."""

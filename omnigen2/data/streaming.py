@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Int64
 
 from omnigen2.data.errors import DataError
-from omnigen2.data.latents import LatentOrigin
+from omnigen2.data.origins import Origins
 from omnigen2.data.record import decode
 from omnigen2.data.sample import Sample, SampleSizes, Task
 from omnigen2.data.sizes import SizeTable
@@ -46,7 +46,7 @@ class StreamingSource(Source):
                 f"{self.folder} has the sizes of {len(self.table)} samples, but {sum(self.chunks)} in its chunks; "
                 "files of two runs are mixed, write the folder again"
             )
-        self.origin = LatentOrigin.load(self.folder)
+        self._origins = Origins.load(self.folder)
         self._dataset: tuple[int, Any] | None = None
 
     def __len__(self) -> int:
@@ -55,7 +55,7 @@ class StreamingSource(Source):
     def __getitem__(self, index: int) -> Sample:
         if not 0 <= index < len(self):
             raise IndexError(f"{self.folder} has samples 0 to {len(self) - 1}, got {index}")
-        return decode(self._open()[index], f"sample {index} of {self.folder}", self.origin)
+        return decode(self._open()[index], f"sample {index} of {self.folder}", self._origins)
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_dataset": None}
@@ -68,9 +68,9 @@ class StreamingSource(Source):
         """Task of one sample, from the table beside the chunks."""
         return self.table.task(index)
 
-    def latents(self) -> LatentOrigin | None:
-        """What made the latents, from the file beside the chunks."""
-        return self.origin
+    def origins(self) -> Origins:
+        """What made that which was computed before, from the files beside the chunks."""
+        return self._origins
 
     def order(self, generator: np.random.Generator) -> Int64[np.ndarray, " samples"]:
         """Chunks in random order, and samples in random order within every `window` of them."""

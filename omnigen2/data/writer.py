@@ -6,7 +6,7 @@ from types import TracebackType
 from typing import Any
 
 from omnigen2.data.errors import DataError
-from omnigen2.data.latents import LatentOrigin
+from omnigen2.data.origins import Origins
 from omnigen2.data.record import decode, encode
 from omnigen2.data.sample import Sample, SampleSizes, Task
 from omnigen2.data.sizes import SizeTable
@@ -22,7 +22,7 @@ class ChunkWriter:
     Args:
         folder: Must be empty or not exist.
         chunk_bytes: A chunk is closed before it gets larger; at least 1.
-        origin: What makes the latents that every sample with a target brings; None if none brings any.
+        origins: What made that which every sample with a target brings; None if none brings anything.
 
     Raises:
         DataError: If the folder has files, or `chunk_bytes` is below 1.
@@ -36,11 +36,11 @@ class ChunkWriter:
         '4'
     """
 
-    def __init__(self, folder: str | Path, chunk_bytes: int = 64 * 2**20, origin: LatentOrigin | None = None) -> None:
+    def __init__(self, folder: str | Path, chunk_bytes: int = 64 * 2**20, origins: Origins | None = None) -> None:
         from litdata.streaming.writer import BinaryWriter
 
         self.folder = Path(folder)
-        self.origin = origin
+        self.origins = Origins() if origins is None else origins
         if chunk_bytes < 1:
             raise DataError(f"chunk_bytes must be at least 1, got {chunk_bytes}")
         if self.folder.exists() and any(self.folder.iterdir()):
@@ -71,13 +71,15 @@ class ChunkWriter:
             sizes: Of this sample.
 
         Raises:
-            DataError: If the sizes are of another sample, or latents are missing or made by something else.
+            DataError: If the sizes are of another sample, or latents or text states are missing or made by something
+                else.
         """
         if len(sizes.references) != len(sample.references) or (sizes.target is None) != (sample.target is None):
             raise DataError(f"{sample.key} got the sizes {sizes}, which belong to another sample; use `measure`")
-        brought = None if sample.latents is None else sample.latents.origin
-        if sample.target is not None and brought != self.origin:
-            raise DataError(f"{sample.key} has latents made by {brought}, this folder's are made by {self.origin}")
+        for what, own in self.origins.named().items():
+            brought = sample.origins.named()[what]
+            if sample.target is not None and brought != own:
+                raise DataError(f"{sample.key} has {what} made by {brought}, this folder's are made by {own}")
         record = encode(sample)
         self._writer[len(self)] = record
         self._tasks.append(sample.task)
@@ -100,7 +102,6 @@ class ChunkWriter:
             record = bytes(records[index])
             if zlib.crc32(record) != expected:
                 raise DataError(f"{name} reads back differently than it was written; check the disk, then write again")
-            decode(record, name, self.origin)
-        if self.origin is not None:
-            self.origin.save(self.folder)
+            decode(record, name, self.origins)
+        self.origins.save(self.folder)
         SizeTable.of(self._tasks, self._sizes).save(self.folder)

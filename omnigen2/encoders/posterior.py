@@ -1,7 +1,5 @@
 """A codec's distribution of latents, kept and drawn from later, and the identity of the codec that made it."""
 
-import hashlib
-import json
 from collections.abc import Sequence
 from typing import Any, TypeAlias, cast
 
@@ -11,6 +9,7 @@ from torch import Tensor
 
 from omnigen2.encoders.codec import Latent, LatentCodec, Pixels, check_sides
 from omnigen2.encoders.dct import BlockDCT
+from omnigen2.encoders.fingerprint import fingerprint
 from omnigen2.encoders.vae import FluxVAE
 
 Moments: TypeAlias = Float[Tensor, "_ _ _ _"]
@@ -80,11 +79,7 @@ def identity(codec: LatentCodec) -> str:
             facts = {"factor": codec.reduction, "scale": codec.scale}
         case _:
             raise ValueError(f"a {type(codec).__name__} has no known identity; use a FluxVAE or a BlockDCT")
-    digest = hashlib.sha256(json.dumps(facts, sort_keys=True).encode())
-    for name, weight in sorted(codec.state_dict().items()):
-        digest.update(f"{name} {weight.dtype} {tuple(weight.shape)}".encode())
-        digest.update(weight.detach().cpu().contiguous().flatten().view(torch.uint8).numpy())
-    return f"{type(codec).__name__} sha256:{digest.hexdigest()}"
+    return f"{type(codec).__name__} {fingerprint(facts, codec)}"
 
 
 def _of_vae(codec: FluxVAE, image: Pixels) -> Moments:

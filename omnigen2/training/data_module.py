@@ -61,9 +61,9 @@ class Reading:
         reader: Decodes images.
         bad_records: What happens to bad records of jsonl files.
         broken: What happens to a sample whose image cannot be decoded when it is needed.
-        precomputed: Latents that chunks bring are used, or ignored so that pictures are encoded in training. To use
-            them, budget and codec must be those that made them, otherwise the training stops and says so; chunks
-            without latents are encoded in training either way.
+        precomputed: Latents and text states that chunks bring are used, or ignored so that pictures are encoded and
+            instructions read in training. To use them, budget, codec and reading of texts must be those that made
+            them, otherwise the training stops and says so; chunks without them are encoded in training either way.
     """
 
     workers: int = 0
@@ -171,7 +171,7 @@ class ImageData(L.LightningDataModule):
         reading = self.reading
         if reading.precomputed == "use":  # now, not when a rare source is drawn for the first time
             for name, source in sources.items():
-                if (origin := source.latents()) is not None:
+                if (origin := source.origins().latents) is not None:
                     origin.check_resize(self.budget.resize, f"the data {name!r}")
         match purpose:
             case "train":

@@ -39,7 +39,7 @@ class EncodedBatch(NamedTuple):
 
 @dataclass(frozen=True)
 class BatchEncoder:
-    """The frozen encoders of a training. Latents that examples bring are taken instead of encoding their pixels.
+    """The frozen encoders of a training. What examples bring that was computed before is taken instead.
 
     Attributes:
         text: Reads instructions.
@@ -63,8 +63,8 @@ class BatchEncoder:
             Everything on the encoders' device.
 
         Raises:
-            DataError: If an example has no target, sizes of tokens in batch and transformer differ, or latents were
-                made by another codec or for other sizes.
+            DataError: If an example has no target, sizes of tokens in batch and transformer differ, or latents or text
+                states were made by other models or by other rules.
         """
         self._check(batch)
         text = self.text.of(batch.examples)
@@ -114,14 +114,14 @@ class BatchEncoder:
             Behind one another, shape (tokens, patch_channels); no tokens for no images.
         """
         if not images:
-            return torch.empty(0, self.config.patch_channels, device=self.text.encoder.device)
+            return torch.empty(0, self.config.patch_channels, device=self.text.device)
         for image, moments in zip(images, known, strict=True):
             if moments is not None:
                 self._check_shape(image, moments)
         rest = [image for image, moments in zip(images, known, strict=True) if moments is None]
         generators = None if generator is None else [generator] * len(rest)
         encoded = iter(self.codec.encode(rest, "mode" if generator is None else "sample", generators) if rest else ())
-        device = self.text.encoder.device
+        device = self.text.device
         latents = [next(encoded) if moments is None else draw(moments.to(device), generator) for moments in known]
         return torch.cat([patchify(latent, self.config.patch_size) for latent in latents])
 

@@ -58,12 +58,12 @@ class TextPart:
         """Load the model.
 
         Args:
-            device: Where it works.
+            device: Where it works; the model goes there when something must be read.
 
         Returns:
             What reads instructions.
         """
-        return TextStates(self.encoder.load().to(device), self.bridge, self.rules, self.remembered)
+        return TextStates(self.encoder.load(), self.bridge, self.rules, self.remembered, device)
 
 
 class FlowModel(L.LightningModule):

@@ -1,5 +1,6 @@
 """Which vision-language model a stage starts from, as a part of its recipe."""
 
+import json
 from abc import ABC, abstractmethod
 from collections.abc import Generator
 from contextlib import contextmanager
@@ -9,12 +10,15 @@ from typing import Any, Literal, TypeAlias, assert_never, cast
 import torch
 
 from omnigen2.encoders import ChatTokenizer, HiddenStateBridge, QwenEncoder, load_tokenizer
+from omnigen2.encoders.fingerprint import fingerprint
 from omnigen2.encoders.folder import check_folder
 
 Precision: TypeAlias = Literal["float32", "bfloat16"]
 
 MLLM, PROCESSOR = "mllm", "processor"
 """Folders of the model and of its tokenizer in the released layout."""
+UNCOMPUTED = frozenset({"architectures", "dtype", "torch_dtype", "transformers_version"})
+"""Entries of a configuration that change no result; the weights tell their types themselves."""
 EVERY_TOKEN = HiddenStateBridge(tokens="all", template="keep")
 """Passes the state of each token on: what a loss over the next tokens needs."""
 
@@ -105,6 +109,29 @@ def save_vlm(encoder: QwenEncoder, folder: str | Path) -> None:
     tokens.tokenizer.save_pretrained(str(Path(folder) / PROCESSOR))
     if tokens.image_processor is not None:
         tokens.image_processor.save_pretrained(str(Path(folder) / PROCESSOR))
+
+
+def vlm_identity(encoder: QwenEncoder) -> str:
+    """One line that is the same for models that make the same states of the same prompts, and for no others.
+
+    Args:
+        encoder: On any device.
+
+    Returns:
+        Kind, type of numbers, and the fingerprint of configuration, tokenizer and weights.
+    """
+    config: dict[str, Any] = json.loads(cast(Any, encoder.model).config.to_json_string(use_diff=False))
+    tokens = encoder.tokenizer
+    rows: str = tokens.tokenizer.backend_tokenizer.to_str()
+    facts = {"config": _computed(config), "tokenizer": rows, "special": tokens.special_ids, "padding": tokens.pad_id}
+    dtype = str(next(encoder.model.parameters()).dtype).removeprefix("torch.")
+    return f"{type(encoder.model).__name__} in {dtype} {fingerprint(facts, encoder.model)}"
+
+
+def _computed(config: dict[str, Any]) -> dict[str, Any]:
+    """What a configuration says about the arithmetic: not where and by which release it was written."""
+    inner = {name: _computed(value) if isinstance(value, dict) else value for name, value in config.items()}
+    return {name: value for name, value in inner.items() if not name.startswith("_") and name not in UNCOMPUTED}
 
 
 def vlm_source(encoder: VLMSource | None, weights: str | None, who: str) -> VLMSource:

@@ -21,11 +21,12 @@ from omnigen2.data import (
     LatentMismatch,
     LatentOrigin,
     OptimizeSettings,
+    Origins,
     PixelRange,
     Sample,
     SampleLatents,
     SampleSizes,
-    StoredLatent,
+    StoredTensor,
     StreamingSource,
     TokenBudget,
     open_data,
@@ -88,28 +89,29 @@ numbers = st.floats(-6e4, 6e4, width=32)
 @given(st.sampled_from(["float16", "float32"]), st.lists(numbers, min_size=12, max_size=12), st.integers(1, 2))
 def test_moments_come_back_rounded_and_no_more(stored_as, values: list[float], count: int) -> None:
     moments = torch.tensor(values).reshape(count, 3, 1, -1)
-    stored = StoredLatent.of(moments, stored_as)
-    assert stored.moments.shape == moments.shape
-    assert stored.moments.dtype == (torch.float16 if stored_as == "float16" else torch.float32)
-    assert torch.equal(stored.moments, moments.to(stored.moments.dtype))
+    stored = StoredTensor.of(moments, stored_as)
+    assert stored.tensor.shape == moments.shape
+    assert stored.tensor.dtype == (torch.float16 if stored_as == "float16" else torch.float32)
+    assert torch.equal(stored.tensor, moments.to(stored.tensor.dtype))
     latents = SampleLatents((stored,), replace(ORIGIN, stored_as=stored_as))
     sample = Sample("text_to_image", "x", target=b"x", latents=latents)
-    assert decode(encode(sample), "it", latents.origin) == sample
+    assert decode(encode(sample), "it", Origins(latents.origin)) == sample
 
 
 def test_numbers_that_a_type_cannot_hold_are_refused() -> None:
     for value, stored_as in ((7e4, "float16"), (float("nan"), "float32")):
         with pytest.raises(DataError, match=f"not finite as {stored_as}"):
-            StoredLatent.of(torch.full((1, 1, 1, 1), value), stored_as)  # pyright: ignore[reportArgumentType]
-    with pytest.raises(DataError, match=r"shape \(1, 1, 1, 2\) as float16 and 3 bytes, expected .* 4 bytes"):
-        StoredLatent((1, 1, 1, 2), "float16", b"abc")
-    with pytest.raises(DataError, match=r"shape \(3, 1, 1, 1\) .* expected 1 or 2 moments"):
-        StoredLatent((3, 1, 1, 1), "float16", b"abcdef")
+            StoredTensor.of(torch.full((1, 1, 1, 1), value), stored_as)  # pyright: ignore[reportArgumentType]
+    with pytest.raises(DataError, match=r"shape \(1, 1, 1, 2\) as float16 and 3 bytes, expected 4 bytes"):
+        StoredTensor((1, 1, 1, 2), "float16", b"abc")
+    for shape in ((3, 1, 1, 1), (1, 1, 3)):
+        with pytest.raises(DataError, match=r"shape \(.*\), expected \(1 or 2 moments, channels, height, width\)"):
+            SampleLatents((StoredTensor(shape, "float16", b"abcdef"),), ORIGIN)
 
 
 def test_latents_are_those_of_the_pixels_that_a_batch_has(chunks: Path) -> None:
     source = StreamingSource(chunks)
-    assert source.latents() == PixelRange(source).latents() == ORIGIN
+    assert source.origins().latents == PixelRange(source).origins().latents == ORIGIN
     batch = Collate()([Pick("s", 0, i) for i in range(7)], {"s": source}, BUDGET)
     for example in batch.examples[:6]:
         assert example.latents is not None
@@ -174,17 +176,17 @@ def test_a_missing_or_damaged_account_is_refused(copied: Path, content: str | No
 
 def test_records_and_accounts_that_do_not_belong_together_are_refused(tmp_path: Path) -> None:
     bare = Sample("text_to_image", "x", target=picture(), key="s:0")
-    stored = StoredLatent((1, 1, 1, 1), "float16", b"ab")
+    stored = StoredTensor((1, 1, 1, 1), "float16", b"ab")
     own = replace(bare, latents=SampleLatents((stored,), ORIGIN))
     sizes = SampleSizes(1, (), (16, 16))
     for number, (sample, origin) in enumerate([(bare, ORIGIN), (own, None), (own, replace(ORIGIN, codec="other"))]):
         with (
             pytest.raises(DataError, match=r"s:0 has latents made by .*, this folder's are made by"),
-            ChunkWriter(tmp_path / str(number), origin=origin) as writer,
+            ChunkWriter(tmp_path / str(number), origins=Origins(origin)) as writer,
         ):
             writer.add(sample, sizes)
     with pytest.raises(DataError, match="has 0 latents, but its folder says that they were made by float16, made by"):
-        decode(encode(bare), "it", ORIGIN)
+        decode(encode(bare), "it", Origins(ORIGIN))
     with pytest.raises(DataError, match="s:0 has 2 latents for 1 images"):
         replace(bare, latents=SampleLatents((stored, stored), ORIGIN))
     with pytest.raises(DataError, match="has 1 latents for 0 images"):
@@ -219,13 +221,13 @@ def test_the_command_stores_latents_and_inspect_shows_them(tmp_path: Path, capsy
     line = "latents: float32, made by BlockDCT sha256:"
     assert line in capsys.readouterr().out
     (source,) = open_data(tmp_path / "out").sources.values()
-    origin = source.latents()
+    origin = source.origins().latents
     assert origin is not None
     assert origin.resize == ResizePolicy(512, 2048, 8, (512, 256))
     latents = source[0].latents
     assert latents is not None
-    assert latents.images[0].moments.shape == (1, 12, 4, 8)
-    assert torch.isfinite(latents.images[0].moments).all()
+    assert latents.images[0].tensor.shape == (1, 12, 4, 8)
+    assert torch.isfinite(latents.images[0].tensor).all()
     assert main(["data", "inspect", str(tmp_path / "out"), "--out", str(tmp_path / "s.png")]) == 0
     assert line in capsys.readouterr().out
 

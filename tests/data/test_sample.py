@@ -73,6 +73,7 @@ def test_a_record_of_another_schema_is_refused() -> None:
         "meta": "",
         "lengths": [],
         "latents": [],
+        "states": [],
         "has_target": False,
     }
     for header, message in (
