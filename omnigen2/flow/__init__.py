@@ -1,5 +1,6 @@
 """Rectified flow over packed tokens, from the objective to the sampler. Needs torch and jaxtyping alone."""
 
+from omnigen2.flow.draw import Draw, draw_times_and_noise
 from omnigen2.flow.elements import ElementCount, share_of_elements
 from omnigen2.flow.grid import Models, Times
 from omnigen2.flow.guidance import (
@@ -13,7 +14,7 @@ from omnigen2.flow.guidance_schedule import GuidanceSchedule, zero_velocity
 from omnigen2.flow.model import VelocityModel, call_model
 from omnigen2.flow.objective import FlowLoss, RectifiedFlowObjective, TimeBins
 from omnigen2.flow.ode import DPMSolver, EulerSolver, HeunSolver, Solver
-from omnigen2.flow.packed import elements_per_sample, spread, sum_per_sample
+from omnigen2.flow.packed import elements_per_sample, mean_per_sample, spread, sum_per_sample
 from omnigen2.flow.path import (
     check_times,
     data_to_noise,
@@ -60,6 +61,7 @@ __all__ = [
     "ConstantNoise",
     "CosineMapWeighting",
     "DPMSolver",
+    "Draw",
     "ElementCount",
     "EulerSolver",
     "ExponentialShift",
@@ -99,8 +101,10 @@ __all__ = [
     "data_to_noise",
     "data_to_score",
     "data_to_velocity",
+    "draw_times_and_noise",
     "elements_per_sample",
     "interpolate",
+    "mean_per_sample",
     "noise_to_data",
     "noise_to_score",
     "noise_to_velocity",

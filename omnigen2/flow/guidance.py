@@ -19,7 +19,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from omnigen2.flow.model import VelocityModel, call_model
-from omnigen2.flow.packed import PerSample, SampleIndex, States, elements_per_sample, spread, sum_per_sample
+from omnigen2.flow.packed import PerSample, SampleIndex, States, mean_per_sample, spread, sum_per_sample
 
 Branches: TypeAlias = Float[Tensor, " branches tokens *features"]
 """The velocities of all branches of one state."""
@@ -193,7 +193,6 @@ class ZeroStarGuidance(Guidance):
 
 
 def _std_per_sample(values: States, sample_index: SampleIndex, num_samples: int) -> PerSample:
-    counts = elements_per_sample(values, sample_index, num_samples)
-    mean = sum_per_sample(values, sample_index, num_samples) / counts
+    mean = mean_per_sample(values, sample_index, num_samples)
     centred = values - spread(mean.to(values.dtype), values, sample_index)
-    return (sum_per_sample(centred.square(), sample_index, num_samples) / counts).sqrt()
+    return mean_per_sample(centred.square(), sample_index, num_samples).sqrt()

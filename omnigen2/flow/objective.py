@@ -15,6 +15,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from omnigen2.flow.draw import draw_times_and_noise
 from omnigen2.flow.elements import ElementCount, share_of_elements
 from omnigen2.flow.model import VelocityModel, call_model
 from omnigen2.flow.packed import PerSample, SampleIndex, elements_per_sample, sum_per_sample
@@ -118,14 +119,8 @@ class RectifiedFlowObjective:
         Raises:
             ValueError: If `tokens` does not add up to the tokens of `data`.
         """
-        if sum(tokens) != data.shape[0]:
-            raise ValueError(
-                f"tokens {list(tokens)} add up to {sum(tokens)}, but data has {data.shape[0]} packed tokens; "
-                "pass the number of target tokens of each sample"
-            )
-        t = self.shift(self.sampler.sample(len(tokens), generator), tokens).to(data.device, non_blocking=True)
-        noise = torch.randn(data.shape, generator=generator, device=generator.device)
-        return self.at(model, noise.to(data.device, non_blocking=True), data, t, sample_index, elements)
+        t, noise = draw_times_and_noise(self.sampler, self.shift, data, tokens, generator)
+        return self.at(model, noise, data, t, sample_index, elements)
 
     def at(
         self,

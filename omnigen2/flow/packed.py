@@ -1,4 +1,4 @@
-"""The two things that packed tokens need: a value per sample spread over tokens, and a sum over tokens per sample.
+"""What packed tokens need: a value per sample spread over tokens, and a sum or a mean over tokens per sample.
 
 A packed batch has one token axis without padding. Which sample a token belongs to is said by `sample_index`, one
 integer per token. A batch of equal-sized images is the special case in which every image is one "token" with
@@ -113,3 +113,18 @@ def elements_per_sample(x: States, sample_index: SampleIndex, num_samples: int) 
     check_sample_index(sample_index, x.shape[0])
     owner = torch.arange(num_samples, device=x.device)[:, None] == sample_index
     return owner.sum(1).to(torch.float32) * float(prod(x.shape[1:]))
+
+
+def mean_per_sample(values: States, sample_index: SampleIndex, num_samples: int) -> PerSample:
+    """Mean over all elements of each sample, in float32 or wider.
+
+    Args:
+        values: Shape (tokens, *features).
+        sample_index: Shape (tokens,), entries in [0, num_samples); another shape is a ValueError.
+        num_samples: Number of samples; a sample without tokens gets NaN.
+
+    Returns:
+        Shape (samples,).
+    """
+    counts = elements_per_sample(values, sample_index, num_samples)
+    return sum_per_sample(values, sample_index, num_samples) / counts

@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 
-from omnigen2.flow import StochasticStep, Transition, elements_per_sample, sum_per_sample
+from omnigen2.flow import StochasticStep, Transition, mean_per_sample
 from omnigen2.flow.packed import PerSample
 
 
@@ -62,10 +62,9 @@ class MixedKL(Divergence):
 
     def __call__(self, policy: Transition, reference: Transition, step: StochasticStep) -> PerSample:
         """The divergence; its mean is the official number."""
-        samples = policy.std.shape[0]
-        squares = sum_per_sample((policy.mean - reference.mean).square(), policy.sample_index, samples)
+        squares = (policy.mean - reference.mean).square()
         variance = policy.std.square() / _length(step, policy)
-        return squares / elements_per_sample(policy.mean, policy.sample_index, samples) * (1 / (2 * variance)).mean()
+        return mean_per_sample(squares, policy.sample_index, policy.std.shape[0]) * (1 / (2 * variance)).mean()
 
 
 def _length(step: StochasticStep, like: Transition) -> PerSample:

@@ -28,10 +28,10 @@ from omnigen2.flow import (
     TimeShift,
     VelocityModel,
     call_model,
-    elements_per_sample,
+    draw_times_and_noise,
     interpolate,
+    mean_per_sample,
     spread,
-    sum_per_sample,
     velocity,
 )
 from omnigen2.flow.packed import PerSample, SampleIndex
@@ -123,14 +123,8 @@ class DiffusionNFTObjective:
         Raises:
             ValueError: If `tokens` does not add up to the tokens of `data`.
         """
-        if sum(tokens) != data.shape[0]:
-            raise ValueError(
-                f"tokens {list(tokens)} add up to {sum(tokens)}, but data has {data.shape[0]} packed tokens; pass the "
-                "number of target tokens of each sample"
-            )
+        t, noise = draw_times_and_noise(self.sampler, self.shift, data, tokens, generator)
         index = torch.repeat_interleave(torch.arange(len(tokens)), torch.tensor(tokens, dtype=torch.int64))
-        t = self.shift(self.sampler.sample(len(tokens), generator), tokens).to(data.device, non_blocking=True)
-        noise = torch.randn(data.shape, generator=generator, device=generator.device).to(data.device, non_blocking=True)
         return self.at(policy, old, noise, data, good, t, index.to(data.device, non_blocking=True), count)
 
     def at(
@@ -170,20 +164,16 @@ class DiffusionNFTObjective:
         losses = r * positive + (1 - r) * negative
         return NFTLoss(
             loss=(losses.sum() / (t.shape[0] if count is None else count)).to(losses.dtype),
-            positive=_mean(errors[0].detach().square(), sample_index, t.shape[0]),
-            negative=_mean(errors[1].detach().square(), sample_index, t.shape[0]),
-            distance=_mean((v - v_old).detach().square(), sample_index, t.shape[0]),
+            positive=mean_per_sample(errors[0].detach().square(), sample_index, t.shape[0]),
+            negative=mean_per_sample(errors[1].detach().square(), sample_index, t.shape[0]),
+            distance=mean_per_sample((v - v_old).detach().square(), sample_index, t.shape[0]),
         )
 
     def _reduce(self, error: Float[Tensor, " tokens *features"], t: PerSample, sample_index: SampleIndex) -> PerSample:
         """Mean squared error of each sample, weighted if that was asked for."""
-        squares = _mean(error.square(), sample_index, t.shape[0])
+        squares = mean_per_sample(error.square(), sample_index, t.shape[0])
         if not self.adaptive:
             return squares
         to_data = error * spread(1 - t, error, sample_index)
-        size = _mean(to_data.detach().abs(), sample_index, t.shape[0]).clamp(min=1e-5)
-        return _mean(to_data.square(), sample_index, t.shape[0]) / size
-
-
-def _mean(values: Float[Tensor, " tokens *features"], sample_index: SampleIndex, samples: int) -> PerSample:
-    return sum_per_sample(values, sample_index, samples) / elements_per_sample(values, sample_index, samples)
+        size = mean_per_sample(to_data.detach().abs(), sample_index, t.shape[0]).clamp(min=1e-5)
+        return mean_per_sample(to_data.square(), sample_index, t.shape[0]) / size

@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 
-from omnigen2.flow import StochasticStep, Transition, elements_per_sample, sum_per_sample
+from omnigen2.flow import StochasticStep, Transition, mean_per_sample
 from omnigen2.flow.packed import PerSample
 
 
@@ -67,7 +67,5 @@ class NormalizedRatio(RatioRule):
                 "NormalizedRatio needs the step under the old policy, got None; keep the velocities when sampling "
                 "(RolloutSampler(keep_velocities=True)) and pass Rollout.old(row)"
             )
-        samples = old.std.shape[0]
         products = (step.x_next.to(old.mean.dtype) - old.mean) * (policy.mean - old.mean)
-        counts = elements_per_sample(products, old.sample_index, samples)
-        return sum_per_sample(products, old.sample_index, samples) / counts / old.std
+        return mean_per_sample(products, old.sample_index, old.std.shape[0]) / old.std

@@ -2,7 +2,7 @@ import pytest
 import torch
 from hypothesis import given
 
-from omnigen2.flow.packed import elements_per_sample, spread, sum_per_sample
+from omnigen2.flow.packed import elements_per_sample, mean_per_sample, spread, sum_per_sample
 
 from .cases import Packed, packed
 
@@ -48,8 +48,16 @@ def test_sums_per_sample_are_the_sums_of_the_samples(batch: Packed) -> None:
         assert counts[sample] == tokens * batch.data.shape[1]
 
 
-def test_a_sample_without_tokens_sums_to_zero() -> None:
+@given(packed())
+def test_means_per_sample_are_the_means_of_the_samples(batch: Packed) -> None:
+    means = mean_per_sample(batch.data, batch.sample_index, len(batch.tokens))
+    for sample in range(len(batch.tokens)):
+        torch.testing.assert_close(means[sample], batch.data[batch.sample_index == sample].mean())
+
+
+def test_a_sample_without_tokens_sums_to_zero_and_has_no_mean() -> None:
     assert sum_per_sample(torch.ones(2, 1), torch.tensor([0, 2]), 3).tolist() == [1, 0, 1]
+    assert mean_per_sample(torch.ones(2, 1), torch.tensor([0, 2]), 3).isnan().tolist() == [False, True, False]
 
 
 @given(packed())

@@ -19,7 +19,7 @@ from omnigen2.dit import TransformerConfig
 from omnigen2.dit.variants import TOY
 from omnigen2.flow import IdentityShift, RectifiedFlowObjective, UniformTimes, time_grid
 from omnigen2.flow.ode import EulerSolver
-from omnigen2.flow.packed import elements_per_sample, sum_per_sample
+from omnigen2.flow.packed import mean_per_sample
 from omnigen2.rope import PositionScheme
 from omnigen2.rope.toy.data import EVALUATIONS
 from omnigen2.rope.toy.model import CopyModel
@@ -176,9 +176,7 @@ class ToyModule(L.LightningModule):
         Returns:
             At least 0.
         """
-        owners, samples = self._owners(batch), len(batch.layout)
-        summed = sum_per_sample((answer - batch.target).square(), owners, samples)
-        return (summed / elements_per_sample(answer, owners, samples)).mean()
+        return mean_per_sample((answer - batch.target).square(), self._owners(batch), len(batch.layout)).mean()
 
     def on_train_batch_start(self, batch: ToyBatch, batch_idx: int) -> None:
         """Start the clock."""
