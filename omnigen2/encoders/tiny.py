@@ -1,10 +1,12 @@
 """Tiny models in the released folder layout, with random weights: for tests, documentation and first steps."""
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
 
 SPECIAL_TOKENS = (
     "<|endoftext|>",
@@ -33,24 +35,10 @@ def write_tiny_vlm(directory: str | Path, hidden_size: int = 64, tied: bool = Tr
     Raises:
         ValueError: If `hidden_size` is not a multiple of 32.
     """
-    from transformers import GenerationConfig, Qwen2_5_VLConfig, Qwen2_5_VLForConditionalGeneration
-
     if hidden_size < 32 or hidden_size % 32:
         raise ValueError(f"hidden_size must be a multiple of 32 (two heads or more of 16 channels), got {hidden_size}")
     ids = {token: BYTES + number for number, token in enumerate(SPECIAL_TOKENS)}
-    config = Qwen2_5_VLConfig(
-        text_config=_text_config(hidden_size, tied, ids),
-        vision_config=_vision_config(hidden_size),
-        image_token_id=ids["<|image_pad|>"],
-        video_token_id=ids["<|video_pad|>"],
-        vision_start_token_id=ids["<|vision_start|>"],
-        vision_end_token_id=ids["<|vision_end|>"],
-        tie_word_embeddings=tied,
-    )
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        model = Qwen2_5_VLForConditionalGeneration(config)
-    model.generation_config = GenerationConfig(eos_token_id=ids["<|im_end|>"], pad_token_id=ids["<|endoftext|>"])
+    model: Any = random_vlm(_text_config(hidden_size), _vision_config(hidden_size), ids, tied, seed)
     model.save_pretrained(str(directory))
 
 
@@ -75,14 +63,7 @@ def write_tiny_processor(directory: str | Path) -> None:
         extra_special_tokens=list(SPECIAL_TOKENS),
     )
     tokenizer.save_pretrained(str(directory))
-    settings = {
-        "image_processor_type": "Qwen2VLImageProcessor",
-        "size": {"shortest_edge": 28 * 28, "longest_edge": 16 * 28 * 28},
-        "patch_size": 14,
-        "temporal_patch_size": 2,
-        "merge_size": 2,
-    }
-    (Path(directory) / "preprocessor_config.json").write_text(json.dumps(settings, indent=2))
+    write_image_processor(directory, (28 * 28, 16 * 28 * 28), patch_size=14, merge_size=2)
 
 
 def write_tiny_vae(directory: str | Path, latent_channels: int = 16, seed: int = 0) -> None:
@@ -115,7 +96,60 @@ def write_tiny_vae(directory: str | Path, latent_channels: int = 16, seed: int =
     vae.save_pretrained(str(directory))
 
 
-def _text_config(hidden_size: int, tied: bool, ids: dict[str, int]) -> dict[str, Any]:
+def random_vlm(
+    text: Mapping[str, Any], vision: Mapping[str, Any], ids: Mapping[str, int], tied: bool, seed: int
+) -> nn.Module:
+    """Make a random Qwen2.5-VL.
+
+    Args:
+        text: Sizes of the language model, as `text_config` of transformers names them.
+        vision: Sizes of the vision tower, as `vision_config` names them.
+        ids: The number of each of the `SPECIAL_TOKENS`.
+        tied: Whether input and output embeddings are one table.
+        seed: Of the weights; torch's global generator is not touched.
+
+    Returns:
+        transformers' model, which ends its answers as the released one does.
+    """
+    from transformers import GenerationConfig, Qwen2_5_VLConfig, Qwen2_5_VLForConditionalGeneration
+
+    ends = {"eos_token_id": ids["<|im_end|>"], "pad_token_id": ids["<|endoftext|>"]}
+    config = Qwen2_5_VLConfig(
+        text_config={**text, **ends, "bos_token_id": None, "tie_word_embeddings": tied},
+        vision_config=dict(vision),
+        image_token_id=ids["<|image_pad|>"],
+        video_token_id=ids["<|video_pad|>"],
+        vision_start_token_id=ids["<|vision_start|>"],
+        vision_end_token_id=ids["<|vision_end|>"],
+        tie_word_embeddings=tied,
+    )
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        model = Qwen2_5_VLForConditionalGeneration(config)
+    model.generation_config = GenerationConfig(**ends)
+    return model
+
+
+def write_image_processor(directory: str | Path, pixels: tuple[int, int], patch_size: int, merge_size: int) -> None:
+    """Write the settings of Qwen2.5-VL's image processor, as in `processor/`.
+
+    Args:
+        directory: An existing folder.
+        pixels: Fewest and most pixels of a picture; others are resized.
+        patch_size: Side of a patch in pixels.
+        merge_size: Patches that become one token, along each side.
+    """
+    settings = {
+        "image_processor_type": "Qwen2VLImageProcessor",
+        "size": {"shortest_edge": pixels[0], "longest_edge": pixels[1]},
+        "patch_size": patch_size,
+        "temporal_patch_size": 2,
+        "merge_size": merge_size,
+    }
+    (Path(directory) / "preprocessor_config.json").write_text(json.dumps(settings, indent=2))
+
+
+def _text_config(hidden_size: int) -> dict[str, Any]:
     heads = hidden_size // 16
     return {
         "vocab_size": ROWS,
@@ -125,11 +159,7 @@ def _text_config(hidden_size: int, tied: bool, ids: dict[str, int]) -> dict[str,
         "num_attention_heads": heads,
         "num_key_value_heads": heads // 2,
         "max_position_embeddings": 4096,
-        "tie_word_embeddings": tied,
         "rope_parameters": {"rope_type": "default", "rope_theta": 1e6, "mrope_section": [2, 3, 3]},
-        "bos_token_id": None,
-        "eos_token_id": ids["<|im_end|>"],
-        "pad_token_id": ids["<|endoftext|>"],
     }
 
 

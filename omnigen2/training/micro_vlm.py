@@ -1,6 +1,5 @@
 """A small vision-language model for the micro-world: Qwen2.5-VL's architecture and template, the world's own words."""
 
-import json
 import re
 import tempfile
 from pathlib import Path
@@ -12,7 +11,7 @@ from torch import nn
 from omnigen2.encoders import QwenEncoder
 from omnigen2.encoders.chat import SYSTEM_PROMPT, SYSTEM_PROMPT_DROPPED, SYSTEM_PROMPT_PLAIN
 from omnigen2.encoders.qwen import load_tokenizer
-from omnigen2.encoders.tiny import SPECIAL_TOKENS
+from omnigen2.encoders.tiny import SPECIAL_TOKENS, random_vlm, write_image_processor
 from omnigen2.microworld import WordTokenizer
 from omnigen2.microworld.tokenizer import SPECIALS, UNKNOWN
 from omnigen2.training.vlm import EVERY_TOKEN, MLLM, PROCESSOR, VLMSource, without_bars
@@ -124,39 +123,17 @@ def write_micro_processor(directory: str | Path) -> None:
         extra_special_tokens=list(SPECIAL_TOKENS),
     )
     tokenizer.save_pretrained(str(directory))
-    settings = {
-        "image_processor_type": "Qwen2VLImageProcessor",
-        "size": {"shortest_edge": PICTURE_SIDE**2, "longest_edge": PICTURE_SIDE**2},
-        "patch_size": PATCH_SIZE,
-        "temporal_patch_size": 2,
-        "merge_size": MERGE_SIZE,
-    }
-    (Path(directory) / "preprocessor_config.json").write_text(json.dumps(settings, indent=2))
+    write_image_processor(directory, (PICTURE_SIDE**2, PICTURE_SIDE**2), PATCH_SIZE, MERGE_SIZE)
 
 
 def _micro_mllm(seed: int) -> nn.Module:
-    from transformers import GenerationConfig, Qwen2_5_VLConfig, Qwen2_5_VLForConditionalGeneration
-
     ids = vocabulary()
-    config = Qwen2_5_VLConfig(
-        text_config=_text_config(ids),
-        vision_config=_vision_config(),
-        image_token_id=ids["<|image_pad|>"],
-        video_token_id=ids["<|video_pad|>"],
-        vision_start_token_id=ids["<|vision_start|>"],
-        vision_end_token_id=ids["<|vision_end|>"],
-        tie_word_embeddings=True,
-    )
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        model = Qwen2_5_VLForConditionalGeneration(config)
-    model.generation_config = GenerationConfig(eos_token_id=ids["<|im_end|>"], pad_token_id=ids["<|endoftext|>"])
-    return model
+    return random_vlm(_text_config(len(ids)), _vision_config(), ids, True, seed)
 
 
-def _text_config(ids: dict[str, int]) -> dict[str, Any]:
+def _text_config(words: int) -> dict[str, Any]:
     return {
-        "vocab_size": len(ids),
+        "vocab_size": words,
         "hidden_size": HIDDEN_SIZE,
         "intermediate_size": 2 * HIDDEN_SIZE,
         "num_hidden_layers": 4,
@@ -164,11 +141,7 @@ def _text_config(ids: dict[str, int]) -> dict[str, Any]:
         "num_key_value_heads": 2,
         "max_position_embeddings": 4096,
         "initializer_range": INITIAL_STD,
-        "tie_word_embeddings": True,
         "rope_parameters": {"rope_type": "default", "rope_theta": ROPE_THETA, "mrope_section": [2, 3, 3]},
-        "bos_token_id": None,
-        "eos_token_id": ids["<|im_end|>"],
-        "pad_token_id": ids["<|endoftext|>"],
     }
 
 
