@@ -1,7 +1,6 @@
 """Text states that are computed before training: the options of `omnigen2 data optimize`, and what they make."""
 
 import argparse
-from pathlib import Path
 from threading import Lock
 from typing import get_args
 
@@ -51,7 +50,7 @@ def add_state_options(parser: Parser) -> None:
     Args:
         parser: The command's.
     """
-    parser.option("--vlm", type=Path, metavar="DIR", help="store text states too; DIR has mllm/ and processor/")
+    parser.option("--vlm", metavar="DIR", help="store text states too; DIR has mllm/ and processor/")
     parser.option("--vlm_type", choices=get_args(Precision), help="with --vlm: of all numbers (default bfloat16)")
     parser.option("--vlm_template", choices=get_args(KeptTemplate), help="with --vlm: its tokens (default keep)")
 
@@ -74,6 +73,6 @@ def states_of(options: argparse.Namespace) -> VLMStates | None:
             raise DataError(f"--{given[0]} is for text states; name their model with --vlm, or leave it out")
         return None
     bridge = HiddenStateBridge(template=options.vlm_template or "keep")
-    rules = PromptRules(max_tokens=options.max_text or MAX_TEXT, overflow="cut")
+    rules = PromptRules(max_tokens=MAX_TEXT if options.max_text is None else options.max_text, overflow="cut")
     source = VLMFolder(options.vlm, options.vlm_type or "bfloat16")
     return VLMStates(TextStates(source.load(), bridge, rules, device=device_of(options)))

@@ -60,7 +60,7 @@ class LatentOrigin:
         if resize != self.resize:
             raise LatentMismatch(
                 f"the latents of {where} are of images resized by {self.resize}, but this training resizes by "
-                f"{resize}; use the same, or set `precomputed: ignore` to encode anew, or write the chunks again"
+                f"{resize}\n  use the same, or set `precomputed: ignore` to encode anew, or write the chunks again"
             )
 
     def check_codec(self, codec: str, where: str) -> None:
@@ -75,8 +75,8 @@ class LatentOrigin:
         """
         if codec != self.codec:
             raise LatentMismatch(
-                f"the latents of {where} were made by {self.codec}, but this training encodes with {codec}; train with "
-                "the same codec, or set `precomputed: ignore` to encode anew, or write the chunks again"
+                f"the latents of {where} were made by {self.codec}, but this training encodes with {codec}\n"
+                "  train with the same codec, or set `precomputed: ignore` to encode anew, or write the chunks again"
             )
 
     def save(self, folder: Path) -> None:

@@ -60,8 +60,8 @@ class StatesOrigin:
         for got, expected in ((self.reader, reader), (self.prompts, prompts)):
             if got != expected:
                 raise StatesMismatch(
-                    f"the text states of {where} were made by {got}, but this training reads texts by {expected}; read "
-                    "them the same way, or set `precomputed: ignore` to read them anew, or write the chunks again"
+                    f"the text states of {where} were made by {got}, but this training reads texts by {expected}\n"
+                    "  read them the same way, or set `precomputed: ignore` to read anew, or write the chunks again"
                 )
 
     def save(self, folder: Path) -> None:

@@ -93,6 +93,26 @@ def test_fine_tuning_all_weights_leaves_a_whole_model(place: Path) -> None:
     assert np.abs(drawn(run / "weights") - drawn(place / "tiny")).max() > 5
 
 
+def test_training_from_what_was_computed_once_as_the_documentation_says(
+    place: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    (options,) = re.findall(r"^omnigen2 data optimize recipes/finetune/data.yml computed (.*)$", DOCS, re.MULTILINE)
+    words = [re.sub(r"^tiny", str(place / "tiny"), word) for word in options.split()]
+    assert main(["data", "optimize", str(place / "data.yml"), str(place / "computed"), *words]) == 0
+    settings = [f"--vars.data={place / 'computed'}", "--vars.steps=4", "--trainer.val_check_interval=2"]
+    finetune(place, "lora", *settings, f"--out={place / 'runs/computed'}")
+    assert len(losses(place / "runs/computed")) == 2
+    other = ["--model.init_args.text.encoder.init_args.precision=bfloat16", f"--out={place / 'runs/refused'}"]
+    capfd.readouterr()
+    command = ["run", str(RECIPES / "lora.yaml"), str(RECIPES / "tiny.yaml"), f"--vars.model={place / 'tiny'}"]
+    assert main([*command, "--trainer.logger=false", *settings, *other]) == 2
+    assert re.search(
+        r"error: the text states of \S+ were made by Qwen\S+ in float32 \S+, but this training reads texts by Qwen\S+ "
+        r"in bfloat16 \S+\n  read them the same way, or set `precomputed: ignore`",
+        capfd.readouterr().err,
+    )
+
+
 def test_the_example_data_name_every_picture_once(place: Path) -> None:
     images = {path.name for path in (place / "images").iterdir()}
     lines = "".join((RECIPES / file).read_text() for file in ("pictures.jsonl", "edits.jsonl"))
