@@ -17,10 +17,12 @@ from omnigen2.data import (
     ConditionDropout,
     DataError,
     InstructionEncoder,
+    LatentOrigin,
     OptimizeSettings,
     Origins,
     PixelRange,
     Sample,
+    SampleLatents,
     SampleSizes,
     SampleStates,
     StatesOrigin,
@@ -76,6 +78,9 @@ def test_tensors_come_back_rounded_and_no_more(stored_as: NumberType, values: li
     origin = StatesOrigin("x", "y", StoredTensor.of(torch.zeros(0, width), stored_as))
     sample = Sample("text_to_image", "x", target=b"x", states=SampleStates(stored, origin))
     assert decode(encode(sample), "it", Origins(states=origin)) == sample
+    latent = StoredTensor.of(torch.rand(1, 2, 1, width), "float32")
+    both = replace(sample, latents=SampleLatents((latent,), LatentOrigin("x", POLICY, "float32")))
+    assert decode(encode(both), "it", both.origins) == both
 
 
 @given(st.lists(st.sampled_from(NUMBER_TYPES), min_size=1, max_size=1), st.integers(0, 3))

@@ -179,7 +179,10 @@ def test_latents_of_another_codec_are_refused_with_both_named_or_ignored_if_aske
 def test_other_sizes_are_refused_before_the_first_batch_or_ignored_if_asked(folder: Path) -> None:
     budget = TokenBudget(500, replace(POLICY, max_pixels=32 * 32))
     rare = {"common": DataPart(str(folder / "plain")), "rare": DataPart(str(folder / "float16"), 1e-9)}
-    message = r"latents of the data 'rare/draw' are .*max_pixels=2304.* resizes by .*max_pixels=1024.*\n .*precomputed: ignore"
+    message = (
+        r"latents of the data 'rare/draw' are .*max_pixels=2304.* resizes by .*max_pixels=1024.*\n"
+        r"  use the same, or set `precomputed: ignore`"
+    )
     with pytest.raises(DataError, match=message):
         data(folder, train=rare, budget=budget).train_dataloader()
     found = batches(folder / "float16", budget=budget, reading=Reading(precomputed="ignore"))
