@@ -141,6 +141,8 @@ def _launch(options: argparse.Namespace, settings: list[str]) -> int:
                 jobs=options.jobs,
                 restart=options.restart,
                 verbose=options.verbose,
+                mfu=options.mfu,
+                peak_tflops=options.peak_tflops,
                 mode="print_config" if options.print_config else "dry_run" if options.dry_run else "run",
             )
         )
@@ -175,6 +177,10 @@ def parse_run(arguments: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
     parser.add_argument("--restart", action="store_true", help="delete what was written before and start over")
     parser.add_argument("--jobs", type=int, metavar="N", help="study: runs side by side (default: one per core)")
     parser.add_argument("--dry_run", "--dry-run", action="store_true", help="build everything, train nothing")
+    parser.add_argument("--mfu", type=float, metavar="SHARE", help="dry run: model FLOPs utilization (default: 0.4)")
+    parser.add_argument(
+        "--peak_tflops", type=float, metavar="N", help="dry run: of one device (default: 989, an H100 in bf16)"
+    )
     parser.add_argument("--print_config", "--print-config", action="store_true", help="print the resolved settings")
     parser.add_argument("--verbose", action="store_true", help="show tracebacks and Lightning's messages")
     own = [name for action in parser._actions for name in action.option_strings]
@@ -188,6 +194,12 @@ def parse_run(arguments: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
         raise UsageError("no recipe is named; write `lightning run RECIPE.yaml` (--help says more)")
     if options.jobs is not None and options.jobs < 1:
         raise UsageError(f"--jobs must be at least 1, got {options.jobs}")
+    if options.mfu is not None and not 0 < options.mfu <= 1:
+        raise UsageError(f"--mfu is a share above 0 and at most 1, got {options.mfu}; 0.4 is usual")
+    if options.peak_tflops is not None and not 0 < options.peak_tflops < float("inf"):
+        raise UsageError(f"--peak_tflops must be positive, got {options.peak_tflops}; an H100 has 989 in bf16")
+    if not options.dry_run and (options.mfu, options.peak_tflops) != (None, None):
+        raise UsageError("--mfu and --peak_tflops are for estimates; add --dry_run")
     return options, settings
 
 

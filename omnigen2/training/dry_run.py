@@ -15,14 +15,14 @@ from omnigen2.training.cluster import ON_ONE_CPU, Cluster
 from omnigen2.training.config import Config
 from omnigen2.training.ema import EMA
 from omnigen2.training.errors import UserError
-from omnigen2.training.estimates import MFU, PEAK_FLOPS, Memory, memory_of, seconds_of
+from omnigen2.training.estimates import ASSUMED, Memory, Speed, memory_of
 from omnigen2.training.planned import PlansWork
 from omnigen2.training.report import markdown_table
 from omnigen2.training.run import building
 from omnigen2.training.weights import OPTIMIZER_ARGUMENT, WEIGHTS
 
 
-def describe(config: Config) -> str:
+def describe(config: Config, speed: Speed = ASSUMED) -> str:
     """Build the trainer, the model and the data of a recipe, and describe them.
 
     What a module makes in `configure_model` is made on the meta device, where parameters have sizes and no numbers,
@@ -30,6 +30,7 @@ def describe(config: Config) -> str:
 
     Args:
         config: The checked recipe.
+        speed: Of the devices, for the time.
 
     Returns:
         A table of parameters by child, the memory of one device, and the work and time of a step and of all steps. If
@@ -56,7 +57,9 @@ def describe(config: Config) -> str:
     if unknown := _configure(model, may_fail=bool(missing)):
         return "\n".join([*lines, f"nothing more is known yet: {unknown}"])
     cluster = Cluster.of(config.values["trainer"])
-    return "\n".join([*lines, parameter_table(model), memory(trainer, model, cluster), *work(trainer, model, cluster)])
+    return "\n".join(
+        [*lines, parameter_table(model), memory(trainer, model, cluster), *work(trainer, model, cluster, speed)]
+    )
 
 
 def parameter_table(model: LightningModule) -> str:
@@ -108,13 +111,14 @@ def memory(trainer: Trainer, model: LightningModule, cluster: Cluster) -> str:
     return f"{head}. {_not_counted(model, cluster)}"
 
 
-def work(trainer: Trainer, model: LightningModule, cluster: Cluster) -> list[str]:
+def work(trainer: Trainer, model: LightningModule, cluster: Cluster, speed: Speed) -> list[str]:
     """Estimate the arithmetic of a step, and the time of all steps.
 
     Args:
         trainer: Of one process, with data, attached to the model.
         model: The model.
         cluster: What the recipe trains on.
+        speed: Of its devices.
 
     Returns:
         Lines; none if the model does not plan its work (`PlansWork`), or its data do not (`PlansLayouts`).
@@ -133,9 +137,9 @@ def work(trainer: Trainer, model: LightningModule, cluster: Cluster) -> list[str
         steps = trainer.max_steps
         line = f"{steps:,} steps: {steps * tokens:.4g} tokens, {float(steps * flops):.4g} FLOPs"
         if cluster.accelerator != "cpu":
+            duration = _duration(speed.seconds(steps * flops, cluster.devices))
             line += (
-                f"; about {_duration(seconds_of(steps * flops, cluster.devices))} on {cluster.words}, if they are H100s"
-                f" and reach {MFU:.0%} of their {PEAK_FLOPS / 1e12:.0f} TFLOP/s (bf16, dense; an assumption). Frozen "
+                f"; about {duration} on {cluster.words}, {speed} (--mfu and --peak_tflops say otherwise). Frozen "
                 "encoders, activations that are computed again, validation and waiting for data come on top"
             )
         lines.append(f"{line}.")

@@ -14,12 +14,69 @@ STATES_PER_PARAMETER = {
     "Adam": 2, "AdamW": 2, "NAdam": 2, "RAdam": 2, "Adamax": 2, "Adadelta": 2, "Adagrad": 1, "RMSprop": 1, "Lion": 1,
     "SGD": 0, "Muon": 1,
 }  # fmt: skip
-PEAK_FLOPS = 989e12
-"""Of one H100 (SXM) in bfloat16 without sparsity, in operations per second; source: NVIDIA's data sheet."""
-MFU = 0.4
-"""Share of that peak which training reaches: an assumption."""
 AVERAGE_BYTES = 4
 """Of a parameter in `omnigen2.training.ema.EMA`, which is float32."""
+
+
+@dataclass(frozen=True)
+class Speed:
+    """How fast devices are taken to be.
+
+    Attributes:
+        mfu: Share of the peak that training reaches, above 0 and at most 1; the default is an assumption.
+        peak_flops: Operations per second of one device at best; the default is an H100 (SXM) in bfloat16 without
+            sparsity, from NVIDIA's data sheet.
+
+    Raises:
+        ValueError: If a number is out of range.
+
+    Source: model FLOPs utilization after Chowdhery et al., arXiv:2204.02311, appendix B.
+    """
+
+    mfu: float = 0.4
+    peak_flops: float = 989e12
+
+    def __post_init__(self) -> None:
+        if not 0 < self.mfu <= 1 or not 0 < self.peak_flops < float("inf"):
+            raise ValueError(f"expected mfu in (0, 1] and peak_flops above 0, got {self.mfu} and {self.peak_flops}")
+
+    @classmethod
+    def of(cls, mfu: float | None, peak_tflops: float | None) -> "Speed":
+        """The defaults, where nothing else is known.
+
+        Args:
+            mfu: Share of the peak.
+            peak_tflops: Of one device, in 10^12 operations per second.
+
+        Returns:
+            The speed.
+        """
+        known = {"mfu": mfu, "peak_flops": None if peak_tflops is None else peak_tflops * 1e12}
+        return cls(**{name: value for name, value in known.items() if value is not None})
+
+    def seconds(self, flops: float, devices: int) -> float:
+        """Time of an amount of arithmetic.
+
+        Args:
+            flops: Operations of all devices together.
+            devices: Their number, at least 1.
+
+        Returns:
+            Seconds.
+
+        Raises:
+            ValueError: If there is no device.
+        """
+        if devices < 1:
+            raise ValueError(f"expected devices >= 1, got {devices}")
+        return flops / (devices * self.mfu * self.peak_flops)
+
+    def __str__(self) -> str:
+        what = "an H100's" if self.peak_flops == Speed.peak_flops else "their"
+        return f"if they reach {self.mfu:.0%} of {what} {self.peak_flops / 1e12:.0f} TFLOP/s"
+
+
+ASSUMED = Speed()
 
 
 @dataclass(frozen=True)
@@ -110,30 +167,6 @@ def parts_of(optimizer: Optimizer) -> tuple[Optimizer, ...]:
             return (optimizer,)
         case _:
             assert_never(optimizer)
-
-
-def seconds_of(flops: float, devices: int, mfu: float = MFU, peak_flops: float = PEAK_FLOPS) -> float:
-    """Time of an amount of arithmetic.
-
-    Args:
-        flops: Operations of all devices together.
-        devices: Their number, at least 1.
-        mfu: Share of the peak that is reached, above 0 and at most 1.
-        peak_flops: Operations per second of one device at best.
-
-    Returns:
-        Seconds.
-
-    Raises:
-        ValueError: If a number is out of range.
-
-    Source: model FLOPs utilization after Chowdhery et al., arXiv:2204.02311, appendix B.
-    """
-    if devices < 1 or not 0 < mfu <= 1 or not peak_flops > 0:
-        raise ValueError(
-            f"expected devices >= 1, mfu in (0, 1] and peak_flops above 0, got {devices}, {mfu} and {peak_flops}"
-        )
-    return flops / (devices * mfu * peak_flops)
 
 
 def _share(value: int, shards: int) -> int:

@@ -22,6 +22,8 @@ class Options:
         jobs: How many runs of a study go side by side; None for one per core.
         restart: Whether to delete earlier output and start over.
         verbose: Whether to show Lightning's messages.
+        mfu: Share of the peak for estimates; None for the default.
+        peak_tflops: Peak of one device for estimates; None for the default.
         mode: Whether to run, to build only, or to print the settings only.
     """
 
@@ -31,6 +33,8 @@ class Options:
     jobs: int | None
     restart: bool
     verbose: bool
+    mfu: float | None
+    peak_tflops: float | None
     mode: Mode
 
 
@@ -59,6 +63,7 @@ def launch(options: Options) -> int:
 def _launch_plain(recipe: Recipe, folder: Path, options: Options) -> int:
     from omnigen2.training.config import Config
     from omnigen2.training.dry_run import describe
+    from omnigen2.training.estimates import Speed
     from omnigen2.training.run import Output, quiet, run
 
     config = Config(arguments(recipe.files, recipe.documents, recipe.overrides), recipe.files)
@@ -66,8 +71,9 @@ def _launch_plain(recipe: Recipe, folder: Path, options: Options) -> int:
         case "print_config":
             print(config.text, end="")
         case "dry_run":
+            speed = Speed.of(options.mfu, options.peak_tflops)
             quiet(not options.verbose)
-            print(f"{config.text}\n{describe(config)}\noutput would go to {folder}/; nothing was trained or written")
+            print(f"{config.text}\n{describe(config, speed)}\n{_nothing_written(folder)}")
         case "run":
             quiet(not options.verbose)
             output = Output(say=say, send=None, terminal=sys.stdout.isatty(), verbose=options.verbose)
@@ -79,6 +85,7 @@ def _launch_plain(recipe: Recipe, folder: Path, options: Options) -> int:
 
 
 def _launch_stages(recipe: Recipe, folder: Path, options: Options) -> int:
+    from omnigen2.training.estimates import Speed
     from omnigen2.training.processes import is_first
     from omnigen2.training.run import Output, quiet
     from omnigen2.training.stages import plan_stages
@@ -91,7 +98,8 @@ def _launch_stages(recipe: Recipe, folder: Path, options: Options) -> int:
         case "print_config":
             print(plan.text, end="")
         case "dry_run":
-            print(f"{plan.text}\n{describe_stages(plan)}\noutput would go to {folder}/; nothing was trained or written")
+            speed = Speed.of(options.mfu, options.peak_tflops)
+            print(f"{plan.text}\n{describe_stages(plan, speed)}\n{_nothing_written(folder)}")
         case "run":
             output = Output(say=say, send=None, terminal=sys.stdout.isatty(), verbose=options.verbose)
             run_stages(plan, options.restart, output)
@@ -104,6 +112,7 @@ def _launch_stages(recipe: Recipe, folder: Path, options: Options) -> int:
 
 def _launch_study(recipe: Recipe, folder: Path, options: Options) -> int:
     from omnigen2.training.errors import UserError
+    from omnigen2.training.estimates import Speed
     from omnigen2.training.processes import is_first, started_together
     from omnigen2.training.run import quiet
     from omnigen2.training.study import plan_study
@@ -117,7 +126,8 @@ def _launch_study(recipe: Recipe, folder: Path, options: Options) -> int:
         case "print_config":
             print(plan.text, end="")
         case "dry_run":
-            print(f"{plan.text}\n{describe_study(plan)}\noutput would go to {folder}/; nothing was trained or written")
+            speed = Speed.of(options.mfu, options.peak_tflops)
+            print(f"{plan.text}\n{describe_study(plan, speed)}\n{_nothing_written(folder)}")
         case "run":
             return run_study(plan, options.jobs, options.restart)
         case _:
@@ -135,3 +145,7 @@ def say(line: str) -> None:
 
     if is_first():
         print(line, flush=True)
+
+
+def _nothing_written(folder: Path) -> str:
+    return f"output would go to {folder}/; nothing was trained or written"

@@ -9,6 +9,7 @@ from typing import Any
 
 from omnigen2.training.dry_run import describe
 from omnigen2.training.errors import UserError
+from omnigen2.training.estimates import ASSUMED, Speed
 from omnigen2.training.folder import claim, emptied, locked, read_json, write_json, write_text
 from omnigen2.training.metrics import read_metrics
 from omnigen2.training.processes import is_first
@@ -22,18 +23,19 @@ from omnigen2.training.summary import SUMMARY, versions
 from omnigen2.training.twins import START, taken
 
 
-def describe_stages(plan: StagesPlan) -> str:
+def describe_stages(plan: StagesPlan, speed: Speed = ASSUMED) -> str:
     """Build every stage once and describe it; without its start where those weights do not exist yet.
 
     Args:
         plan: The stages.
+        speed: Of the devices, for the time.
 
     Returns:
         A block per stage.
     """
     return "\n\n".join(
         f"stage {number} of {len(plan.stages)}: {stage.name}, starts from {stage.start or 'nothing'}\n"
-        f"{_describe(stage)}"
+        f"{_describe(stage, speed)}"
         for number, stage in enumerate(plan.stages, 1)
     )
 
@@ -204,18 +206,18 @@ def _finish(plan: StagesPlan) -> dict[str, Any]:
     return summary
 
 
-def _describe(stage: Stage) -> str:
+def _describe(stage: Stage, speed: Speed) -> str:
     missing = [path for path in stage.references if not Path(path).exists()]
     if not missing:
-        return describe(stage.config)
+        return describe(stage.config, speed)
     built_without = f"(built without {_listed([stage.references[path] for path in missing])})"
     try:  # a module that reads its weights in configure_model can be described before there are any
-        return f"{describe(stage.config)}\n{built_without}"
+        return f"{describe(stage.config, speed)}\n{built_without}"
     except (UserError, OSError) as error:
         held = [stage.references[path] for path in missing if path in strings(stage.alone.values)]
         if held:
             return f"cannot be built before there is {_listed(held)} ({str(error).splitlines()[0]})"
-    return f"{describe(stage.alone)}\n{built_without}"
+    return f"{describe(stage.alone, speed)}\n{built_without}"
 
 
 def _listed(things: Sequence[object]) -> str:

@@ -10,6 +10,7 @@ from omnigen2.training.cell import Task
 from omnigen2.training.config import Config
 from omnigen2.training.dry_run import describe
 from omnigen2.training.errors import UserError
+from omnigen2.training.estimates import ASSUMED, Speed
 from omnigen2.training.folder import emptied, locked, read_json, write_text
 from omnigen2.training.metrics import read_metrics
 from omnigen2.training.pool import Failure, run_tasks, usable_cores
@@ -25,16 +26,19 @@ STUDY = "study.yaml"
 PROCESS_FAILED = 1
 
 
-def describe_study(plan: Plan) -> str:
+def describe_study(plan: Plan, speed: Speed = ASSUMED) -> str:
     """Build every row of a study once and describe it.
 
     Args:
         plan: The study.
+        speed: Of the devices, for the time.
 
     Returns:
         A block per row, then the number of runs.
     """
-    parts = [f"row {row.name} ({row.title})\n{_describe(plan.configs[row.name, plan.seeds[0]])}" for row in plan.rows]
+    parts = [
+        f"row {row.name} ({row.title})\n{_describe(plan.configs[row.name, plan.seeds[0]], speed)}" for row in plan.rows
+    ]
     rows, seeds = len(plan.rows), len(plan.seeds)
     return "\n\n".join([*parts, f"{rows} rows × {seeds} seeds = {rows * seeds} runs"])
 
@@ -158,8 +162,8 @@ def _run(plan: Plan, tasks: list[Task], jobs: int, console: Console) -> list[Fai
         return run_tasks(tasks, jobs, threads, modules, board.update, board.tick)
 
 
-def _describe(config: Config | StagesPlan) -> str:
-    return describe(config) if isinstance(config, Config) else describe_stages(config)
+def _describe(config: Config | StagesPlan, speed: Speed) -> str:
+    return describe(config, speed) if isinstance(config, Config) else describe_stages(config, speed)
 
 
 def _modules(value: Any) -> Iterable[str]:

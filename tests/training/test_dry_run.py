@@ -1,5 +1,7 @@
 """Dry runs: estimates that obey the laws of what they estimate, and recipes described where nothing of them exists."""
 
+import math
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -18,7 +20,7 @@ from omnigen2.training.cluster import Cluster
 from omnigen2.training.config import Config
 from omnigen2.training.dry_run import describe
 from omnigen2.training.ema import EMA
-from omnigen2.training.estimates import Memory, memory_of, seconds_of
+from omnigen2.training.estimates import Memory, Speed, memory_of
 from omnigen2.training.layers import arguments
 from omnigen2.training.micro_data import MicroWorld
 from omnigen2.training.optimizers import AdamWRecipe, MuonAdamW
@@ -153,15 +155,43 @@ def test_devices_that_are_left_open_are_counted_and_said_to_be() -> None:
 
 @given(flops=st.floats(1e9, 1e24), devices=st.integers(1, 1000), mfu=st.floats(0.01, 1))
 def test_time_is_work_by_speed(flops: float, devices: int, mfu: float) -> None:
-    seconds = seconds_of(flops, devices, mfu, peak_flops=1e12)
+    speed = Speed(mfu, 1e12)
+    seconds = speed.seconds(flops, devices)
     assert seconds * devices * mfu * 1e12 == pytest.approx(flops)
-    assert seconds_of(flops, 2 * devices, mfu, peak_flops=1e12) == pytest.approx(seconds / 2)
+    assert speed.seconds(flops, 2 * devices) == pytest.approx(seconds / 2)
 
 
-@pytest.mark.parametrize("arguments", [(1.0, 0, 0.4), (1.0, 1, 0.0), (1.0, 1, 1.5), (1.0, 1, 0.4, 0.0)])
-def test_impossible_speeds_are_refused(arguments: tuple[Any, ...]) -> None:
-    with pytest.raises(ValueError, match=rf"got {arguments[1]}, {arguments[2]} and"):
-        seconds_of(*arguments)
+@pytest.mark.parametrize(("mfu", "peak"), [(0.0, 1e12), (1.5, 1e12), (math.nan, 1e12), (0.4, 0.0), (0.4, math.inf)])
+def test_impossible_speeds_are_refused(mfu: float, peak: float) -> None:
+    with pytest.raises(ValueError, match=rf"got {mfu} and {peak}"):
+        Speed(mfu, peak)
+    with pytest.raises(ValueError, match="devices >= 1, got 0"):
+        Speed().seconds(1.0, 0)
+
+
+def test_the_command_line_says_how_fast_devices_are(capsys: pytest.CaptureFixture[str]) -> None:
+    recipe = str(RECIPES / "paper/pretrain_256_t2i.yaml")
+    days: list[float] = []
+    for options in ([], ["--mfu=0.2"], ["--mfu", "0.2", "--peak_tflops=1978"]):
+        assert main(["run", recipe, "--dry_run", *options]) == 0
+        days.append(float(re.findall(r"about ([\d.]+) days", capsys.readouterr().out)[0]))
+    assert days[1] == pytest.approx(2 * days[0], rel=0.05)
+    assert days[2] == pytest.approx(days[0], rel=0.05)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--dry_run", "--mfu=40"], "--mfu is a share above 0 and at most 1, got 40.0"),
+        (["--dry_run", "--peak_tflops=0"], "--peak_tflops must be positive, got 0.0"),
+        (["--mfu=0.3"], "--mfu and --peak_tflops are for estimates; add --dry_run"),
+    ],
+)
+def test_a_speed_that_cannot_be_used_is_refused(
+    options: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["run", str(RECIPES / "rope_toy_quick.yaml"), *options]) == 2
+    assert message in capsys.readouterr().err
 
 
 # recipes
@@ -181,7 +211,7 @@ def test_a_recipe_of_full_size_is_described_without_weights_data_or_gpus() -> No
     flops = 3 * forward_flops(variants.OMNIGEN2_4B, layout)
     assert f"work of a step: {layout.tokens:,} tokens and {flops / 1e12:.4g} TFLOPs on each of 64 devices" in text
     days = 60_000 * flops / (0.4 * 989e12) / 86400
-    assert f"about {days:.2g} days on 64 devices, if they are H100s and reach 40% of their 989 TFLOP/s" in text
+    assert f"about {days:.2g} days on 64 devices, if they reach 40% of an H100's 989 TFLOP/s" in text
 
 
 def test_replicas_hold_everything() -> None:
