@@ -25,6 +25,8 @@ def shell(command: str, folder: Path) -> str:
     if not scratch.exists():
         scratch.mkdir()
         (scratch / "recipes").symlink_to(ROOT / "recipes")
+        (scratch / "omnigen2/microworld").mkdir(parents=True)
+        (scratch / "omnigen2/microworld/model").symlink_to(ROOT / "omnigen2/microworld/model")
     bin_folder = Path(sys.executable).parent
     done = subprocess.run(
         ["bash", "-euc", command.replace(".venv/bin/", f"{bin_folder}/")],
