@@ -1,7 +1,6 @@
 """Reinforcement learning of the transformer with Flow-GRPO: draw, score, compare within groups, update."""
 
 from collections.abc import Sequence
-from copy import deepcopy
 from time import perf_counter
 from typing import Any, cast
 
@@ -16,14 +15,15 @@ from omnigen2.training.errors import UserError
 from omnigen2.training.flow_model import FlowModel, TextPart
 from omnigen2.training.model_folder import Saved
 from omnigen2.training.optimizers import OptimizerRecipe
-from omnigen2.training.rl_learner import Learner
-from omnigen2.training.rl_metrics import IterationReport, gathered
+from omnigen2.training.rl_learner import Learner, frozen_copy
+from omnigen2.training.rl_metrics import IterationReport, gathered, known_means
 from omnigen2.training.rl_parts import Alignment
 from omnigen2.training.rl_prompts import HasPrompts
 from omnigen2.training.rl_rollout import Studio
 from omnigen2.training.rl_scoring import Scored, Scorer, request_of
 from omnigen2.training.rl_sheet import items_of_first_group, scored_item
 from omnigen2.training.rl_stop import StopOnceSaved, reason_to_stop
+from omnigen2.training.rl_together import on_all_processes
 from omnigen2.training.samples import GridItem
 from omnigen2.training.schedules import LearningRate
 from omnigen2.training.throughput import log_now
@@ -116,7 +116,7 @@ class FlowGRPOModule(FlowModel):
             return
         super().configure_model()
         if self.update.objective.kl_weight > 0 and self.part.lora is None:
-            self._frozen = [deepcopy(self.dit).requires_grad_(False)]
+            self._frozen = [frozen_copy(self)]
 
     def on_fit_start(self) -> None:
         """Find out whether the rewards, the data and the numbers of the recipe work, before anything is drawn.
@@ -141,7 +141,7 @@ class FlowGRPOModule(FlowModel):
                 f"{self.rollout.groups} groups of {self.rollout.members} pictures cannot be shared by "
                 f"{self.trainer.world_size} processes and {updates} updates; processes must divide them"
             )
-        self.scorer.probe()
+        on_all_processes(self.scorer.probe)
 
     def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
         """Stop if the last iteration said so and its checkpoint is there."""
@@ -202,11 +202,8 @@ class FlowGRPOModule(FlowModel):
         """
         examples = [example for example in batch.examples if example.task in self.scorer.part.trained]
         scored = self._score_held_out(examples)[1]
-        values = {"eval/reward": scored.scores.value} | {f"eval/{name}": v for name, v in scored.watched.items()}
-        for name, value in values.items():
-            if bool(value.isfinite().any()):
-                known = int(value.isfinite().sum())
-                self.log(name, float(value.nanmean()), batch_size=known, on_epoch=True, sync_dist=True)
+        for name, (mean, known) in known_means(scored).items():
+            self.log(f"eval/{name}", mean, batch_size=known, on_epoch=True, sync_dist=True)
 
     def sample_grid(self, trainer: Trainer) -> list[GridItem]:
         """Held-out prompts with their rewards and reasons, then the best and the worst of a group of the last rollout.

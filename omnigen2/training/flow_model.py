@@ -149,10 +149,22 @@ class FlowModel(L.LightningModule):
         transformer = self.part.build(self.weights)
         if self.weights is None and self.text_part.typical is not None:
             self._whiten(transformer, self.text_part.typical)
-        if trainer is not None and isinstance(strategy, ModelParallelStrategy):
+        self.transformer = self.placed(transformer)
+
+    def placed(self, transformer: DiffusionTransformer) -> DiffusionTransformer:
+        """Shard a transformer, in place, if the strategy does that.
+
+        Args:
+            transformer: Whole.
+
+        Returns:
+            The same one.
+        """
+        trainer: Trainer | None = self._trainer
+        if trainer is not None and isinstance(trainer.strategy, ModelParallelStrategy):
             precision = "bf16" if str(trainer.precision).startswith("bf16") else "fp32"
             shard_transformer(transformer, cast(Any, self.device_mesh)["data_parallel"], precision)
-        self.transformer = transformer
+        return transformer
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """The recipe's optimizer and schedule.

@@ -1,22 +1,28 @@
 """The updates of an iteration: the policy learns from pictures that were drawn and compared."""
 
+from bisect import bisect_right
 from collections.abc import Sequence
 from contextlib import nullcontext
+from copy import deepcopy
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import Any, cast
 
 import torch
 from lightning.pytorch import LightningModule
 from torch import Tensor
+from torch.distributed.fsdp import FSDPModule
 from torch.distributed.tensor import DTensor
 
 from omnigen2.dit import DiffusionTransformer
 from omnigen2.flow import StochasticStep, Transition
 from omnigen2.rl import Steps
+from omnigen2.training.flow_model import FlowModel
 from omnigen2.training.lora import adapters_disabled
 from omnigen2.training.rl_metrics import UpdateMeter
 from omnigen2.training.rl_policy import Drawn
 from omnigen2.training.rl_rollout import Studio
+from omnigen2.training.shards import local_part
 
 
 @dataclass(frozen=True)
@@ -50,21 +56,27 @@ class Learner:
             optimizer.zero_grad()
             # gradients are averaged over processes, so the sum is divided by the pictures of this one
             count = len(steps.trained) * sum(len(part.members) for part in parts)
-            for part in parts:
-                for some in self._micro_batches(part):
-                    self._accumulate(some, advantages[list(some.members)], steps.trained, count, meter, number)
+            for some in self._micro_batches(parts):
+                self._accumulate(some, advantages[list(some.members)], steps.trained, count, meter, number)
             meter.add_norm(self._clipped())
             optimizer.step()
             schedule.step()
             torch.clear_autocast_cache()  # it has casts of the weights before this step
         return meter
 
-    def _micro_batches(self, part: Drawn) -> list[Drawn]:
+    def _micro_batches(self, parts: Sequence[Drawn]) -> list[Drawn]:
+        """What one backward pass is made of, as many on every process."""
         tokens = self.studio.update.tokens
         if tokens is None:
-            return [part]
-        parts = self.studio.parts(part.samples, tokens, guided=self.studio.rollout.guided_policy)
-        return [part.take(places) for places in parts]
+            return list(parts)
+        starts = list(accumulate((len(part.members) for part in parts[:-1]), initial=0))
+        found: list[Drawn] = []
+        for cut in self.studio.parts(
+            [part.samples for part in parts], tokens, guided=self.studio.rollout.guided_policy
+        ):
+            number = bisect_right(starts, cut.start) - 1
+            found.append(parts[number].take(range(cut.start - starts[number], cut.stop - starts[number])))
+        return found
 
     def _accumulate(
         self,
@@ -107,3 +119,21 @@ class Learner:
         """Clip the gradients; their norm before."""
         norm = torch.nn.utils.clip_grad_norm_(self.module.parameters(), self.studio.update.max_norm)
         return norm.full_tensor() if isinstance(norm, DTensor) else norm
+
+
+def frozen_copy(module: FlowModel) -> DiffusionTransformer:
+    """Another transformer with the weights that one has now, sharded in the same way; nothing in it is trained.
+
+    Args:
+        module: Has just built its transformer.
+
+    Returns:
+        The copy. FSDP2 does not copy its modules: where it shards, the transformer is built once more.
+    """
+    if not isinstance(module.dit, FSDPModule):
+        return deepcopy(module.dit).requires_grad_(False)
+    with torch.random.fork_rng(devices=[]):
+        copy = module.placed(module.part.build(module.weights))
+    for mine, its in zip(module.dit.parameters(), copy.parameters(), strict=True):
+        local_part(its).copy_(local_part(mine))
+    return copy.requires_grad_(False)

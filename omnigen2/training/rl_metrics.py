@@ -94,11 +94,13 @@ class UpdateMeter:
         self._norms.append(norm.detach())
 
     def numbers(self) -> dict[str, float]:
-        """Everything for the loggers, of this process."""
-        found = {
-            "policy/ratio_first": _mean([one.ratio_mean for one in self._first]),
+        """Everything for the loggers, of all processes; every process must call it."""
+        largest = {
             "policy/ratio_first_max": max(float(one.ratio_max) for one in self._first),
             "policy/ratio_max": max(float(one.ratio_max) for one in self._all),
+        }
+        means = {
+            "policy/ratio_first": _mean([one.ratio_mean for one in self._first]),
             "policy/clipped_low": _mean([one.clipped_low for one in self._all]),
             "policy/clipped_high": _mean([one.clipped_high for one in self._all]),
             "policy/approx_kl": _mean([one.approx_kl for one in self._all]),
@@ -106,7 +108,11 @@ class UpdateMeter:
             "policy/gradient_norm": _mean(self._norms),
         }
         distances = [one.kl for one in self._all if one.kl is not None]
-        return found | ({"policy/kl": _mean(distances)} if distances else {})
+        means |= {"policy/kl": _mean(distances)} if distances else {}
+        everyone = of_all_processes({"largest": largest, "means": means})
+        return {name: max(other["largest"][name] for other in everyone) for name in largest} | {
+            name: fmean(other["means"][name] for other in everyone) for name in means
+        }
 
 
 def gathered(scored: Scored, groups: Sequence[int]) -> tuple[Scored, list[int]]:
@@ -138,6 +144,25 @@ def gathered(scored: Scored, groups: Sequence[int]) -> tuple[Scored, list[int]]:
         found.append(replace(scored, tasks=tuple(record["tasks"]), scores=scores, watched=record["watched"]))
         everyone += record["groups"]
     return Scored.joined(found), everyone
+
+
+def known_means(scored: Scored) -> dict[str, tuple[float, int]]:
+    """The mean rewards of the pictures of all processes; every process must call it.
+
+    Args:
+        scored: Of this process.
+
+    Returns:
+        `reward` and each watched one that some picture has: the mean, and of how many pictures.
+    """
+    values = {"reward": scored.scores.value} | scored.watched
+    everyone = of_all_processes({"values": values})
+    found: dict[str, tuple[float, int]] = {}
+    for name in values:
+        all_values = torch.cat([other["values"][name] for other in everyone])
+        if known := int(all_values.isfinite().sum()):
+            found[name] = float(all_values.nanmean()), known
+    return found
 
 
 def most_common(causes: dict[str, int]) -> str:

@@ -63,6 +63,7 @@ class GroupBranches(PackedBranches):
 
     def _share(self) -> Inputs:
         config, weight = self.dit.config, self.dit.target_embedder.weight
+        like = torch.empty(0, dtype=weight.dtype, device=weight.device)  # a plain tensor, also if weights are sharded
         numbers = count()
         batch: list[tuple[Segment, ...]] = []
         references: dict[int, list[int]] = {}
@@ -73,7 +74,7 @@ class GroupBranches(PackedBranches):
             segments = [segment(latent, config.patch_size, "reference") for latent in new]
             if id(sample.references) not in references:
                 references[id(sample.references)] = [next(numbers) for _ in new]
-            patches += [patchify(latent.to(weight), config.patch_size) for latent in new]
+            patches += [patchify(latent.to(like), config.patch_size) for latent in new]
             targets.append(next(numbers))
             batch.append((*segments, target))
         texts = {id(self._text(row)): self._text(row) for row in self.rows if len(self._text(row))}
@@ -92,11 +93,11 @@ class GroupBranches(PackedBranches):
         if self.companion:
             batch.append((ImageSegment(1, 1, "reference"),))
             joint.append((next(numbers),))
-            patches.append(weight.new_zeros(1, config.patch_channels))
+            patches.append(like.new_zeros(1, config.patch_channels))
         return Inputs(
             Layout(tuple(batch)),
-            torch.cat([weight.new_empty(0, config.text_dim), *(states.to(weight) for states in texts.values())]),
-            torch.cat([weight.new_empty(0, config.patch_channels), *patches]),
+            torch.cat([like.new_empty(0, config.text_dim), *(states.to(like) for states in texts.values())]),
+            torch.cat([like.new_empty(0, config.patch_channels), *patches]),
             tuple(joint),
         )
 

@@ -26,6 +26,7 @@ from omnigen2.training.rl_policy import (
     rescored,
 )
 from omnigen2.training.rl_scoring import Pending, Scored, Scorer, request_of
+from omnigen2.training.rl_together import on_all_processes
 
 
 @dataclass(frozen=True)
@@ -100,7 +101,7 @@ class Studio:
         with scorer.session() as submit:
             for chunk in shares(len(members), self.update.updates):
                 drawn.append([])
-                for part in self.parts(samples[chunk.start : chunk.stop], self.rollout.tokens, guided=True):
+                for part in self.parts([samples[chunk.start : chunk.stop]], self.rollout.tokens, guided=True):
                     places = range(chunk.start + part.start, chunk.start + part.stop)
                     own = tuple(samples[i] for i in places)
                     rollout, images = self._together([members[i] for i in places], own, steps, noise(number))
@@ -115,28 +116,31 @@ class Studio:
                     pictures += images
                     number += 1
             began = perf_counter()
-            scored = Scored.joined([wait() for wait in pending])
+            scored = on_all_processes(lambda: Scored.joined([wait() for wait in pending]))
             waited += perf_counter() - began
         torch.clear_autocast_cache()  # it has casts of weights that were made without gradients
         tokens = sum(cost_of(sample, self.dit.config.patch_size, 1) for sample in samples)
         return Iteration(drawn, scored, examples, pictures, tokens, waited)
 
-    def parts(self, samples: Sequence[EncodedSample], tokens: int, guided: bool) -> list[range]:
+    def parts(self, lists: Sequence[Sequence[EncodedSample]], tokens: int, guided: bool) -> list[range]:
         """Cut samples into parts of a token budget, as many on every process.
 
         Args:
-            samples: At least one.
+            lists: Samples; no part has some of two lists. All processes have as many samples, in lists as they like.
             tokens: Most tokens of a part.
             guided: Whether the branches of guidance are counted.
 
         Returns:
-            Consecutive parts.
+            Consecutive parts, counted through all lists.
         """
-        costs: list[int] = []
-        for sample in samples:
-            branches = branches_of(self.rollout.sampling, bool(sample.references)) if guided else 1
-            costs.append(cost_of(sample, self.dit.config.patch_size, branches))
-        parts = micro_batches(costs, tokens)
+        parts: list[range] = []
+        for samples in lists:
+            costs: list[int] = []
+            for sample in samples:
+                branches = branches_of(self.rollout.sampling, bool(sample.references)) if guided else 1
+                costs.append(cost_of(sample, self.dit.config.patch_size, branches))
+            first = parts[-1].stop if parts else 0
+            parts += [range(first + cut.start, first + cut.stop) for cut in micro_batches(costs, tokens)]
         return even_parts(parts, max(other["parts"] for other in of_all_processes({"parts": len(parts)})))
 
     def models(

@@ -5,6 +5,7 @@ from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TypeAlias
 
 import torch
@@ -86,19 +87,14 @@ class Scorer:
 
     @contextmanager
     def session(self) -> Generator[Submit]:
-        """Score while something else is done, if a reward is remote; otherwise at once.
+        """Score while something else is done, if a reward is remote; otherwise once the scores are waited for.
 
         Yields:
             A function that takes pictures and their tasks, and returns one that waits for the scores.
         """
         rewards = [*self.part.trained.values(), *(watched.reward for watched in self.part.watched.values())]
         if not any(reward.remote for reward in rewards):
-
-            def at_once(requests: Sequence[RewardRequest], tasks: Sequence[Task]) -> Pending:
-                scored = self.score(requests, tasks)
-                return lambda: scored
-
-            yield at_once
+            yield lambda requests, tasks: partial(self.score, requests, tasks)
             return
         with ThreadPoolExecutor(1) as thread:  # rewards take one call at a time
             yield lambda requests, tasks: thread.submit(self.score, requests, tasks).result

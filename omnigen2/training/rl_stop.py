@@ -4,10 +4,10 @@ from collections.abc import Iterable
 
 from lightning.pytorch import Callback, Trainer
 
-from omnigen2.training.errors import UserError
 from omnigen2.training.resume import ResumePoint
 from omnigen2.training.rl_guards import RewardGuard
 from omnigen2.training.rl_metrics import IterationReport
+from omnigen2.training.rl_together import stop_all_processes
 
 
 def reason_to_stop(report: IterationReport, retries: int, callbacks: Iterable[Callback]) -> str | None:
@@ -44,11 +44,11 @@ class StopOnceSaved:
             reason: Why.
 
         Raises:
-            UserError: If there is no `ResumePoint`.
+            UserError: If there is no `ResumePoint`; the first process alone says so, the others end with its status.
         """
         points = _points(trainer)
         if not points:
-            raise UserError(f"{reason}\n  nothing was saved: the run has no ResumePoint")
+            stop_all_processes(f"{reason}\n  nothing was saved: the run has no ResumePoint")
         self._reason = reason
         points[0].ask()
 
@@ -60,10 +60,10 @@ class StopOnceSaved:
             iteration: How many iterations are finished.
 
         Raises:
-            UserError: With the reason.
+            UserError: With the reason; the first process alone says so, the others end with its status.
         """
         if self._reason is not None and _points(trainer)[0].answered(trainer):
-            raise UserError(f"{self._reason}; the same command goes on from iteration {iteration}")
+            stop_all_processes(f"{self._reason}; the same command goes on from iteration {iteration}")
 
 
 def _points(trainer: Trainer) -> list[ResumePoint]:
