@@ -139,10 +139,10 @@ def fit(model: FlowGRPOModule, folder: Path, steps: int, *callbacks: Callback, *
     data, checkpoint = options.pop("data", None) or prompts(), options.pop("checkpoint", None)
     if options.pop("awake", True):
         wake(model)
-    options = {"devices": 1} | options
+    options = {"devices": 1, "limit_val_batches": 0} | options
     trainer = Trainer(
         default_root_dir=folder, max_steps=steps, accelerator="cpu", callbacks=list(callbacks),
-        logger=CsvLogger(folder), log_every_n_steps=1, limit_val_batches=0, num_sanity_val_steps=0,
+        logger=CsvLogger(folder), log_every_n_steps=1, num_sanity_val_steps=0,
         enable_checkpointing=any(isinstance(callback, ResumePoint) for callback in callbacks),
         enable_progress_bar=False, enable_model_summary=False, **options,
     )  # fmt: skip
