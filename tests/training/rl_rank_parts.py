@@ -134,10 +134,10 @@ def one_update(way: str, start: str, folder: Path) -> list[dict[str, Any]]:
 
 
 def in_parts(way: str, start: str, folder: Path, tokens: int | None) -> list[dict[str, Any]]:
-    """The first process draws one picture and then two, the second one two and then one."""
+    """Parts of one and two pictures on the first process, of two and one on the second; then three parts and two."""
     reward = Redness()
     made = model(way, start, reward, rollout={"tokens": 170}, update={"updates": 1, "tokens": tokens})
-    return train(way, start, folder / f"{tokens}", 1, made, reward)
+    return train(way, start, folder / f"{tokens}", 2, made, reward)
 
 
 def stopped(way: str, start: str, folder: Path, reward: Redness, steps: int = 4) -> tuple[str, list[str]]:
