@@ -1,7 +1,7 @@
 """Which of the paper's findings on reinforcement learning the numbers of an ablation show."""
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean, stdev
 
@@ -16,8 +16,8 @@ class Difference:
     """How much two rows differ in a column, seed by seed.
 
     Attributes:
-        mean: Of the differences.
-        error: Its standard error; NaN with one seed.
+        mean: Of the differences between equal seeds.
+        error: Its standard error, of seeds and tasks together; NaN with one seed.
     """
 
     mean: float
@@ -53,23 +53,32 @@ class Finding:
 
 
 def findings(
-    scores: Mapping[str, Sequence[Mapping[str, float]]], curves: Mapping[str, Sequence[Sequence[float]]]
+    scores: Mapping[str, Sequence[Mapping[str, float]]],
+    curves: Mapping[str, Sequence[Sequence[float]]],
+    tasks: Mapping[str, int],
 ) -> list[Finding]:
     """Which of the paper's findings appear, of those whose rows are there.
+
+    The error of a difference has two parts: how much training with other seeds changes it, and how much other held-out
+    tasks would (all seeds are judged on the same ones; the binomial error of both shares, as if their tasks were not
+    the same, which is the larger one). Two seeds alone would call chance a finding.
 
     Args:
         scores: By row, one mapping from columns for each seed.
         curves: By row, the mean reward of each iteration of its last stage, for each seed.
+        tasks: How many held-out tasks each column of `SUMMED` has.
 
     Returns:
         One for each.
     """
 
     def between(first: str, second: str, column: str) -> Difference:
-        value: Callable[[Mapping[str, float]], float] = (
-            (lambda one: fmean(one[title] for title in SUMMED)) if column == "mean" else (lambda one: one[column])
-        )
-        return _difference([value(a) - value(b) for a, b in zip(scores[first], scores[second], strict=True)])
+        columns = SUMMED if column == "mean" else (column,)
+        pairs = zip(scores[first], scores[second], strict=True)
+        differences = [fmean(a[title] - b[title] for title in columns) for a, b in pairs]
+        shares = [(title, fmean(one[title] for one in scores[row])) for row in (first, second) for title in columns]
+        variance = sum(share * (1 - share) / tasks[title] for title, share in shares) / len(columns) ** 2
+        return _difference(differences, variance)
 
     found: list[Finding] = []
     if {"edit", "geneval", "edit_geneval"} <= scores.keys():
@@ -125,8 +134,9 @@ def _hacking(consistency: Difference, curves: Sequence[Sequence[float]]) -> Find
     )
 
 
-def _difference(values: Sequence[float]) -> Difference:
-    error = stdev(values) / math.sqrt(len(values)) if len(values) > 1 else math.nan
+def _difference(values: Sequence[float], variance: float = 0.0) -> Difference:
+    """Of values for each seed, to which `variance` comes that all seeds share."""
+    error = math.sqrt(stdev(values) ** 2 / len(values) + variance) if len(values) > 1 else math.nan
     return Difference(fmean(values), error)
 
 

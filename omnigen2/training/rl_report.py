@@ -1,6 +1,7 @@
 """The report of the ablation of reinforcement learning: the table, reward curves, and which findings appear."""
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -13,7 +14,7 @@ from omnigen2.training.folder import read_json
 from omnigen2.training.metrics import read_metrics
 from omnigen2.training.micro_evaluation import SCORES
 from omnigen2.training.report import CellResult, Row, StudyReport, StudyResult, markdown_table, spread
-from omnigen2.training.rl_findings import Finding, findings
+from omnigen2.training.rl_findings import SUMMED, Finding, findings
 from omnigen2.training.run import STAGES
 
 PLOT = "rewards.png"
@@ -23,7 +24,7 @@ COLUMNS = {
     "edit": "edit_exact/overall/exact",
     "preservation": "edit/overall/PQ",
     "in-context": "omnicontext_exact/overall/exact",
-    "subjects": "omnicontext/overall/SC",
+    "subjects": "omnicontext/overall/subject_consistency",
 }
 """What the table shows, as `scores.json` calls it."""
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#666666", "#000000")
@@ -34,18 +35,11 @@ class Ablation(StudyReport):
 
     Every cell has the `scores.json` of a `MicroEvaluation` in its last stage. Findings are looked for where the rows
     that they compare are there: `base`, `edit`, `geneval`, `ocr`, `edit_geneval`, `edit_ocr`, `edit_preference`,
-    `edit_geneval_incontext` and `geneval_edit_incontext`. A difference counts as one if it is larger than two standard
-    errors of the differences between equal seeds; with one seed nothing is decided.
+    `edit_geneval_incontext` and `geneval_edit_incontext`. See `findings` for what is called a
+    difference; with one seed nothing is decided.
 
     A row's notes may have `paper`, a mapping from titles of columns to the paper's numbers, which are then shown.
-
-    Args:
-        stochastic: Whether the reward of training is shown as it was sampled, with noise in the steps (the only way
-            it is measured in training). Stated in the caption.
     """
-
-    def __init__(self, stochastic: bool = True) -> None:
-        self.stochastic = stochastic
 
     def write(self, result: StudyResult, folder: Path) -> None:
         """Write all files.
@@ -59,7 +53,8 @@ class Ablation(StudyReport):
             row.name: [reward_curve(stages_of(cell.folder)[-1]) for cell in result.of_row(row.name)]
             for row in result.rows
         }
-        found = findings(scores, curves)
+        tasks = tasks_of(result.cells[0])
+        found = findings(scores, curves, tasks)
         plot(result).savefig(folder / PLOT, dpi=160, facecolor="white", metadata={"Software": None})
         (folder / "report.md").write_text(self._text(result, scores, found), encoding="utf-8")
         data = {
@@ -72,6 +67,7 @@ class Ablation(StudyReport):
                 row.name: {"title": row.title, "notes": dict(row.notes), "scores": scores[row.name]}
                 for row in result.rows
             },
+            "tasks": tasks,
             "findings": [asdict(finding) for finding in found],
         }
         (folder / "report.json").write_text(json.dumps(data, indent=1) + "\n", encoding="utf-8")
@@ -81,7 +77,6 @@ class Ablation(StudyReport):
         note = "" if papers else " The paper's own numbers are not shown: no row's notes have them."
         seeds = ", ".join(map(str, result.seeds))
         minutes = result.seconds / 60
-        sampled = "sampled with noise in the steps" if self.stochastic else "sampled"
         parts = [
             f"# {result.name}",
             table(result.rows, scores),
@@ -90,11 +85,13 @@ class Ablation(StudyReport):
             f"{seeds}; all rows draw the same tasks from the same noise, without guidance.{note}",
             "## Findings",
             "\n".join(map(str, found)) or "No rows to compare.",
-            "A difference counts where it is larger than two standard errors over the seeds; a miniature shows whether "
-            "the machinery and its trends work, and is no claim about real pictures.",
+            "Each ± of a difference is its standard error, of seeds and of held-out tasks together; a difference "
+            "counts where it is larger than two of them. A miniature shows whether the machinery and its trends work, "
+            "and is no claim about real pictures.",
             "## Rewards in training",
             f"![rewards]({PLOT})",
-            f"Mean reward of each iteration, {sampled}; the stages of a row are behind one another.",
+            "Mean reward of each iteration, sampled with noise in the steps; the stages of a row are behind one "
+            "another, and seeds after the first are dashed.",
             f"{len(result.cells)} rows times seeds, {minutes:.0f} minutes of training, {result.jobs} at a time.",
             f"    {result.command}",
         ]
@@ -125,12 +122,34 @@ def scores_of(cell: CellResult) -> dict[str, float]:
     Raises:
         FileNotFoundError: If the run was not evaluated.
     """
+    numbers: Mapping[str, float] = _content(cell)["model"]
+    return {title: numbers[name] for title, name in COLUMNS.items() if name in numbers}
+
+
+def tasks_of(cell: CellResult) -> dict[str, int]:
+    """How many held-out tasks the columns that `findings` sums up have.
+
+    Args:
+        cell: A finished run; all cells have the same tasks.
+
+    Returns:
+        By title.
+    """
+    content = _content(cell)
+    found: dict[str, int] = {}
+    for title in SUMMED:
+        prefix, overall, number = COLUMNS[title].split("/")
+        kinds = [name for name in content["model"] if re.fullmatch(f"{prefix}/(?!{overall})[^/]+/{number}", name)]
+        found[title] = int(content["per_kind"]) * len(kinds)
+    return found
+
+
+def _content(cell: CellResult) -> dict[str, Any]:
     path = stages_of(cell.folder)[-1] / SCORES
     content = read_json(path)
     if content is None:
         raise FileNotFoundError(f"there is no {path}; add a MicroEvaluation to the recipes of all rows")
-    numbers: Mapping[str, float] = content["model"]
-    return {title: numbers[name] for title, name in COLUMNS.items() if name in numbers}
+    return content
 
 
 def table(rows: Sequence[Row], scores: Mapping[str, list[dict[str, float]]]) -> str:

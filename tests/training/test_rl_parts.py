@@ -142,17 +142,21 @@ def test_hacking_is_a_rise_of_the_trained_and_a_fall_of_the_watched(rise: float,
     assert (words[5] is not None and "while honest fell" in words[5]) == expected
 
 
-def cell(folder: Path, row: str, seed: int, values: dict[str, float], rewards: list[float]) -> CellResult:
+def cell(
+    folder: Path, row: str, seed: int, values: dict[str, float], rewards: list[float], per_kind: int
+) -> CellResult:
     own = folder / row / f"seed_{seed}"
     own.mkdir(parents=True)
     names = {COLUMNS[title]: value for title, value in values.items()}
-    (own / "scores.json").write_text(json.dumps({"model": names}))
+    kinds = {name.replace("overall", kind): value for name, value in names.items() for kind in ("a", "b")}
+    (own / "scores.json").write_text(json.dumps({"per_kind": per_kind, "model": names | kinds}))
     lines = ["step,epoch,reward/mean", *(f"{n},0,{value}" for n, value in enumerate(rewards))]
     (own / "metrics.csv").write_text("\n".join(lines) + "\n")
     return CellResult(row, seed, own, (), {})
 
 
-def test_the_report_says_what_the_numbers_say(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("per_kind", "decided"), [(1000, True), (2, False)])
+def test_the_report_says_what_the_numbers_say(per_kind: int, decided: bool, tmp_path: Path) -> None:
     made = {
         "base": (0.3, 0.3, 0.3), "edit": (0.3, 0.5, 0.3), "geneval": (0.5, 0.3, 0.3), "ocr": (0.2, 0.2, 0.2),
         "edit_geneval": (0.6, 0.6, 0.3), "edit_preference": (0.1, 0.2, 0.1),
@@ -165,6 +169,7 @@ def test_the_report_says_what_the_numbers_say(tmp_path: Path) -> None:
             seed,
             {"GenEval": a + seed * 0.01 * (n % 3), "edit": b, "in-context": c},
             [0.1 * step + 0.01 * seed for step in range(8)],
+            per_kind,
         )
         for n, (row, (a, b, c)) in enumerate(made.items())
         for seed in (0, 1)
@@ -173,6 +178,11 @@ def test_the_report_says_what_the_numbers_say(tmp_path: Path) -> None:
     result = StudyResult("rl", rows, (0, 1), tuple(cells), "lightning run x", 60.0, 1, {}, {})
     Ablation().write(result, tmp_path)
     text = (tmp_path / "report.md").read_text()
+    assert json.loads((tmp_path / "report.json").read_text())["tasks"]["edit"] == 2 * per_kind
+    if not decided:  # so few tasks say nothing, whatever the seeds agree on
+        assert "Edit and GenEval help each other: **undecided**" in text
+        assert "fall: **does not appear**" in text
+        return
     assert "Edit and GenEval help each other: **appears**" in text
     assert "does not help the other tasks: **appears**" in text
     assert "hacked: its reward rises while the honest scores fall: **appears**" in text
