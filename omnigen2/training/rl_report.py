@@ -4,6 +4,7 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
+from itertools import cycle
 from pathlib import Path
 from typing import Any
 
@@ -185,7 +186,7 @@ def reward_curve(folder: Path) -> list[float]:
 
 
 def plot(result: StudyResult) -> Figure:
-    """Draw the rewards of all rows, a small plot for each.
+    """Draw the rewards of all rows in which something was trained, a small plot for each.
 
     Args:
         result: The study.
@@ -193,20 +194,27 @@ def plot(result: StudyResult) -> Figure:
     Returns:
         The figure.
     """
-    rows = list(result.rows)
-    width = min(4, len(rows))
-    height = -(-len(rows) // width)
+    curves = [(row, [_stage_curves(cell) for cell in result.of_row(row.name)]) for row in result.rows]
+    drawn = [(row, seeds) for row, seeds in curves if any(curve for one in seeds for curve in one.values())]
+    width = max(1, min(4, len(drawn)))
+    height = max(1, -(-len(drawn) // width))
     figure = Figure(figsize=(3.0 * width, 2.2 * height), layout="constrained")
-    for number, row in enumerate(rows):
+    for number, (row, seeds) in enumerate(drawn):
         axes: Any = figure.add_subplot(height, width, number + 1)
         axes.set_title(row.title, fontsize=8)
         axes.spines[["top", "right"]].set_visible(False)
         axes.tick_params(labelsize=7)
-        for seed, cell in enumerate(result.of_row(row.name)):
+        axes.set_xlabel("iteration", fontsize=7)
+        axes.set_ylabel("mean reward", fontsize=7)
+        for seed, stages in enumerate(seeds):
             start = 0
-            for stage, folder in enumerate(stages_of(cell.folder)):
-                curve = reward_curve(folder)
-                line = "-" if seed == 0 else "--"
-                axes.plot(range(start, start + len(curve)), curve, line, color=COLOURS[stage % len(COLOURS)], lw=1)
+            for colour, (name, curve) in zip(cycle(COLOURS), stages.items(), strict=False):
+                line, label = ("-", name) if seed == 0 else ("--", None)
+                axes.plot(range(start, start + len(curve)), curve, line, color=colour, lw=1, label=label)
                 start += len(curve)
+        axes.legend(fontsize=6, frameon=False)
     return figure
+
+
+def _stage_curves(cell: CellResult) -> dict[str, list[float]]:
+    return {folder.name: reward_curve(folder) for folder in stages_of(cell.folder)}
