@@ -87,6 +87,7 @@ def strategy(way: str) -> Any:
 
 
 def model(way: str, start: str, reward: Redness, **settings: Any) -> FlowGRPOModule:
+    torch.manual_seed(0)  # new adapters depend on it, in the processes as in the tests' own
     rollout = {"groups": GROUPS, "members": MEMBERS, "sampling": GUIDED} | settings.pop("rollout", {})
     return grpo(reward, rollout, part=WAYS[way], weights=start, kl=0.05, clip=0.1, lr=1e-2, **settings)
 
