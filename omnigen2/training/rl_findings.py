@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean, stdev
 
-SUMMED = ("GenEval", "edit", "in-context")
+SUMMED = ("GenEval", "edit exact", "in-context exact")
 """The columns whose mean says how good a row is."""
 CLEAR = 2.0
 """A difference counts if it is larger than so many standard errors."""
@@ -82,7 +82,7 @@ def findings(
 
     found: list[Finding] = []
     if {"edit", "geneval", "edit_geneval"} <= scores.keys():
-        edit, geneval = between("edit_geneval", "edit", "edit"), between("edit_geneval", "geneval", "GenEval")
+        edit, geneval = between("edit_geneval", "edit", "edit exact"), between("edit_geneval", "geneval", "GenEval")
         better = [one.mean > 0 and one.clear for one in (edit, geneval)]
         worse = [one.mean < 0 and one.clear for one in (edit, geneval)]
         found.append(
@@ -105,14 +105,24 @@ def findings(
         )
     if {"edit", "edit_preference"} <= scores.keys():
         found.append(_hacking(between("edit_preference", "edit", "mean"), curves["edit_preference"]))
-    orders = "edit_geneval_incontext", "geneval_edit_incontext"
-    if set(orders) <= scores.keys():
-        change = between(*orders, "mean")
+    if {"edit", "incontext"} <= scores.keys():
+        change = between("edit", "incontext", "in-context exact")
         found.append(
             Finding(
-                "The order of the stages matters: Edit before GenEval is better",
+                "Edit alone does more for in-context tasks than their own reward",
                 True if change.mean > 0 and change.clear else _decided([change], False),
-                f"Mean of the three tasks, Edit first − GenEval first: {change}.",
+                f"In-context tasks without a fault: {change}.",
+            )
+        )
+    own, orders = "edit_geneval_incontext", ("geneval_edit_incontext", "edit_incontext_geneval")
+    if {own, *orders} <= scores.keys():
+        changes = {order: between(own, order, "mean") for order in orders}
+        better = all(one.mean > 0 and one.clear for one in changes.values())
+        found.append(
+            Finding(
+                "The order of the stages matters: Edit, GenEval, in-context is better than the others",
+                True if better else _decided(changes.values(), False),
+                f"Mean of the three tasks, {own} − " + ", − ".join(f"{o} {c}" for o, c in changes.items()) + ".",
             )
         )
     return found

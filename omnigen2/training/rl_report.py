@@ -21,13 +21,14 @@ from omnigen2.training.run import STAGES
 PLOT = "rewards.png"
 COLUMNS = {
     "GenEval": "geneval/overall/correct",
-    "GenEval, graded": "geneval_graded/overall/graded",
-    "edit": "edit_exact/overall/exact",
-    "preservation": "edit/overall/PQ",
-    "in-context": "omnicontext_exact/overall/exact",
-    "subjects": "omnicontext/overall/subject_consistency",
+    "OmniContext": "omnicontext/overall/overall",
+    "edit SC": "edit/overall/SC",
+    "edit PQ": "edit/overall/PQ",
+    "edit overall": "edit/overall/O",
+    "edit exact": "edit_exact/overall/exact",
+    "in-context exact": "omnicontext_exact/overall/exact",
 }
-"""What the table shows, as `scores.json` calls it."""
+"""What the table shows, as `scores.json` calls it: columns of the paper's Table 5, then two shares without a fault."""
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#666666", "#000000")
 
 
@@ -35,9 +36,9 @@ class Ablation(StudyReport):
     """Writes `report.md`, `report.json` and `rewards.png` of a study like `recipes/micro/rl_ablation.yaml`.
 
     Every cell has the `scores.json` of a `MicroEvaluation` in its last stage. Findings are looked for where the rows
-    that they compare are there: `base`, `edit`, `geneval`, `ocr`, `edit_geneval`, `edit_ocr`, `edit_preference`,
-    `edit_geneval_incontext` and `geneval_edit_incontext`. See `findings` for what is called a
-    difference; with one seed nothing is decided.
+    that they compare are there: `base`, `edit`, `geneval`, `ocr`, `incontext`, `edit_geneval`, `edit_ocr`,
+    `edit_preference`, `edit_incontext_geneval`, `edit_geneval_incontext` and `geneval_edit_incontext`. See `findings`
+    for what is called a difference; with one seed nothing is decided.
 
     A row's notes may have `paper`, a mapping from titles of columns to the paper's numbers, which are then shown.
     """
@@ -75,15 +76,20 @@ class Ablation(StudyReport):
 
     def _text(self, result: StudyResult, scores: Mapping[str, list[dict[str, float]]], found: list[Finding]) -> str:
         papers = any("paper" in row.notes for row in result.rows)
-        note = "" if papers else " The paper's own numbers are not shown: no row's notes have them."
+        note = (
+            " The paper's numbers are those of a model of 4 billion parameters on the benchmarks of these names."
+            if papers
+            else " The paper's own numbers are not shown: no row's notes have them."
+        )
         seeds = ", ".join(map(str, result.seeds))
         minutes = result.seconds / 60
         parts = [
             f"# {result.name}",
             table(result.rows, scores),
-            f"Shares of held-out micro-world tasks without a fault (GenEval, edit, in-context), share of clauses met "
-            f"(graded), preservation and subject consistency in [0, 10]. Mean ± standard deviation over the seeds "
-            f"{seeds}; all rows draw the same tasks from the same noise, without guidance.{note}",
+            "Of held-out micro-world tasks: shares without a fault (GenEval and the exact columns); in-context tasks "
+            "after OmniContext, and of edits the success (SC), the preservation (PQ) and the geometric mean, in [0, 10]. "
+            f"Mean ± standard deviation over the seeds {seeds}; all rows draw the same tasks from the same noise, "
+            f"without guidance.{note}",
             "## Findings",
             "\n".join(map(str, found)) or "No rows to compare.",
             "Each ± of a difference is its standard error, of seeds and of held-out tasks together; a difference "
@@ -154,7 +160,7 @@ def _content(cell: CellResult) -> dict[str, Any]:
 
 
 def table(rows: Sequence[Row], scores: Mapping[str, list[dict[str, float]]]) -> str:
-    """All rows and columns, with the paper's numbers where notes have them.
+    """All rows and columns, the paper's numbers behind ours where notes have them.
 
     Args:
         rows: In order.
@@ -164,13 +170,17 @@ def table(rows: Sequence[Row], scores: Mapping[str, list[dict[str, float]]]) -> 
         Markdown.
     """
     columns = [title for title in COLUMNS if any(title in one for seeds in scores.values() for one in seeds)]
-    papers = [title for title in columns if any(title in row.notes.get("paper", {}) for row in rows)]
+    papers = {title for title in columns if any(title in row.notes.get("paper", {}) for row in rows)}
+    heads = [head for title in columns for head in (title, *([f"{title} (paper)"] if title in papers else []))]
     lines: list[list[str]] = []
     for row in rows:
-        own = [spread([one[title] for one in scores[row.name]]) for title in columns]
-        theirs = [str(row.notes.get("paper", {}).get(title, "–")) for title in papers]
-        lines.append([row.title, *own, *theirs])
-    return markdown_table(["trained on", *columns, *(f"{title} (paper)" for title in papers)], lines)
+        line = [row.title]
+        for title in columns:
+            line.append(spread([one[title] for one in scores[row.name]]))
+            if title in papers:
+                line.append(str(row.notes.get("paper", {}).get(title, "–")))
+        lines.append(line)
+    return markdown_table(["trained on", *heads], lines)
 
 
 def reward_curve(folder: Path) -> list[float]:

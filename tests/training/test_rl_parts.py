@@ -161,13 +161,14 @@ def test_the_report_says_what_the_numbers_say(per_kind: int, decided: bool, tmp_
         "base": (0.3, 0.3, 0.3), "edit": (0.3, 0.5, 0.3), "geneval": (0.5, 0.3, 0.3), "ocr": (0.2, 0.2, 0.2),
         "edit_geneval": (0.6, 0.6, 0.3), "edit_preference": (0.1, 0.2, 0.1),
         "edit_geneval_incontext": (0.6, 0.6, 0.6), "geneval_edit_incontext": (0.6, 0.6, 0.6),
+        "edit_incontext_geneval": (0.2, 0.2, 0.2), "incontext": (0.3, 0.3, 0.1),
     }  # fmt: skip
     cells = [
         cell(
             tmp_path,
             row,
             seed,
-            {"GenEval": a + seed * 0.01 * (n % 3), "edit": b, "in-context": c},
+            {"GenEval": a + seed * 0.01 * (n % 3), "edit exact": b, "in-context exact": c},
             [0.1 * step + 0.01 * seed for step in range(8)],
             per_kind,
         )
@@ -178,7 +179,7 @@ def test_the_report_says_what_the_numbers_say(per_kind: int, decided: bool, tmp_
     result = StudyResult("rl", rows, (0, 1), tuple(cells), "lightning run x", 60.0, 1, {}, {})
     Ablation().write(result, tmp_path)
     text = (tmp_path / "report.md").read_text()
-    assert json.loads((tmp_path / "report.json").read_text())["tasks"]["edit"] == 2 * per_kind
+    assert json.loads((tmp_path / "report.json").read_text())["tasks"]["edit exact"] == 2 * per_kind
     if not decided:  # so few tasks say nothing, whatever the seeds agree on
         assert "Edit and GenEval help each other: **undecided**" in text
         assert "fall: **does not appear**" in text
@@ -186,7 +187,8 @@ def test_the_report_says_what_the_numbers_say(per_kind: int, decided: bool, tmp_
     assert "Edit and GenEval help each other: **appears**" in text
     assert "does not help the other tasks: **appears**" in text
     assert "hacked: its reward rises while the honest scores fall: **appears**" in text
-    assert "Edit before GenEval is better: **does not appear**" in text
+    assert "in-context is better than the others: **does not appear**" in text
+    assert "Edit alone does more for in-context tasks than their own reward: **appears**" in text
     assert "GenEval (paper)" in text
     assert (tmp_path / "rewards.png").is_file()
     one = StudyResult("rl", rows, (0,), tuple(c for c in cells if c.seed == 0), "lightning run x", 60.0, 1, {}, {})
