@@ -87,7 +87,7 @@ class Ablation(StudyReport):
             f"# {result.name}",
             table(result.rows, scores),
             "Of held-out micro-world tasks: shares without a fault (GenEval and the exact columns); in-context tasks "
-            "after OmniContext, and of edits the success (SC), the preservation (PQ) and the geometric mean, in [0, 10]. "
+            "after OmniContext, and of edits success (SC), preservation (PQ) and their geometric mean, in [0, 10]. "
             f"Mean ± standard deviation over the seeds {seeds}; all rows draw the same tasks from the same noise, "
             f"without guidance.{note}",
             "## Findings",
