@@ -9,6 +9,7 @@ from unittest.mock import patch
 
 import numpy as np
 import torch
+from lightning.pytorch import seed_everything
 from lightning.pytorch.strategies import DDPStrategy, ModelParallelStrategy
 from torch import Tensor
 from torch.distributed.tensor import DTensor
@@ -87,7 +88,7 @@ def strategy(way: str) -> Any:
 
 
 def model(way: str, start: str, reward: Redness, **settings: Any) -> FlowGRPOModule:
-    torch.manual_seed(0)  # new adapters depend on it, in the processes as in the tests' own
+    seed_everything(0, verbose=False)  # new adapters depend on it, and strategies of several processes set it again
     rollout = {"groups": GROUPS, "members": MEMBERS, "sampling": GUIDED} | settings.pop("rollout", {})
     return grpo(reward, rollout, part=WAYS[way], weights=start, kl=0.05, clip=0.1, lr=1e-2, **settings)
 
