@@ -27,7 +27,8 @@ from tests.training.grpo_parts import ALL_TASKS, Moody, Redness, fit, grpo, prom
 
 SILENCE = Failure(NO_ANSWER, "ConnectError from server 1 of 1")
 ONE_TASK = {"text_to_image": 1.0}
-QUICK = Limits(concurrency=2, timeout_s=0.5, deadline_s=5, attempts=2, backoff_s=0.001)
+QUICK = Limits(concurrency=2, timeout_s=2, deadline_s=6, attempts=2, backoff_s=0.001)
+PATIENT = Limits(concurrency=2, timeout_s=60, deadline_s=120, attempts=2, backoff_s=0.001)
 
 
 class Kill(Callback):
@@ -139,7 +140,7 @@ def served(kind: str, asked: Asked) -> Answer:
         case "drop":
             return Answer(fault="drop")
         case "slow":
-            return Answer(body=honest, wait_s=1.0)
+            return Answer(body=honest, wait_s=4.0)
         case "garbage":
             return Answer(body=b"\x00{")
         case "short":
@@ -159,7 +160,7 @@ def served(kind: str, asked: Asked) -> Answer:
     ],
 )
 def test_a_server_that_breaks_in_the_middle_loses_nothing(kind: str, words: str, tmp_path: Path) -> None:
-    state = {"kind": "good"}
+    state, limits = {"kind": "good"}, QUICK if kind == "slow" else PATIENT
 
     class Breaks(Callback):
         def on_train_batch_end(
@@ -170,7 +171,7 @@ def test_a_server_that_breaks_in_the_middle_loses_nothing(kind: str, words: str,
     with loopback(lambda asked: served(state["kind"], asked)) as server:
 
         def remote() -> RemoteReward:
-            return RemoteReward([server.url], -2.0, 2.0, ["red"], batch_size=8, limits=QUICK)
+            return RemoteReward([server.url], -2.0, 2.0, ["red"], batch_size=8, limits=limits)
 
         rewards = {"retries": 1}
         with pytest.raises(UserError, match=words):
