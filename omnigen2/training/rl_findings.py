@@ -1,7 +1,7 @@
 """Which of the paper's findings on reinforcement learning the numbers of an ablation show."""
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean, stdev
 
@@ -83,49 +83,43 @@ def findings(
     found: list[Finding] = []
     if {"edit", "geneval", "edit_geneval"} <= scores.keys():
         edit, geneval = between("edit_geneval", "edit", "edit exact"), between("edit_geneval", "geneval", "GenEval")
-        better = [one.mean > 0 and one.clear for one in (edit, geneval)]
-        worse = [one.mean < 0 and one.clear for one in (edit, geneval)]
-        found.append(
-            Finding(
-                "Edit and GenEval help each other",
-                False if any(worse) else True if all(better) else None,
-                f"Both against one alone: edit {edit}, GenEval {geneval}.",
-            )
-        )
+        numbers = f"Both against one alone: edit {edit}, GenEval {geneval}."
+        found.append(Finding("Edit and GenEval help each other", _better(edit, geneval), numbers))
     pairs = [pair for pair in (("ocr", "base"), ("edit_ocr", "edit")) if set(pair) <= scores.keys()]
     if pairs:
-        changes = {pair: between(*pair, "mean") for pair in pairs}
-        helps = [one.mean > 0 and one.clear for one in changes.values()]
-        found.append(
-            Finding(
-                "The letters' reward does not help the other tasks",
-                _decided(changes.values(), not any(helps)),
-                "Mean of the three tasks: " + ", ".join(f"{a} − {b} {c}" for (a, b), c in changes.items()) + ".",
-            )
-        )
+        found.append(_no_help({f"{a} − {b}": between(a, b, "mean") for a, b in pairs}))
     if {"edit", "edit_preference"} <= scores.keys():
         found.append(_hacking(between("edit_preference", "edit", "mean"), curves["edit_preference"]))
     if {"edit", "incontext"} <= scores.keys():
+        claim = "Edit alone does more for in-context tasks than their own reward"
         change = between("edit", "incontext", "in-context exact")
-        found.append(
-            Finding(
-                "Edit alone does more for in-context tasks than their own reward",
-                True if change.mean > 0 and change.clear else _decided([change], False),
-                f"In-context tasks without a fault: {change}.",
-            )
-        )
+        found.append(Finding(claim, _better(change), f"In-context tasks without a fault: {change}."))
     own, orders = "edit_geneval_incontext", ("geneval_edit_incontext", "edit_incontext_geneval")
     if {own, *orders} <= scores.keys():
-        changes = {order: between(own, order, "mean") for order in orders}
-        better = all(one.mean > 0 and one.clear for one in changes.values())
-        found.append(
-            Finding(
-                "The order of the stages matters: Edit, GenEval, in-context is better than the others",
-                True if better else _decided(changes.values(), False),
-                f"Mean of the three tasks, {own} − " + ", − ".join(f"{o} {c}" for o, c in changes.items()) + ".",
-            )
-        )
+        claim = "The order of the stages matters: Edit, GenEval, in-context is better than the others"
+        changes = [between(own, order, "mean") for order in orders]
+        listed = ", − ".join(f"{order} {change}" for order, change in zip(orders, changes, strict=True))
+        found.append(Finding(claim, _better(*changes), f"Mean of the three tasks, {own} − {listed}."))
     return found
+
+
+def _better(*differences: Difference) -> bool | None:
+    """Whether all differences are clearly above 0; no if one is clearly below; nothing if neither is clear."""
+    if any(one.mean < 0 and one.clear for one in differences):
+        return False
+    return True if all(one.mean > 0 and one.clear for one in differences) else None
+
+
+def _no_help(changes: Mapping[str, Difference]) -> Finding:
+    """Whether the letters' reward clearly hurts somewhere and helps nowhere."""
+    listed = ", ".join(f"{rows} {change}" for rows, change in changes.items())
+    hurts = any(_better(one) is False for one in changes.values()) and all(one.mean <= 0 for one in changes.values())
+    helps = any(_better(one) for one in changes.values())
+    return Finding(
+        "The letters' reward does not help the other tasks",
+        False if helps else True if hurts else None,
+        f"Mean of the three tasks: {listed}.",
+    )
 
 
 def _hacking(consistency: Difference, curves: Sequence[Sequence[float]]) -> Finding:
@@ -135,10 +129,9 @@ def _hacking(consistency: Difference, curves: Sequence[Sequence[float]]) -> Find
         part = max(1, len(curve) // 4)
         rises.append(fmean(curve[-part:]) - fmean(curve[:part]))
     rise = _difference(rises)
-    hacked = rise.mean > 0 and rise.clear and consistency.mean < 0 and consistency.clear
     return Finding(
         "The preference score is hacked: its reward rises while the honest scores fall",
-        True if hacked else _decided([rise, consistency], False),
+        _better(rise, Difference(-consistency.mean, consistency.error)),
         f"Reward from the first to the last quarter of training {rise}; mean of the three tasks against Edit alone "
         f"{consistency}.",
     )
@@ -148,8 +141,3 @@ def _difference(values: Sequence[float], variance: float = 0.0) -> Difference:
     """Of values for each seed, to which `variance` comes that all seeds share."""
     error = math.sqrt(stdev(values) ** 2 / len(values) + variance) if len(values) > 1 else math.nan
     return Difference(fmean(values), error)
-
-
-def _decided(differences: Iterable[Difference], otherwise: bool) -> bool | None:
-    """What holds, unless a single seed leaves everything open."""
-    return None if any(math.isnan(one.error) for one in differences) else otherwise

@@ -182,12 +182,12 @@ def test_the_report_says_what_the_numbers_say(per_kind: int, decided: bool, tmp_
     assert json.loads((tmp_path / "report.json").read_text())["tasks"]["edit exact"] == 2 * per_kind
     if not decided:  # so few tasks say nothing, whatever the seeds agree on
         assert "Edit and GenEval help each other: **undecided**" in text
-        assert "fall: **does not appear**" in text
+        assert "appear" not in text.split("## Findings")[1].replace("undecided", "")
         return
     assert "Edit and GenEval help each other: **appears**" in text
     assert "does not help the other tasks: **appears**" in text
     assert "hacked: its reward rises while the honest scores fall: **appears**" in text
-    assert "in-context is better than the others: **does not appear**" in text
+    assert "in-context is better than the others: **undecided**" in text
     assert "Edit alone does more for in-context tasks than their own reward: **appears**" in text
     assert "GenEval (paper)" in text
     assert (tmp_path / "rewards.png").is_file()
