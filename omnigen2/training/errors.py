@@ -24,6 +24,9 @@ class UserError(Exception):
     """Something in a recipe or on the command line that the user has to mend."""
 
 
+LISTED = "; --print_config lists the settings that the recipe has"
+
+
 def nearest(word: str, known: Iterable[str], prefix: str = "") -> str:
     """Suggest the right name for a misspelt one.
 
@@ -58,7 +61,8 @@ def explain(message: str, known: Sequence[str], files: Sequence[Path]) -> str:
     if match := re.search(r"Group '([^']+)' does not accept option '([^']+)'", message):
         group, key = match.groups()
         inside = [name[len(group) + 1 :] for name in known if name.startswith(f"{group}.")]
-        return f"{group} has no setting {key!r}{nearest(key, inside)}{_where(key, files)}"
+        near = nearest(key, inside) or LISTED
+        return f"{group} has no setting {key!r}{near}{_where(key, files) or _where(key.partition('.')[0], files)}"
     if match := re.search(r"Option '([^']+)' is not accepted", message):
         key = match[1].split(".")[0]
         if classes:
@@ -147,9 +151,9 @@ def parameters_of(class_path: str) -> list[str] | None:
 def _unknown_option(option: str, known: Sequence[str]) -> str:
     key = option[2:].split("=")[0].rstrip("+")
     first, dot, _ = key.partition(".")
-    if dot and first not in top_level(known):
-        return f"unknown option --{key}{nearest(first, top_level(known), '--')}"
-    return f"unknown option --{key}{nearest(key, known, '--')}"
+    outside = bool(dot) and first not in top_level(known)
+    near = nearest(first, top_level(known), "--") if outside else nearest(key, known, "--")
+    return f"unknown option --{key}{near or LISTED}"
 
 
 def _facts(lines: Sequence[str], keys: str, classes: Sequence[str]) -> str:

@@ -78,7 +78,7 @@ def test_a_mistake_in_a_layer(
         ("--model.width=x", "expected int, got x"),
         ("--model=nopackage.Net", "nopackage.Net does not import"),
         ("--model.init_args.width=${nope}", "the reference ${"),
-        ("--zzz=3", "unknown option --zzz\n"),
+        ("--zzz=3", "unknown option --zzz; --print_config lists the settings that the recipe has\n"),
         ("--model.init_args.width=0", "width must be at least 1, got 0\n  (ValueError while building the recipe"),
     ],
 )
@@ -125,7 +125,9 @@ def test_verbose_shows_the_traceback(plain: Path, capsys: pytest.CaptureFixture[
     assert main(["run", str(plain), "--zzz=3", "--verbose"]) == 2
     message = capsys.readouterr().err
     assert "Traceback" in message
-    assert message.splitlines()[-1] == "error: unknown option --zzz"
+    assert (
+        message.splitlines()[-1] == "error: unknown option --zzz; --print_config lists the settings that the recipe has"
+    )
 
 
 STUDY = {"study": {"base": "plain.yaml", "seeds": [0], "rows": {"a": {}}}}
