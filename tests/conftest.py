@@ -1,4 +1,4 @@
-"""Hypothesis profiles: `dev` is quick, `ci` is thorough, `deep` is for proofs on demand. And Ctrl-C works in tests."""
+"""Hypothesis profiles: `dev` is quick, `ci` is thorough, `deep` is for proofs on demand. Tests do not touch others."""
 
 import os
 import signal
@@ -20,3 +20,9 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "dev"))
 # a shell starts what it puts into the background with Ctrl-C ignored, and tests of Ctrl-C would inherit that
 if threading.current_thread() is threading.main_thread() and signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def pytest_runtest_setup() -> None:
+    """Forget the seed that an earlier test left in the environment: strategies of several processes set it again."""
+    for name in ("PL_GLOBAL_SEED", "PL_SEED_WORKERS"):
+        os.environ.pop(name, None)
