@@ -2,21 +2,21 @@
 
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any, NamedTuple, cast
+from typing import Any, cast
 
 import numpy as np
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 
 from omnigen2.data.collate import Example, Pixels
-from omnigen2.evaluation.micro import MicroJudgement, MicroScores, aggregate, micro_judge
+from omnigen2.evaluation.micro import aggregate, micro_judge
 from omnigen2.microworld.record import from_json
-from omnigen2.microworld.sheet import Panel, Section, contact_sheet
-from omnigen2.microworld.tasks import DrawingTask, instruction_of, references_of, sample_task
+from omnigen2.microworld.tasks import DrawingTask, sample_task
 from omnigen2.training.drawing import PictureJudge, PictureVerdict
 from omnigen2.training.ema import EMA
 from omnigen2.training.flow_model import FlowModel
 from omnigen2.training.folder import write_json, write_text
+from omnigen2.training.judged import Judged, exact_by_family, headline, save_pictures
 from omnigen2.training.micro_data import MicroWorld
 from omnigen2.training.throughput import Throughput, log_now
 
@@ -26,8 +26,6 @@ SCORES = "scores.json"
 SCORES_BEFORE = "scores_before.json"
 PICTURES = "pictures.png"
 DRAWN_TOGETHER = 24
-DOTS_PER_INCH = 110
-MARKS = {True: "✓", False: "✗"}
 
 
 class MicroJudge(PictureJudge):
@@ -54,20 +52,12 @@ class MicroJudge(PictureJudge):
         return PictureVerdict("; ".join(judgement.unmet), judgement.exact)
 
 
-class Judged(NamedTuple):
-    """One task, its picture and what the rules say."""
-
-    task: DrawingTask
-    example: Example
-    picture: Pixels
-    judgement: MicroJudgement
-
-
 class MicroEvaluation(Callback):
     """Draws tasks that are never trained on, and judges them, at the end of training and now and then.
 
-    In the run's folder: `scores.json` with all numbers of the last evaluation; `scores.md`; and `pictures.png` with the
-    first tasks of each kind, right or wrong. The exact shares go to the loggers as `score/…`.
+    In the run's folder: `scores.json` with all numbers of the last evaluation, and which tasks were without a fault;
+    `scores.md`; and `pictures.png` with the first tasks of each kind, right or wrong. The exact shares go to the
+    loggers as `score/…`.
 
     The tasks are those of the run's `MicroWorld`, drawn by the module's `Drawing` with averaged weights where the run
     has an `EMA`. In-context tasks are also drawn without their references: what a model gets that ignores them.
@@ -190,6 +180,7 @@ class MicroEvaluation(Callback):
             "per_kind": self.per_kind,
             "tolerance": self.tolerance,
             "seed": self.seed,
+            "exact": exact_by_family(results["model"]),
         }
         for name, judged in results.items():
             scores = aggregate([(type(one.task), one.judgement) for one in judged])
@@ -202,50 +193,3 @@ class MicroEvaluation(Callback):
             return
         write_text(folder / "scores.md", "\n\n".join(tables) + "\n")
         save_pictures(folder / PICTURES, f"step {trainer.global_step}", results["model"], self.shown)
-
-
-def headline(scores: MicroScores) -> dict[str, float]:
-    """The exact shares over all kinds of each family.
-
-    Args:
-        scores: Of any families.
-
-    Returns:
-        Those of `geneval`, `edit_exact` and `omnicontext_exact` that are there.
-    """
-    columns = {"geneval": "correct", "edit_exact": "exact", "omnicontext_exact": "exact"}
-    found = {name: scores[name] for name in columns if name in scores.metrics}
-    return {name: summary.lines[-1].values[columns[name]] for name, summary in found.items()}
-
-
-def save_pictures(path: Path, title: str, judged: list[Judged], shown: int) -> None:
-    """Write the first tasks of each kind with their verdicts.
-
-    Args:
-        path: Of the PNG file.
-        title: Of the sheet.
-        judged: In order of kinds.
-        shown: Of each kind.
-    """
-    groups: dict[str, list[Judged]] = {}
-    for one in judged:
-        groups.setdefault(f"{type(one.task).__name__.removesuffix('Task').lower()}: {one.judgement.group}", []).append(
-            one
-        )
-    sections = [
-        Section(
-            f"{name}, {sum(one.judgement.exact for one in own)} of {len(own)} right",
-            tuple(_panel(one) for one in own[:shown]),
-        )
-        for name, own in groups.items()
-    ]
-    draft = path.with_name(f".{path.name}.new")
-    contact_sheet(title, sections).savefig(draft, dpi=DOTS_PER_INCH, format="png")
-    draft.replace(path)
-
-
-def _panel(one: Judged) -> Panel:
-    pictures = [(f"reference {number}", image) for number, image in enumerate(one.example.references, start=1)]
-    pictures.append(("drawn" if references_of(one.task) else "", one.picture))
-    verdict = f"{MARKS[one.judgement.exact]} {'; '.join(one.judgement.unmet)}".strip()
-    return Panel("", tuple(pictures), instruction_of(one.task), verdict, one.judgement.exact)

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from statistics import fmean, stdev
+from statistics import fmean, stdev, variance
 
 SUMMED = ("GenEval", "edit exact", "in-context exact")
 """The columns whose mean says how good a row is."""
@@ -55,18 +55,20 @@ class Finding:
 def findings(
     scores: Mapping[str, Sequence[Mapping[str, float]]],
     curves: Mapping[str, Sequence[Sequence[float]]],
-    tasks: Mapping[str, int],
+    exact: Mapping[str, Sequence[Mapping[str, Sequence[int]]]],
 ) -> list[Finding]:
     """Which of the paper's findings appear, of those whose rows are there.
 
-    The error of a difference has two parts: how much training with other seeds changes it, and how much other held-out
-    tasks would (all seeds are judged on the same ones; the binomial error of both shares, as if their tasks were not
-    the same, which is the larger one). Two seeds alone would call chance a finding.
+    The error of a difference has two parts: how much it differs between seeds, and, since all rows are judged on the
+    same held-out tasks, how much its mean over the seeds differs between these. What is left to chance in single
+    pictures counts in both, so that the error is too large rather than too small. Two seeds alone would call chance a
+    finding.
 
     Args:
         scores: By row, one mapping from columns for each seed.
         curves: By row, the mean reward of each iteration of its last stage, for each seed.
-        tasks: How many held-out tasks each column of `SUMMED` has.
+        exact: By row and seed, whether each held-out task was done without a fault (1 or 0), by column of `SUMMED`;
+            tasks have the same order everywhere.
 
     Returns:
         One for each.
@@ -76,9 +78,8 @@ def findings(
         columns = SUMMED if column == "mean" else (column,)
         pairs = zip(scores[first], scores[second], strict=True)
         differences = [fmean(a[title] - b[title] for title in columns) for a, b in pairs]
-        shares = [(title, fmean(one[title] for one in scores[row])) for row in (first, second) for title in columns]
-        variance = sum(share * (1 - share) / tasks[title] for title, share in shares) / len(columns) ** 2
-        return _difference(differences, variance)
+        tasks = sum(_variance_of_tasks(exact[first], exact[second], title) for title in columns) / len(columns) ** 2
+        return _difference(differences, tasks)
 
     found: list[Finding] = []
     if {"edit", "geneval", "edit_geneval"} <= scores.keys():
@@ -137,7 +138,17 @@ def _hacking(consistency: Difference, curves: Sequence[Sequence[float]]) -> Find
     )
 
 
-def _difference(values: Sequence[float], variance: float = 0.0) -> Difference:
-    """Of values for each seed, to which `variance` comes that all seeds share."""
-    error = math.sqrt(stdev(values) ** 2 / len(values) + variance) if len(values) > 1 else math.nan
+def _variance_of_tasks(
+    first: Sequence[Mapping[str, Sequence[int]]], second: Sequence[Mapping[str, Sequence[int]]], title: str
+) -> float:
+    """Squared standard error of the difference between two rows in one column, over tasks; seeds are averaged."""
+    pairs = zip(first, second, strict=True)
+    by_seed = [[a - b for a, b in zip(one[title], other[title], strict=True)] for one, other in pairs]
+    differences = [fmean(seeds) for seeds in zip(*by_seed, strict=True)]
+    return variance(differences) / len(differences) if len(differences) > 1 else math.inf
+
+
+def _difference(values: Sequence[float], shared: float = 0.0) -> Difference:
+    """Of values for each seed, and a squared error that all seeds share."""
+    error = math.sqrt(stdev(values) ** 2 / len(values) + shared) if len(values) > 1 else math.nan
     return Difference(fmean(values), error)

@@ -1,7 +1,6 @@
 """The report of the ablation of reinforcement learning: the table, reward curves, and which findings appear."""
 
 import json
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from itertools import cycle
@@ -55,8 +54,8 @@ class Ablation(StudyReport):
             row.name: [reward_curve(stages_of(cell.folder)[-1]) for cell in result.of_row(row.name)]
             for row in result.rows
         }
-        tasks = tasks_of(result.cells[0])
-        found = findings(scores, curves, tasks)
+        exact = {row.name: [exact_of(cell) for cell in result.of_row(row.name)] for row in result.rows}
+        found = findings(scores, curves, exact)
         plot(result).savefig(folder / PLOT, dpi=160, facecolor="white", metadata={"Software": None})
         (folder / "report.md").write_text(self._text(result, scores, found), encoding="utf-8")
         data = {
@@ -69,7 +68,7 @@ class Ablation(StudyReport):
                 row.name: {"title": row.title, "notes": dict(row.notes), "scores": scores[row.name]}
                 for row in result.rows
             },
-            "tasks": tasks,
+            "tasks": {title: len(values) for title, values in exact[result.rows[0].name][0].items()},
             "findings": [asdict(finding) for finding in found],
         }
         (folder / "report.json").write_text(json.dumps(data, indent=1) + "\n", encoding="utf-8")
@@ -133,22 +132,21 @@ def scores_of(cell: CellResult) -> dict[str, float]:
     return {title: numbers[name] for title, name in COLUMNS.items() if name in numbers}
 
 
-def tasks_of(cell: CellResult) -> dict[str, int]:
-    """How many held-out tasks the columns that `findings` sums up have.
+def exact_of(cell: CellResult) -> dict[str, list[int]]:
+    """Which held-out tasks the last stage of a cell did without a fault.
 
     Args:
-        cell: A finished run; all cells have the same tasks.
+        cell: A finished run.
 
     Returns:
-        By title.
+        By column of `SUMMED`, those that were measured; 1 or 0, all cells have the same tasks in the same order.
+
+    Raises:
+        FileNotFoundError: If the run was not evaluated.
     """
-    content = _content(cell)
-    found: dict[str, int] = {}
-    for title in SUMMED:
-        prefix, overall, number = COLUMNS[title].split("/")
-        kinds = [name for name in content["model"] if re.fullmatch(f"{prefix}/(?!{overall})[^/]+/{number}", name)]
-        found[title] = int(content["per_kind"]) * len(kinds)
-    return found
+    exact: Mapping[str, list[int]] = _content(cell)["exact"]
+    names = {title: COLUMNS[title].split("/")[0] for title in SUMMED}
+    return {title: exact[name] for title, name in names.items() if name in exact}
 
 
 def _content(cell: CellResult) -> dict[str, Any]:

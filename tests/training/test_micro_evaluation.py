@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 import pytest
@@ -11,7 +12,8 @@ from PIL import Image
 from omnigen2.evaluation.micro import micro_scores
 from omnigen2.microworld import draw
 from omnigen2.training.ema import EMA
-from omnigen2.training.micro_evaluation import PICTURES, SCORES, Judged, MicroEvaluation, MicroJudge, headline
+from omnigen2.training.judged import Judged, headline
+from omnigen2.training.micro_evaluation import PICTURES, SCORES, MicroEvaluation, MicroJudge
 from omnigen2.training.micro_report import MicroCurriculum
 from omnigen2.training.stages_report import StageResult, StagesResult
 from tests.training.flow_parts import module, trainer, wake, world
@@ -30,6 +32,11 @@ def test_a_run_leaves_scores_and_pictures(tmp_path: Path) -> None:
     assert "geneval/overall/correct" in scores["model"]
     assert "omnicontext_exact/overall/exact" in scores["without references"]
     assert "geneval/overall/correct" not in scores["without references"]
+    shares = {name: f"{name}/overall/{'correct' if name == 'geneval' else 'exact'}" for name in scores["exact"]}
+    assert list(shares) == ["geneval", "edit_exact", "omnicontext_exact"]
+    assert {name: fmean(done) for name, done in scores["exact"].items()} == {
+        name: pytest.approx(scores["model"][number]) for name, number in shares.items()
+    }
     assert "GenEval" in (tmp_path / "scores.md").read_text()
     with Image.open(tmp_path / PICTURES) as sheet:
         assert min(sheet.size) > 300

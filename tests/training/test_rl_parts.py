@@ -1,7 +1,9 @@
 """Parts of reinforcement learning: shared prompts, merged adapters, prompts from files, guards, the report."""
 
 import json
+import random
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 import pytest
@@ -142,21 +144,26 @@ def test_hacking_is_a_rise_of_the_trained_and_a_fall_of_the_watched(rise: float,
     assert (words[5] is not None and "while honest fell" in words[5]) == expected
 
 
-def cell(
-    folder: Path, row: str, seed: int, values: dict[str, float], rewards: list[float], per_kind: int
-) -> CellResult:
+def cell(folder: Path, row: str, seed: int, values: dict[str, float], rewards: list[float], tasks: int) -> CellResult:
     own = folder / row / f"seed_{seed}"
     own.mkdir(parents=True)
-    names = {COLUMNS[title]: value for title, value in values.items()}
-    kinds = {name.replace("overall", kind): value for name, value in names.items() for kind in ("a", "b")}
-    (own / "scores.json").write_text(json.dumps({"per_kind": per_kind, "model": names | kinds}))
+    exact: dict[str, list[int]] = {}
+    for title, value in values.items():
+        levels = random.Random(title)  # how hard the tasks are: a better model does what a worse one does, and more
+        luck = random.Random(f"{row} {seed}")
+        exact[title] = [int(levels.random() + luck.uniform(-0.1, 0.1) < value) for _ in range(tasks)]
+    content = {
+        "model": {COLUMNS[title]: fmean(done) for title, done in exact.items()},
+        "exact": {COLUMNS[title].split("/")[0]: done for title, done in exact.items()},
+    }
+    (own / "scores.json").write_text(json.dumps(content))
     lines = ["step,epoch,reward/mean", *(f"{n},0,{value}" for n, value in enumerate(rewards))]
     (own / "metrics.csv").write_text("\n".join(lines) + "\n")
     return CellResult(row, seed, own, (), {})
 
 
-@pytest.mark.parametrize(("per_kind", "decided"), [(1000, True), (2, False)])
-def test_the_report_says_what_the_numbers_say(per_kind: int, decided: bool, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("tasks", "decided"), [(1000, True), (5, False)])
+def test_the_report_says_what_the_numbers_say(tasks: int, decided: bool, tmp_path: Path) -> None:
     made = {
         "base": (0.3, 0.3, 0.3), "edit": (0.3, 0.5, 0.3), "geneval": (0.5, 0.3, 0.3), "ocr": (0.2, 0.2, 0.2),
         "edit_geneval": (0.6, 0.6, 0.3), "edit_preference": (0.1, 0.2, 0.1),
@@ -168,18 +175,18 @@ def test_the_report_says_what_the_numbers_say(per_kind: int, decided: bool, tmp_
             tmp_path,
             row,
             seed,
-            {"GenEval": a + seed * 0.01 * (n % 3), "edit exact": b, "in-context exact": c},
+            {"GenEval": a, "edit exact": b, "in-context exact": c},
             [0.1 * step + 0.01 * seed for step in range(8)],
-            per_kind,
+            tasks,
         )
-        for n, (row, (a, b, c)) in enumerate(made.items())
+        for row, (a, b, c) in made.items()
         for seed in (0, 1)
     ]
     rows = tuple(Row(name, name, {"paper": {"GenEval": 0.9}} if name == "base" else {}) for name in made)
     result = StudyResult("rl", rows, (0, 1), tuple(cells), "lightning run x", 60.0, 1, {}, {})
     Ablation().write(result, tmp_path)
     text = (tmp_path / "report.md").read_text()
-    assert json.loads((tmp_path / "report.json").read_text())["tasks"]["edit exact"] == 2 * per_kind
+    assert json.loads((tmp_path / "report.json").read_text())["tasks"]["edit exact"] == tasks
     if not decided:  # so few tasks say nothing, whatever the seeds agree on
         assert "Edit and GenEval help each other: **undecided**" in text
         assert "appear" not in text.split("## Findings")[1].replace("undecided", "")
