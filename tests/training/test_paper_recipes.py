@@ -119,6 +119,13 @@ def test_pictures_have_the_size_of_their_stage(name: str) -> None:
     assert budget["tokens"] >= largest
 
 
+def test_the_numbers_of_steps_are_those_of_the_paper() -> None:
+    stages = {name: config_of(RECIPES / "paper" / f"{name}.yaml").values["trainer"] for name in [*PRE_TRAINING, "sft"]}
+    steps = {name: trainer["max_steps"] // 1000 for name, trainer in stages.items()}
+    table_6 = {"256_t2i": 50, "256_mixed": 50, "512_t2i": 30, "512_mixed": 30, "1024_t2i": 50, "1024_mixed": 50}
+    assert steps == {f"pretrain_{name}": thousands for name, thousands in table_6.items()} | {"sft": 100}
+
+
 def test_fine_tuning_has_the_official_learning_rate() -> None:
     for file in (RECIPES / "paper/sft.yaml", RECIPES / "finetune/full.yaml"):
         model = config_of(file).values["model"]["init_args"]
