@@ -15,7 +15,7 @@ ALLOWED = {
     "flow": set(),
     "encoders": {"layout"},
     "rl": {"flow"},
-    "data": {"layout", "encoders.images"},
+    "data": {"layout", "encoders.images", "strict_yaml"},
     "microworld": {"data", "rl.reward"},
     "evaluation": {
         "rl",

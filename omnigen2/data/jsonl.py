@@ -52,10 +52,11 @@ def read_jsonl(file: Path, image_root: Path | None = None) -> Iterator[tuple[int
             if not line.strip():
                 continue
             try:
-                yield number, parse_record(json.loads(line.decode("utf-8-sig").strip()), f"{file.name}:{number}", root)
+                record = json.loads(line.decode("utf-8-sig").strip(), object_pairs_hook=_fields)
+                yield number, parse_record(record, f"{file.name}:{number}", root)
             except json.JSONDecodeError as error:
                 yield number, BadRecord(file, number, f"is no JSON ({error.msg} at character {error.pos + 1})")
-            except (DataError, UnicodeDecodeError, RecursionError) as error:
+            except (ValueError, RecursionError) as error:
                 yield number, BadRecord(file, number, str(error))
 
 
@@ -98,6 +99,15 @@ def parse_record(record: Any, key: str, root: Path) -> Sample:
     )
 
 
+def _fields(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    fields = dict(pairs)
+    if len(fields) < len(pairs):
+        names = [name for name, _ in pairs]
+        twice = sorted({name for name in names if names.count(name) > 1})
+        raise DataError(f"has {', '.join(twice)} twice; keep one of them")
+    return fields
+
+
 def _text(fields: dict[str, Any], name: str, key: str) -> str:
     value = fields.get(name)
     if not isinstance(value, str):
@@ -110,7 +120,14 @@ def _text(fields: dict[str, Any], name: str, key: str) -> str:
 
 
 def _existing(path: Path, key: str) -> Path:
-    if not path.is_file():
+    try:
+        there = path.is_file()
+    except OSError as error:
+        raise DataError(
+            f"{key} names the image {str(path)[:100]}…, where nothing can be looked for ({error.strerror}); give the "
+            "path of an image file"
+        ) from error
+    if not there:
         raise DataError(f"{key} names the image {path}, which does not exist")
     return path
 

@@ -19,6 +19,7 @@ from typing import Any, cast
 import yaml
 
 from omnigen2.data.errors import DataError
+from omnigen2.strict_yaml import StrictLoader
 
 KEYS = ("path", "ratio", "image_root", "name", "type")
 
@@ -67,7 +68,7 @@ def _read(path: Path, above: tuple[Path, ...]) -> tuple[SpecEntry, ...]:
     if path.resolve() in above:
         raise DataError(f"{path} names itself, directly or through another file; remove the circle")
     try:
-        content: Any = yaml.safe_load(_file(path).read_text(encoding="utf-8"))
+        content: Any = yaml.load(_file(path).read_text(encoding="utf-8"), StrictLoader)  # noqa: S506 (a SafeLoader)
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise DataError(f"{path} is no YAML file ({error}); correct it") from error
     items: Any = cast(dict[str, Any], content).get("data") if isinstance(content, dict) else None
@@ -93,6 +94,10 @@ def _check(item: Any, number: int, path: Path) -> dict[str, Any]:
         raise DataError(f"{where} has unknown keys {unknown}; known are {', '.join(KEYS)}")
     if not isinstance(entry.get("path"), str):
         raise DataError(f"{where} has no path; give that of a jsonl or yml file, or of a folder")
+    if not isinstance(entry.get("image_root"), str | None):
+        raise DataError(f"{where} has image_root {entry['image_root']!r}; give the path of a folder")
+    if entry.get("name") is not None and not _names_a_folder(entry["name"]):
+        raise DataError(f"{where} has name {entry['name']!r}, under which no folder can be written; use a plain word")
     ratio = entry.get("ratio")
     if isinstance(ratio, bool) or not isinstance(ratio, int | float) or not 0 <= ratio < float("inf"):
         raise DataError(f"{where} has ratio {ratio!r}; give a number of at least 0")
@@ -102,7 +107,8 @@ def _check(item: Any, number: int, path: Path) -> dict[str, Any]:
 def _entries(item: dict[str, Any], ratio: float, spec: Path, above: tuple[Path, ...]) -> list[SpecEntry]:
     path = spec.parent / item["path"]
     root = None if item.get("image_root") is None else spec.parent / item["image_root"]
-    name = str(item.get("name") or path.stem)
+    own = path.stem if _names_a_folder(path.stem) else path.resolve().stem  # of `.` and `..`
+    name = own if item.get("name") is None else str(item["name"])
     if path.suffix in (".yml", ".yaml"):
         return [SpecEntry(e.name, e.files, e.ratio * ratio, e.image_root or root) for e in _read(path, above)]
     if path.is_dir():
@@ -113,6 +119,12 @@ def _entries(item: dict[str, Any], ratio: float, spec: Path, above: tuple[Path, 
     if path.suffix != ".jsonl":
         raise DataError(f"{spec} names {path}, expected a .jsonl, .yml or .yaml file or an existing folder")
     return [SpecEntry(name, (_file(path),), ratio, root)]
+
+
+def _names_a_folder(name: Any) -> bool:
+    """Whether a folder of this name stays inside of the one that it is made in."""
+    parts = Path(str(name)).parts
+    return isinstance(name, str | int) and bool(parts) and ".." not in parts and not Path(str(name)).is_absolute()
 
 
 def _file(path: Path) -> Path:

@@ -4,8 +4,7 @@ A recipe is one YAML file and any number of further layers over it. The values a
 by the parser of `config.py`; here we only find the files and read them.
 """
 
-import re
-from collections.abc import Hashable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
@@ -13,6 +12,7 @@ from typing import Any, Literal, cast
 
 import yaml
 
+from omnigen2.strict_yaml import StrictLoader
 from omnigen2.training.errors import UserError
 
 Document = dict[str, Any]
@@ -105,7 +105,7 @@ def read_yaml(path: Path) -> Document:
     if not path.is_file():
         raise UserError(f"there is no recipe {path}{_near(path)}")
     try:
-        content = yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)  # noqa: S506 (a SafeLoader)
+        content = yaml.load(path.read_text(encoding="utf-8"), Loader=StrictLoader)  # noqa: S506 (a SafeLoader)
     except yaml.MarkedYAMLError as error:
         line = f", line {error.problem_mark.line + 1}" if error.problem_mark else ""
         raise UserError(f"{path}{line} is not valid YAML: {error.problem or error}") from error
@@ -116,25 +116,6 @@ def read_yaml(path: Path) -> Document:
     if not isinstance(content, dict) or not all(isinstance(key, str) for key in content):
         raise UserError(f"{path} must hold a mapping of names to values, got {type(content).__name__}\n  {FORMS}")
     return cast(Document, content)
-
-
-class _Loader(yaml.SafeLoader):
-    """YAML 1.1 with two cures: `1e-3` is a number, and a key that stands twice is an error."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
-        seen: set[Any] = set()
-        for key, _ in node.value:
-            if key.value in seen:
-                raise yaml.constructor.ConstructorError(
-                    None, None, f"the key {key.value!r} stands twice", key.start_mark
-                )
-            seen.add(key.value)
-        return super().construct_mapping(node, deep)
-
-
-_Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:float", re.compile(r"^[-+]?(\d[\d_]*)(\.[\d_]*)?[eE][-+]?\d+$"), list("-+0123456789")
-)
 
 
 def _near(path: Path) -> str:

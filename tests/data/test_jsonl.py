@@ -48,6 +48,9 @@ def test_empty_lines_and_a_byte_order_mark_are_no_records(folder: Path) -> None:
         (t2i("broken.jpg"), "image file .*broken.jpg cannot be read"),
         ("[]", "is a list, expected a JSON object"),
         ("[" * 100_000, "recursion"),
+        ('{"task_type": ' + "9" * 5000 + "}", "4300 digits"),
+        ('{"instruction": "x", "instruction": "y"}', "has instruction twice; keep one of them"),
+        (t2i("data:image/png;base64," + "A" * 5000), r"A…, where nothing can be looked for \(File name too long\)"),
         (t2i("c.png"), r"names the image .*c.png, which does not exist"),
         (t2i("a.png", task_type="draw"), "task_type 'draw', expected one of text_to_image"),
         (t2i("a.png", task_type=None), "task_type None, expected text"),
@@ -133,6 +136,12 @@ def test_ratios_are_shares_and_nested_ones_shares_of_shares(folder: Path) -> Non
         ("data: [{path: x.jsonl, ratio: 0}]", "all ratios of .* are 0"),
         ("data: [{path: x.jsonl, ratio: 1, ration: 2}]", r"unknown keys \['ration'\]; known are path"),
         ("data: [{ratio: 1}]", "has no path"),
+        ("data: [{path: x.jsonl, ratio: 1, path: y.jsonl}]", r"the key 'path' stands twice"),
+        ("data: [{path: x.jsonl, ratio: 1, image_root: 5}]", "has image_root 5; give the path of a folder"),
+        ("data: [{path: x.jsonl, ratio: 1, name: ../x}]", r"has name '\.\./x', under which no folder can be written"),
+        ("data: [{path: x.jsonl, ratio: 1, name: /x}]", "has name '/x', under which"),
+        ("data: [{path: x.jsonl, ratio: 1, name: .}]", r"has name '\.', under which"),
+        ("data: [{path: x.jsonl, ratio: 1, name: [x]}]", r"has name \['x'\], under which"),
         ("data: [{path: y.jsonl, ratio: 1}]", "there is no file .*y.jsonl"),
         ("data: [{path: x.parquet, ratio: 1}]", "names .*x.parquet, expected a .jsonl"),
         ("data: [{path: empty, ratio: 1}]", r"empty, named in .*, has no \*.jsonl files"),
@@ -148,6 +157,13 @@ def test_a_wrong_spec_is_explained(folder: Path, text, message) -> None:
     (folder / "empty").mkdir()
     with pytest.raises(DataError, match=message):
         read_spec(spec(folder, text))
+
+
+def test_shares_may_be_written_as_powers_of_ten_and_this_folder_as_a_dot(folder: Path) -> None:
+    write_jsonl(folder / "x.jsonl", [t2i("a.png")])
+    file = spec(folder, "data: [{path: x.jsonl, ratio: 1e-3, name:}, {path: ., ratio: 3e-3}, {path: .., ratio: 0}]")
+    names = ["x", folder.name, folder.parent.name]
+    assert [(e.name, e.ratio) for e in read_spec(file)] == list(zip(names, [0.25, 0.75, 0.0], strict=True))
 
 
 def test_bad_records_of_a_spec_can_be_skipped(folder: Path) -> None:
