@@ -5,6 +5,7 @@ import sys
 from collections.abc import Callable, Sequence
 from difflib import get_close_matches
 from pathlib import Path
+from typing import get_args
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
@@ -15,6 +16,7 @@ from omnigen2.commands.states import add_state_options, states_of
 from omnigen2.data.errors import DataError
 from omnigen2.data.optimize import BAD_FILE, Advance
 from omnigen2.data.origins import Origins
+from omnigen2.encoders.images.files import AnimatedImages
 
 USAGE = """\
 usage: omnigen2 data COMMAND …
@@ -80,7 +82,7 @@ def _optimize(arguments: Sequence[str]) -> int:
     parser.option("--tokenizer", type=Path, metavar="DIR", help="count text tokens with its tokenizer.json, not bytes")
     parser.option("--template", type=int, default=128, help="text tokens that the chat template takes (default 128)")
     parser.option("--max_text", type=int, metavar="N", help="text tokens that the encoder keeps of a sample at most")
-    parser.option("--animated", choices=("refuse", "first_frame"), default="refuse", help="what to do with animations")
+    parser.option("--animated", choices=get_args(AnimatedImages), default="refuse", help="what to do with animations")
     add_latent_options(parser)
     add_state_options(parser)
     parser.option("--device", help="with --vae or --vlm: where it works (default: cuda if there is one)")
@@ -137,6 +139,7 @@ def _inspect(arguments: Sequence[str]) -> int:
     parser.option("--out", type=Path, metavar="FILE.png", help="picture of some samples (default: contact_sheet.png)")
     parser.option("--each", type=int, default=12, help="samples of each source in the picture (default 12)")
     parser.option("--seed", type=int, default=0, help="of their choice (default 0)")
+    parser.option("--animated", choices=get_args(AnimatedImages), default="refuse", help="what to do with animations")
     return run_command(parser, arguments, _run_inspect)
 
 
@@ -148,7 +151,8 @@ def _run_inspect(options: argparse.Namespace) -> None:
     out: Path = options.out or Path("contact_sheet.png")
     if out.suffix.lower() != ".png":
         raise DataError(f"--out is {out}, expected a name that ends in .png")
-    opened = open_data(options.path, bad_records="skip")
+    reader = ImageReader(animated=options.animated)
+    opened = open_data(options.path, bad_records="skip", reader=reader)
     for name, source in opened.sources.items():
         summary = summarise(source)
         print(f"{name}: {summary.samples} samples, ratio {opened.weights[name]:.4g}")
@@ -163,5 +167,5 @@ def _run_inspect(options: argparse.Namespace) -> None:
         print(f"bad record left out: {record}")
     if len(opened.bad) > 20:
         print(f"and {len(opened.bad) - 20} more bad records")
-    contact_sheet(opened.sources, options.each, options.seed, ImageReader()).save(out)
+    contact_sheet(opened.sources, options.each, options.seed, reader).save(out)
     print(f"wrote {out}")

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from omnigen2.data.errors import BadRecord, DataError
 from omnigen2.data.jsonl import BadRecords, JsonlSource
-from omnigen2.data.optimize import REPORT_FILE
+from omnigen2.data.optimize import BAD_FILE, REPORT_FILE
 from omnigen2.data.source import Source
 from omnigen2.data.spec import read_spec
 from omnigen2.data.streaming import StreamingSource
@@ -74,6 +74,12 @@ def _open_folder(folder: Path) -> Opened:
     try:
         entries = json.loads(report.read_text(encoding="utf-8"))["sources"]
         weights = {str(entry["name"]): float(entry["ratio"]) for entry in entries if entry["written"]}
+        empty = [str(entry["name"]) for entry in entries if not entry["written"] and entry["ratio"]]
     except (ValueError, KeyError, TypeError) as error:
         raise DataError(f"{report} is damaged ({error!r}); copy it anew or write the folder again") from error
+    if empty:
+        raise DataError(
+            f"{', '.join(empty)} of {folder} has no records, but a share of the draws; {folder / BAD_FILE} says what "
+            "is wrong with them: mend that and write the folder again, or name the folders of single sources"
+        )
     return Opened({name: StreamingSource(folder / name) for name in weights}, weights, ())

@@ -143,11 +143,13 @@ def optimize(
         What was written and what was left out.
 
     Raises:
-        DataError: If the spec is wrong, the folder has files, an entry has no usable record, or (strict) a record is
-            bad. The report is written before, except when strict.
+        DataError: If the spec is wrong, the folder is a file or has files, an entry has no usable record, or (strict) a
+            record is bad. The report is written before, except when strict.
     """
     entries = read_spec(spec)
     folder = Path(out)
+    if folder.is_file():
+        raise DataError(f"{folder} is a file; name an empty folder, or one that does not exist")
     if folder.exists() and any(folder.iterdir()):
         raise DataError(f"{folder} has files; name an empty folder, or delete it first")
     folder.mkdir(parents=True, exist_ok=True)

@@ -41,6 +41,18 @@ def test_inspect_reads_jsonl_too_and_lists_bad_records(spec: Path, tmp_path: Pat
     assert "bad record left out" in capsys.readouterr().out
 
 
+def test_chunks_with_animations_can_be_inspected(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    frames = [Image.new("RGB", (16, 16), colour) for colour in ("red", "blue")]
+    frames[0].save(tmp_path / "a.gif", save_all=True, append_images=frames[1:])
+    write_jsonl(tmp_path / "x.jsonl", [t2i("a.gif")])
+    words = ["--animated", "first_frame"]
+    assert main(["data", "optimize", str(tmp_path / "x.jsonl"), str(tmp_path / "out"), *words]) == 0
+    look = ["data", "inspect", str(tmp_path / "out"), "--out", str(tmp_path / "s.png")]
+    assert main(look) == 2
+    assert "has 2 frames" in capsys.readouterr().err
+    assert main([*look, *words]) == 0
+
+
 @pytest.mark.parametrize(
     ("words", "status", "message"),
     [
@@ -52,6 +64,7 @@ def test_inspect_reads_jsonl_too_and_lists_bad_records(spec: Path, tmp_path: Pat
         (["optimize", "{dir}/no.yml", "{dir}/out"], 2, "error: there is no file {dir}/no.yml"),
         (["optimize", "{spec}", "{dir}"], 2, "error: {dir} has files\n       name an empty folder"),
         (["optimize", "{spec}", "{dir}/out", "--chunk_mb", "0"], 2, "chunk_bytes must be at least 1"),
+        (["optimize", "{spec}", "{spec}"], 2, "error: {dir}/data.yml is a file\n       name an empty folder"),
         (["inspect", "{dir}/nothing"], 2, "error: {dir}/nothing is neither a yml or jsonl file"),
         (["inspect", "{spec}", "--out", "{dir}/x.jpg"], 2, "expected a name that ends in .png"),
         (

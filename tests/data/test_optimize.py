@@ -71,6 +71,13 @@ def test_an_entry_without_usable_records_is_an_error_after_the_report(spec: Path
     assert json.loads((tmp_path / "out" / REPORT_FILE).read_text())["bad"] == 4
     with pytest.raises(DataError, match="has files; name an empty folder"):
         optimize(spec, tmp_path / "out", OptimizeSettings(), ignore)
+    with pytest.raises(DataError, match=r"^edit of .*out has no records, but a share .*bad_records.jsonl says"):
+        open_data(tmp_path / "out")
+    assert list(open_data(tmp_path / "out" / "draw").weights) == ["draw"]
+    spec.write_text("data: [{path: draw.jsonl, ratio: 3}, {path: edit.jsonl, ratio: 0}]")
+    with pytest.raises(DataError, match="edit of .* has no usable record"):
+        optimize(spec, tmp_path / "unused", OptimizeSettings(), ignore)
+    assert open_data(tmp_path / "unused").weights == {"draw": 1.0}
 
 
 def test_a_damaged_report_is_refused(tmp_path: Path) -> None:
