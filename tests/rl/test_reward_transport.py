@@ -45,6 +45,13 @@ def test_a_server_that_names_a_time_is_left_alone_until_then() -> None:
     assert server.asked[1].time - server.asked[0].time >= 1
 
 
+@pytest.mark.parametrize("named", ["Mon, 01 Jan 99999999999 00:00:00 GMT", "é", "soon", ""])
+def test_a_time_that_cannot_be_read_is_no_time(named: str) -> None:
+    script = iter([Answer(429, headers={"Retry-After": named})])
+    with loopback(lambda asked: next(script, Answer(body={"ok": 1}))) as server:
+        assert JsonPoster([server.url], QUICK).post_all("/x", [dict]) == [{"ok": 1}]
+
+
 def test_the_deadline_ends_everything() -> None:
     start = time.monotonic()
     limits = Limits(2, timeout_s=30, deadline_s=0.5)
@@ -70,6 +77,18 @@ def test_the_key_is_in_no_message_and_no_log(monkeypatch: pytest.MonkeyPatch, ca
     assert {asked.headers["Authorization"] for asked in server.asked} == {"Bearer sk-very-secret"}
 
 
+@pytest.mark.parametrize("key", ["sk-very-secret", "two  words"])
+@pytest.mark.parametrize("length", [0, 190])
+def test_no_part_of_a_key_is_told(key: str, length: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("JUDGE_KEY", key)
+    with loopback(lambda asked: Answer(403, f"{'x' * length} {key}".encode())) as server:
+        poster = JsonPoster([server.url], QUICK, "JUDGE_KEY")
+        answers = [*poster.post_all("/x", [dict]), *poster.get_each("/x")]
+    for answer in map(str, answers):
+        assert "***" in answer
+        assert key[:4] not in answer
+
+
 def test_a_key_that_is_not_set_is_told_by_its_variable(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("JUDGE_KEY", raising=False)
     with pytest.raises(RewardError, match="JUDGE_KEY has no usable key"):
@@ -77,7 +96,18 @@ def test_a_key_that_is_not_set_is_told_by_its_variable(monkeypatch: pytest.Monke
 
 
 @pytest.mark.parametrize(
-    "url", ["127.0.0.1:80", "ftp://a", "http://user:pw@a", "http://a?key=1", "http://a:99999", "http://"]
+    "url",
+    [
+        "127.0.0.1:80",
+        "ftp://a",
+        "http://user:pw@a",
+        "http://a?key=1",
+        "http://a:99999",
+        "http://",
+        "http://[::1",
+        "http://a\n:80",
+        "http://a..b",
+    ],
 )
 def test_urls_that_cannot_be_used_are_refused_unseen(url: str) -> None:
     with pytest.raises(RewardError, match="URL 1 of 1 cannot be used") as error:

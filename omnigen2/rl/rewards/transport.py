@@ -137,7 +137,8 @@ class JsonPoster:
         with httpx.Client(headers=_headers(key), timeout=self.limits.timeout_s) as client:
             for number, url in enumerate(self.urls, 1):
                 try:
-                    found.append(_read(client.get(url + path), key))
+                    answer = client.get(url + path)
+                    found.append(_read(answer.status_code, _retry_after(answer), answer.content, key))
                 except (httpx.RequestError, _Retry) as error:
                     problem = error.problem if isinstance(error, _Retry) else type(error).__name__
                     found.append(Failure(NO_ANSWER, f"{problem} from server {number} of {len(self.urls)}"))
@@ -215,8 +216,7 @@ class JsonPoster:
             return Failure("unreadable reply", "its compression is broken")
         except httpx.TransportError as error:
             raise _Retry(type(error).__name__) from None
-        after = answer.headers.get("Retry-After", "")
-        return _read(httpx.Response(answer.status_code, headers={"Retry-After": after}, content=bytes(content)), key)
+        return _read(answer.status_code, _retry_after(answer), bytes(content), key)
 
     def _choose(self) -> int:
         """The server that is not resting, has the fewest calls, and comes first."""
@@ -234,10 +234,10 @@ class JsonPoster:
 
 
 def _usable(url: str) -> bool:
-    parts = urlsplit(url)
     try:
-        has_host = bool(parts.hostname) and parts.port != 0
-    except ValueError:
+        parts, name = urlsplit(url), httpx.URL(url).host
+        has_host = bool(name.encode("idna")) and parts.port != 0
+    except (ValueError, httpx.InvalidURL):
         return False
     return has_host and parts.scheme in ("http", "https") and not parts.query and parts.username is None
 
@@ -246,32 +246,32 @@ def _headers(key: str | None) -> dict[str, str]:
     return {} if key is None else {"Authorization": f"Bearer {key}"}
 
 
-def _read(answer: httpx.Response, key: str | None) -> Reply | Failure:
+def _read(status: int, after_s: float, content: bytes, key: str | None) -> Reply | Failure:
     """A reply's JSON object, or a failure.
 
     Raises:
         _Retry: If the server may have an answer later.
     """
-    status = answer.status_code
     if status == 429 or status >= 500:
-        raise _Retry(f"status {status}", _retry_after(answer.headers.get("Retry-After", "")))
+        raise _Retry(f"status {status}", after_s)
     if status != 200:
-        said = " ".join(answer.text.split())[:200]
-        return Failure(f"status {status}", said.replace(key, "***") if key else said)
+        said = content.decode("utf-8", "replace")
+        return Failure(f"status {status}", " ".join((said.replace(key, "***") if key else said).split())[:200])
     try:
-        reply = json.loads(answer.content)
+        reply = json.loads(content)
     except (ValueError, RecursionError):
         return Failure("unreadable reply", "it is no JSON")
     return reply if isinstance(reply, dict) else Failure("unreadable reply", "it is no JSON object")
 
 
-def _retry_after(text: str) -> float:
-    """Seconds from a number or an HTTP date; 0 from anything else."""
-    if text.strip().isascii() and text.strip().isdigit():
+def _retry_after(answer: httpx.Response) -> float:
+    """Seconds that a server names as a number or an HTTP date; 0 for anything else."""
+    text = answer.headers.get("Retry-After", "").strip()
+    if text.isascii() and text.isdigit():
         return float(text)
     try:
         date = email.utils.parsedate_to_datetime(text)
-    except (ValueError, TypeError):
+        aware = date if date.tzinfo else date.replace(tzinfo=datetime.UTC)
+        return max(0.0, (aware - datetime.datetime.now(datetime.UTC)).total_seconds())
+    except (ValueError, TypeError, OverflowError):
         return 0.0
-    aware = date if date.tzinfo else date.replace(tzinfo=datetime.UTC)
-    return max(0.0, (aware - datetime.datetime.now(datetime.UTC)).total_seconds())
