@@ -80,6 +80,8 @@ def load_reward(recipe: Path) -> Any:
 def _run(options: argparse.Namespace) -> None:
     from omnigen2.rl.reward import RewardError
 
+    if not 0 <= options.port < 2**16:
+        raise RewardError(f"--port is {options.port}; use one from 1 to 65535, or 0 for a free one")
     token = os.environ.get(TOKEN) or None
     if token is None and not _is_loopback(options.host):
         raise RewardError(
@@ -94,10 +96,12 @@ def _run(options: argparse.Namespace) -> None:
         raise RewardError(f"{error.name} is not installed; pip install 'omnigen2[serve]'") from error
     reward = load_reward(options.recipe)
     reward.probe()
+    app = create_app(reward, token)
     with _bound(options.host, options.port) as listener:
         port = listener.getsockname()[1]
-        print(f"serving {type(reward).__name__} ({reward.description}) on http://{options.host}:{port}", flush=True)
-        config = uvicorn.Config(create_app(reward, token), log_level="warning", access_log=False)
+        host = f"[{options.host}]" if ":" in options.host else options.host
+        print(f"serving {type(reward).__name__} ({reward.description}) on http://{host}:{port}", flush=True)
+        config = uvicorn.Config(app, log_level="warning", access_log=False)
         uvicorn.Server(config).run(sockets=[listener])
 
 

@@ -94,6 +94,26 @@ def test_a_reward_that_refuses_is_422_and_one_that_breaks_500() -> None:
         limits = Limits(attempts=2, backoff_s=0.001)
         scores = RemoteReward([url], -1, 1, ["red"], limits=limits).score(pictures(1, "break"))
         assert scores.causes() == {"no answer": 1}
+        assert 'calls_total{status="500"} 3' in httpx.get(f"{url}/metrics").text
+
+
+def test_a_call_that_breaks_off_is_no_error_of_the_server() -> None:
+    with serving() as url:
+        with socket.create_connection(("127.0.0.1", int(url.rpartition(":")[2]))) as client:
+            client.sendall(b"POST /score HTTP/1.1\r\nHost: here\r\nContent-Length: 1000\r\n\r\n{")
+            while "waiting 1" not in httpx.get(f"{url}/metrics").text:
+                pass
+        while "waiting 0" not in (metrics := httpx.get(f"{url}/metrics").text):
+            pass
+    assert 'calls_total{status="400"} 1' in metrics
+    assert 'calls_total{status="500"}' not in metrics
+
+
+def test_a_range_that_is_not_finite_is_not_served() -> None:
+    reward = Brightness()
+    reward.high = float("inf")
+    with pytest.raises(RewardError, match=r"Brightness has the range \[-1.0, inf\].*wrap it in"):
+        create_app(reward)
 
 
 def test_too_many_waiting_calls_are_sent_away() -> None:
@@ -109,6 +129,21 @@ def test_other_addresses_need_a_token(tmp_path: Path, monkeypatch: pytest.Monkey
     for host in ("0.0.0.0", "192.168.0.1", "::", "example.com"):
         assert main(["serve", str(tmp_path / "reward.yaml"), "--host", host]) == 2
         assert f"{TOKEN} is not set" in capsys.readouterr().err
+
+
+def test_an_address_with_colons_is_told_as_a_url(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:
+    (tmp_path / "reward.yaml").write_text(RECIPE)
+    monkeypatch.setattr("omnigen2.commands.reward._bound", lambda host, port: socket.create_server(("127.0.0.1", port)))
+    monkeypatch.setattr("uvicorn.Server.run", lambda self, sockets: None)
+    assert main(["serve", str(tmp_path / "reward.yaml"), "--host", "::1", "--port", "0"]) == 0
+    (url,) = re.findall(r"http:\S+", capsys.readouterr().out)
+    RemoteReward([url])
+
+
+@pytest.mark.parametrize("port", ["-1", "65536"])
+def test_a_port_that_is_none_is_told(port: str, tmp_path: Path, capsys: Any) -> None:
+    assert main(["serve", str(tmp_path / "reward.yaml"), "--port", port]) == 2
+    assert f"--port is {port}" in capsys.readouterr().err
 
 
 def test_recipes_name_a_reward(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 import hmac
 import json
+import math
 import threading
 import time
 from collections import Counter
@@ -11,6 +12,7 @@ from typing import Any
 from fastapi import FastAPI, Request, Response
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import JSONResponse, PlainTextResponse
+from starlette.requests import ClientDisconnect
 
 from omnigen2.rl.reward import Reward, RewardError, check_scores
 from omnigen2.rl.rewards.wire import pack_scores, unpack_request
@@ -129,16 +131,28 @@ def create_app(reward: Reward, token: str | None = None, limits: ServerLimits | 
 
     Returns:
         For uvicorn, or any other ASGI server with one process.
+
+    Raises:
+        RewardError: If the reward's range is not finite: JSON cannot say it.
     """
+    if not (math.isfinite(reward.low) and math.isfinite(reward.high)):
+        raise RewardError(
+            f"{type(reward).__name__} has the range [{reward.low}, {reward.high}], and what is served needs a finite "
+            "one; wrap it in omnigen2.rl.combine.Clipped"
+        )
     service = RewardService(reward, limits or ServerLimits())
     app = FastAPI(title="omnigen2 reward", docs_url=None, redoc_url=None, openapi_url=None)
 
     async def guard(request: Request, call_next: Any) -> Response:
         given = request.headers.get("Authorization", "")
         allowed = token is None or hmac.compare_digest(given.encode(), f"Bearer {token}".encode())
-        answer = await call_next(request) if allowed else _error(401, "the token is missing or wrong")
-        service.counts.calls[answer.status_code] += 1
-        return answer
+        status = 500  # of a call that raises
+        try:
+            answer = await call_next(request) if allowed else _error(401, "the token is missing or wrong")
+            status = answer.status_code
+            return answer
+        finally:
+            service.counts.calls[status] += 1
 
     async def score(request: Request) -> Response:
         if service.counts.waiting >= service.limits.waiting:
@@ -151,6 +165,8 @@ def create_app(reward: Reward, token: str | None = None, limits: ServerLimits | 
             return JSONResponse(await run_in_threadpool(service.score, body))
         except RewardError as error:
             return _error(422, str(error))
+        except ClientDisconnect:
+            return _error(400, "the call broke off")  # nobody reads it
         finally:
             service.counts.waiting -= 1
 
