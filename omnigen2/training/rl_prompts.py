@@ -217,15 +217,16 @@ def _lines_of(file: Path) -> list[tuple[Path, int, str]]:
     """The lines of a file with their numbers.
 
     Raises:
-        DataError: If there is no such file, or nothing in it.
+        DataError: If there is no such file, nothing in it, or something else than text.
     """
     if not file.is_file():
         raise DataError(f"there is no file of prompts {file}; check the path")
-    lines = [
-        (file, number, line)
-        for number, line in enumerate(file.read_text(encoding="utf-8").splitlines(), start=1)
-        if line.strip()
-    ]
+    try:
+        text = file.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise DataError(f"{file} is no UTF-8 ({error.reason} at byte {error.start}); convert it") from error
+    # not splitlines: instructions may have separators that are no line ends in a file of JSON lines
+    lines = [(file, number, line) for number, line in enumerate(text.split("\n"), start=1) if line.strip()]
     if not lines:
         raise DataError(f"{file} has no prompts; fill or remove it")
     return lines
@@ -245,15 +246,16 @@ def _parsed(line: str, key: str) -> tuple[Task, str, list[str], str]:
     if {"tag", "prompt", "include"} <= set(fields) and isinstance(fields["prompt"], str):
         return "text_to_image", fields["prompt"], [], line
     task = TASK_NAMES.get(str(fields.get("task_type")).lower())
-    paths: Any = fields.get("input_images") or []
-    sound = (
-        task in ("text_to_image", "edit", "in_context") and isinstance(paths, list) and not set(fields) - set(FIELDS)
-    )
+    paths, meta = fields.get("input_images") or [], fields.get("meta")
+    named = isinstance(paths, list) and all(isinstance(path, str) for path in cast(list[Any], paths))
+    sound = task in ("text_to_image", "edit", "in_context") and named and not set(fields) - set(FIELDS)
     if task is None or not sound or not isinstance(fields.get("instruction"), str):
         raise DataError(
             f"{key} has the fields {', '.join(fields) or '(none)'}; expected GenEval's tag, prompt and include, or the "
             f"official {', '.join(FIELDS)} with a task of drawing; mend or remove the line"
         )
+    if not isinstance(meta, str | None):
+        raise DataError(f"{key} has meta {meta!r:.100}, expected text; write JSON as a string")
     if bool(paths) == (task == "text_to_image"):
         raise DataError(f"{key} is {task} with {len(paths)} input images; give an edit its picture, and no other task")
-    return task, fields["instruction"], paths, str(fields.get("meta") or "")
+    return task, fields["instruction"], paths, meta or ""

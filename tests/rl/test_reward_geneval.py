@@ -161,6 +161,12 @@ def test_a_metadata_file_is_read(tmp_path: Path) -> None:
     assert len(COCO_NAMES) == len(set(COCO_NAMES)) == 80
 
 
+def test_a_prompt_may_have_separators_that_end_no_line(tmp_path: Path) -> None:
+    line = CASES[0]["metadata"] | {"prompt": "a\u2028cat"}
+    (tmp_path / "m.jsonl").write_text(json.dumps(line, ensure_ascii=False), encoding="utf-8")
+    assert [task.prompt for task in read_metadata(tmp_path / "m.jsonl")] == ["a\u2028cat"]
+
+
 @pytest.mark.parametrize(
     ("line", "problem"),
     [

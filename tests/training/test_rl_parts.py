@@ -122,6 +122,32 @@ def test_prompts_of_files(tmp_path: Path) -> None:
         _ = JsonlPrompts([str(tmp_path / "none.jsonl")], 1).prompts
 
 
+@pytest.mark.parametrize("between", ["\u2028", "\x85"])
+def test_a_prompt_may_have_separators_that_end_no_line(between: str, tmp_path: Path) -> None:
+    line = {"task_type": "t2i", "instruction": f"one{between}two"}
+    text = json.dumps(line, ensure_ascii=False)
+    (tmp_path / "p.jsonl").write_text(f"{text}\n{text}\n", encoding="utf-8")
+    data = JsonlPrompts([str(tmp_path / "p.jsonl")], 1, (32, 64))
+    assert [data.prompt(number).instruction for number in range(data.prompts)] == [f"one{between}two"] * 2
+
+
+@pytest.mark.parametrize(
+    ("line", "problem"),
+    [
+        (b'{"task_type": "edit", "instruction": "x", "input_images": [1]}', "p.jsonl:1 has the fields"),
+        (
+            b'{"task_type": "t2i", "instruction": "x", "meta": {"tag": 1}}',
+            "p.jsonl:1 has meta {'tag': 1}, expected text",
+        ),
+        (b"\xff", "is no UTF-8"),
+    ],
+)
+def test_prompts_that_cannot_be_read_are_refused(line: bytes, problem: str, tmp_path: Path) -> None:
+    (tmp_path / "p.jsonl").write_bytes(line)
+    with pytest.raises(DataError, match=problem):
+        JsonlPrompts([str(tmp_path / "p.jsonl")], 1, (32, 64)).prompt(0)
+
+
 def report(iteration: int, trained: float, watched: float) -> IterationReport:
     value = torch.tensor([trained, trained])
     scores = Scores(value, torch.ones(2, dtype=torch.bool), {}, (None, None), ("", ""))

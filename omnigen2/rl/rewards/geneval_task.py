@@ -100,7 +100,7 @@ def read_metadata(path: Path | str) -> list[GenEvalTask]:
     Raises:
         RewardError: If a line is no task; it is named.
     """
-    lines = Path(path).read_text(encoding="utf-8").splitlines()
+    lines = Path(path).read_text(encoding="utf-8").split("\n")
     return [
         GenEvalTask.from_json(line, f"{Path(path).name}, line {number}")
         for number, line in enumerate(lines, 1)
