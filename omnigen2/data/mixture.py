@@ -119,6 +119,8 @@ class Mixture:
         # a generator of its own: the loader must not draw from the global one, or a resumed run would differ
         own = torch.Generator().manual_seed(self.planner.seed)
         for batch in DataLoader(data, batch_size=None, sampler=plan, num_workers=self.workers, generator=own):
+            if isinstance(batch, DataError):
+                raise batch
             self._state = plan.states.popleft()
             self.broken += len(batch.broken)
             yield batch
@@ -163,13 +165,19 @@ class _Plan(Sampler[tuple[Pick, ...]]):
             yield picks
 
 
-class _Reading(Dataset[Batch]):
-    """Makes the batch of given picks, in whichever process it is called."""
+class _Reading(Dataset[Batch | DataError]):
+    """Makes the batch of given picks, in whichever process it is called.
+
+    What is wrong is returned, to be raised where it is wanted: the loader would put a traceback into its words.
+    """
 
     def __init__(self, planner: Planner, collate: Collate) -> None:
         self.sources = planner.sources
         self.budget = planner.budget
         self.collate = collate
 
-    def __getitem__(self, picks: Any) -> Batch:
-        return self.collate(picks, self.sources, self.budget)
+    def __getitem__(self, picks: Any) -> Batch | DataError:
+        try:
+            return self.collate(picks, self.sources, self.budget)
+        except DataError as error:
+            return error
