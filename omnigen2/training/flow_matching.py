@@ -2,16 +2,19 @@
 
 from functools import partial
 from typing import Any, Literal, TypeAlias
+from weakref import ref
 
 import torch
 from torch import Tensor
 
 from omnigen2.data.collate import Batch
+from omnigen2.data.errors import DataError
 from omnigen2.dit import Inputs
 from omnigen2.dit.flops import forward_flops
 from omnigen2.flow import RectifiedFlowObjective, VelocityModel
 from omnigen2.flow.elements import share_of_elements
 from omnigen2.flow.objective import TimeBins
+from omnigen2.layout import Layout
 from omnigen2.training.codecs import CodecSource
 from omnigen2.training.companion import with_companion
 from omnigen2.training.drawing import Drawing
@@ -19,6 +22,7 @@ from omnigen2.training.flow_model import FlowModel, TextPart
 from omnigen2.training.model_folder import Saved
 from omnigen2.training.optimizers import OptimizerRecipe
 from omnigen2.training.planned import planned_batches
+from omnigen2.training.samples import SampleGrid
 from omnigen2.training.schedules import LearningRate
 from omnigen2.training.transformer_part import TransformerPart
 
@@ -71,6 +75,22 @@ class FlowMatchingModule(FlowModel):
         self.objective = objective
         self.time_bins: TimeBins | None = None
         self._shares: list[Tensor] = []  # elements of the batches whose gradients are being accumulated
+        self._planned: tuple[ref[Batch], Layout] | None = None  # of the last batch
+
+    def on_train_start(self) -> None:
+        """Refuse sheets that would have nothing to show, before time is spent on the training.
+
+        Raises:
+            DataError: If there is a `SampleGrid` and no validation data.
+        """
+        loaders = self.trainer.val_dataloaders
+        without = not self.trainer.enable_validation or (loaders is not None and not loaders)
+        callbacks: list[Any] = self.trainer.callbacks  # pyright: ignore[reportAttributeAccessIssue]
+        if without and any(isinstance(callback, SampleGrid) for callback in callbacks):
+            raise DataError(
+                "SampleGrid shows validation examples, and there are none; add validation data, or leave the callback "
+                "out of trainer.callbacks"
+            )
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """The loss of one batch.
@@ -84,6 +104,7 @@ class FlowMatchingModule(FlowModel):
         """
         generator = self._generator("train", self.trainer.fit_loop.total_batch_idx)
         inputs, data, owners, tokens = self.encoder(batch, generator)
+        self._planned = (ref(batch), inputs.layout)
         self._shares.append(share_of_elements([data.numel()], data.device))
         out = self.objective(self._velocity(inputs), data, owners, tokens, generator, self._shares[0])
         self.time_bins = out.bins
@@ -119,11 +140,11 @@ class FlowMatchingModule(FlowModel):
 
     def batch_tokens(self, batch: Batch) -> int:
         """Number of tokens of a batch."""
-        return self.encoder.layout(batch).tokens
+        return self._layout(batch).tokens
 
     def batch_flops(self, batch: Batch) -> int:
         """Arithmetic of a training step of the transformer on a batch."""
-        return FORWARDS * forward_flops(self.dit.config, self.encoder.layout(batch))
+        return FORWARDS * forward_flops(self.dit.config, self._layout(batch))
 
     def tokens_per_step(self) -> int | None:
         """Tokens of an optimizer step of all processes with full batches; None if the data cannot say."""
@@ -134,6 +155,12 @@ class FlowMatchingModule(FlowModel):
         """Arithmetic of the transformer in such a step, without recomputation and without the frozen encoders."""
         planned = planned_batches(self.trainer)
         return None if planned is None else FORWARDS * forward_flops(self.dit.config, planned[0]) * planned[1]
+
+    def _layout(self, batch: Batch) -> Layout:
+        """The plan of a batch. That of a batch just trained on is known: to plan it anew, its texts are read again."""
+        if self._planned is None or self._planned[0]() is not batch:
+            self._planned = (ref(batch), self.encoder.layout(batch))
+        return self._planned[1]
 
     def _velocity(self, inputs: Inputs) -> VelocityModel:
         alone = self.trainer.world_size == 1

@@ -33,6 +33,7 @@ from omnigen2.training.shards import is_first_process
 from omnigen2.training.text_states import TextStates, TypicalTexts
 from omnigen2.training.transformer_part import TransformerPart
 from omnigen2.training.vlm import VLMSource
+from omnigen2.training.weights import carry_on
 
 
 @dataclass(frozen=True)
@@ -179,7 +180,7 @@ class FlowModel(L.LightningModule):
             raise ValueError("the learning rate depends on the number of steps: set trainer.max_steps, not max_epochs")
         optimizer = self.optimizer_recipe.build(self.named_parameters())
         if self.optimizer_state is not None:
-            optimizer.load_state_dict(torch.load(self.optimizer_state, weights_only=True, map_location="cpu"))
+            carry_on(optimizer, self.optimizer_state)
         schedule = lambda_lr(optimizer, self.schedule.resolved(max(1, self.trainer.max_steps)))
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 

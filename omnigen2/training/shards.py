@@ -53,6 +53,21 @@ def part_of(tensor: Tensor, like: Tensor) -> Tensor:
     return tensor.to(like.device, copy=True)
 
 
+def sharded_like(tensor: Tensor, like: Tensor) -> Tensor:
+    """Spread a whole tensor over processes as another one is.
+
+    Args:
+        tensor: The same on every process.
+        like: The other one, of the same shape.
+
+    Returns:
+        A sharded tensor on the device of `like`; the tensor itself if `like` is not sharded.
+    """
+    if isinstance(like, DTensor):
+        return distribute_tensor(tensor.to(like.device), like.device_mesh, like.placements, src_data_rank=None)
+    return tensor
+
+
 def reshard(module: nn.Module) -> None:
     """Let sharded parameters be what `module.parameters()` gives, and drop gathered copies of them.
 

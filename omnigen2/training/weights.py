@@ -13,13 +13,20 @@ from typing import Any, Protocol, runtime_checkable
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from torch.distributed.tensor import DTensor
+from torch.optim import Optimizer
 
+from omnigen2.training.errors import UserError
 from omnigen2.training.folder import claim
+from omnigen2.training.shards import sharded_like
 
 WEIGHTS = "weights"
 """Folder of the weights, inside of a run's folder; also the init arg that takes such a folder."""
 OPTIMIZER = "optimizer.pt"
 OPTIMIZER_ARGUMENT = "optimizer_state"
+
+
+class CarryError(UserError, ValueError):
+    """The state of an optimizer is of other parameters."""
 
 
 @runtime_checkable
@@ -83,6 +90,38 @@ class WriteWeights(Callback):
                 shutil.rmtree(target)
             draft.rename(target)
         trainer.strategy.barrier("weights: renamed")
+
+
+def carry_on(optimizer: Optimizer, file: str | Path) -> None:
+    """Go on with what another run's optimizer has gathered, at the settings of this one.
+
+    Args:
+        optimizer: Just made; its parameters may be sharded. Learning rates, betas and decay stay its own.
+        file: The other run's `weights/optimizer.pt`.
+
+    Raises:
+        CarryError: If the file is of an optimizer with other parameters.
+    """
+    state: dict[str, Any] = torch.load(file, weights_only=True, map_location="cpu")
+    parameters: list[torch.Tensor] = [one for group in optimizer.param_groups for one in group["params"]]
+    if (given := sum(len(group["params"]) for group in state["param_groups"])) != len(parameters):
+        raise CarryError(
+            f"{file} is of an optimizer with {given} parameters, and this one trains {len(parameters)}; train the same "
+            "parameters as before, or start with a fresh optimizer (`optimizer: fresh`)"
+        )
+
+    def placed(value: Any, like: torch.Tensor) -> Any:
+        return sharded_like(value, like) if isinstance(value, torch.Tensor) and value.shape == like.shape else value
+
+    state["state"] = {
+        number: {name: placed(value, parameters[number]) for name, value in entry.items()}
+        for number, entry in state["state"].items()
+    }
+    own = [{name: value for name, value in group.items() if name != "params"} for group in optimizer.param_groups]
+    optimizer.load_state_dict(state)
+    for group, settings in zip(optimizer.param_groups, own, strict=True):
+        group.pop("initial_lr", None)  # a schedule takes its peak from there
+        group.update(settings)
 
 
 def fingerprint(folder: Path) -> dict[str, str]:

@@ -11,13 +11,17 @@ from hypothesis import strategies as st
 from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor
 
-from omnigen2.data import Batch
+from omnigen2.data import Batch, DataError
 from omnigen2.generate import Generator
 from omnigen2.training.ema import EMA
 from omnigen2.training.flow_matching import FlowMatchingModule
 from omnigen2.training.lora import LoRA, is_adapter
 from omnigen2.training.micro_data import MicroTexts, MicroWorld
+from omnigen2.training.samples import SampleGrid
+from omnigen2.training.text_states import TextStates
+from omnigen2.training.throughput import Throughput
 from omnigen2.training.transformer_part import TransformerPart
+from omnigen2.training.weights import WriteWeights
 from tests.training.flow_parts import CONFIG, FixedDraws, Gradients, module, trainer, wake, world
 
 
@@ -150,6 +154,42 @@ def test_a_lora_checkpoint_has_adapters_alone(tmp_path: Path) -> None:
     (tmp_path / "weights").mkdir()
     model.save_weights(tmp_path / "weights")
     assert sorted(path.name for path in (tmp_path / "weights").iterdir()) == ["adapter"]
+
+
+def test_a_carried_optimizer_has_the_settings_of_its_own_recipe(tmp_path: Path) -> None:
+    fit(tmp_path, 2, WriteWeights(tmp_path), lr=1e-2)
+    carried = str(tmp_path / "weights" / "optimizer.pt")
+    following, more = module(lr=1e-3, optimizer_state=carried), trainer(tmp_path / "more", 1)
+    more.fit(following, datamodule=world(steps=1))
+    (optimizer,) = more.optimizers
+    assert [(group["initial_lr"], group["lr"]) for group in optimizer.param_groups] == [(1e-3, 1e-3)]
+    assert {int(state["step"]) for state in optimizer.state.values()} == {3}
+    adapters = module(TransformerPart(CONFIG, lora=LoRA(rank=2)), optimizer_state=carried)
+    with pytest.raises(ValueError, match=r"optimizer.pt is of an optimizer with \d+ parameters, and this one trains"):
+        trainer(tmp_path / "other", 1).fit(adapters, datamodule=world(steps=1))
+
+
+def test_texts_are_read_once_for_each_batch_also_to_count_its_work(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read: list[int] = []
+    one = TextStates._read
+    monkeypatch.setattr(TextStates, "_read", lambda self, keys, seen: read.append(len(keys)) or one(self, keys, seen))
+    model, data = module(), world(steps=3)
+    model.text_part = replace(model.text_part, remembered=0)
+    trainer(tmp_path, 3, Throughput()).fit(model, datamodule=data)
+    assert len(read) == 3
+    first, second = data.batch(0), data.batch(1)
+    counts = [model.batch_tokens(batch) for batch in (first, second, first)]
+    assert counts == [model.encoder.layout(batch).tokens for batch in (first, second, first)]
+    assert counts[0] != counts[1]
+
+
+def test_sheets_without_validation_examples_are_refused_at_the_start(tmp_path: Path) -> None:
+    run = trainer(tmp_path, 3, SampleGrid(3))
+    with pytest.raises(DataError, match="SampleGrid shows validation examples, and there are none; add validation"):
+        run.fit(module(), datamodule=world(steps=3))
+    assert run.global_step == 0
 
 
 def test_validation_has_the_same_loss_every_time(tmp_path: Path) -> None:

@@ -26,6 +26,7 @@ from omnigen2.training.model_folder import save_plain_transformer
 from omnigen2.training.samples import SampleGrid
 from omnigen2.training.shards import local_part, whole
 from omnigen2.training.transformer_part import TransformerPart
+from omnigen2.training.weights import _whole
 from tests.training.flow_parts import MIXED, FixedDraws, Gradients, module, trainer, wake
 from tests.training.rank_parts import Launcher, mean_of_processes
 
@@ -68,8 +69,9 @@ class Watched(FixedDraws):
         super().log(name, value, *arguments, **named)
 
 
-def watched(part: TransformerPart, start: str) -> Watched:
-    model = module(part, weights=start, drawing=Drawing(Sampling(steps=1, text_scale=2.0, image_scale=1.5), shown=2))
+def watched(part: TransformerPart, start: str, carried: str) -> Watched:
+    drawing = Drawing(Sampling(steps=1, text_scale=2.0, image_scale=1.5), shown=2)
+    model = module(part, weights=start, optimizer_state=carried or None, drawing=drawing)
     model.__class__ = Watched
     assert isinstance(model, Watched)
     model.losses = []
@@ -77,10 +79,20 @@ def watched(part: TransformerPart, start: str) -> Watched:
 
 
 def fit(
-    way: str, start: str, folder: Path, strategy: Any, *callbacks: Callback, steps: int = STEPS, go_on: str = ""
+    way: str,
+    start: str,
+    folder: Path,
+    strategy: Any,
+    *callbacks: Callback,
+    steps: int = STEPS,
+    go_on: str = "",
+    carried: str = "",
 ) -> dict[str, Any]:
-    """Train; everything that must not depend on the number of processes. It ends with `two.ckpt` and `weights/`."""
-    model, ema, kept, data = watched(WAYS[way], start), EMA(0.5), Gradients(), Cut()
+    """Train; everything that must not depend on the number of processes.
+
+    It ends with `<steps>.ckpt`, `optimizer.pt` and `weights/`.
+    """
+    model, ema, kept, data = watched(WAYS[way], start, carried), EMA(0.5), Gradients(), Cut()
     rank, devices = (int(os.environ.get(name, default)) for name, default in (("RANK", "0"), ("WORLD_SIZE", "1")))
     made = trainer(
         folder / f"rank{rank}", steps, ema, kept, *callbacks, strategy=strategy, devices=devices, limit_val_batches=1
@@ -89,6 +101,9 @@ def fit(
     result = {"losses": model.losses, "gradients": kept.found, "average": ema.state_dict()["average"]}
     result["parameters"] = {name: whole(local_part(value), value) for name, value in model.named_parameters()}
     made.save_checkpoint(folder / f"{steps}.ckpt")
+    state = _whole(made.optimizers[0].state_dict())
+    if rank == 0:
+        torch.save(state, folder / "optimizer.pt")
     (folder / "weights").mkdir(parents=True, exist_ok=True)
     model.save_weights(folder / "weights")
     kinds = [[example for example in data.everything.examples if bool(example.references) == some] for some in (0, 1)]
@@ -116,6 +131,7 @@ def everything(path: str, start: str) -> dict[str, Any]:
         "ddp": fit("ddp", start, folder / "ddp", DDPStrategy(process_group_backend="gloo"), *drawn),
         "fsdp": fit("fsdp", start, folder / "fsdp", fsdp(), *drawn),
         "lora": fit("lora", start, folder / "lora", fsdp()),
+        "carried": fit("fsdp", start, folder / "carried", fsdp(), carried=f"{path}/fsdp/optimizer.pt"),
         "longer": fit("lora", start, folder / "longer", fsdp(), steps=LONGER, go_on=f"{path}/lora/{STEPS}.ckpt"),
     }
     with pytest.raises(ValueError, match="checkpoints of adapters are single files.*set save_distributed_checkpoint"):
@@ -195,6 +211,15 @@ def test_adapters_under_fsdp_go_on_from_a_checkpoint_without_other_weights(
     assert all(map(is_adapter, state))
     for key in ("parameters", "average"):
         torch.testing.assert_close(pair[1]["longer"][key], alone("lora", LONGER)[key], rtol=1e-3, atol=1e-4)
+
+
+def test_a_sharded_optimizer_is_carried_as_a_whole_one(
+    pair: tuple[Path, dict[str, Any]], alone: Any, start: str, tmp_path: Path
+) -> None:
+    expected = fit("fsdp", start, tmp_path, "auto", carried=str(pair[0] / "fsdp" / "optimizer.pt"))["parameters"]
+    torch.testing.assert_close(pair[1]["carried"]["parameters"], expected, rtol=1e-4, atol=2e-5)
+    fresh = alone("fsdp")["parameters"]
+    assert not any(torch.allclose(fresh[name], value, rtol=1e-4, atol=2e-5) for name, value in expected.items())
 
 
 @pytest.mark.parametrize("way", ["ddp", "fsdp"])
