@@ -105,12 +105,13 @@ class Scores:
     reason: tuple[str, ...]
 
     def __post_init__(self) -> None:
-        lengths = {"value": self.value.shape[0], "valid": self.valid.shape[0], "problem": len(self.problem)}
-        lengths |= {"reason": len(self.reason)} | {f"part {name}": part.shape[0] for name, part in self.parts.items()}
+        columns = {"value": self.value} | {f"part {name}": part for name, part in self.parts.items()}
+        lengths = {name: column.shape[0] for name, column in columns.items()}
+        lengths |= {"valid": self.valid.shape[0], "problem": len(self.problem), "reason": len(self.reason)}
         if len(set(lengths.values())) > 1:
             raise RewardError(f"Scores needs one entry per request in everything, got {lengths}; fill what is missing")
-        if {self.value.dtype, *(part.dtype for part in self.parts.values())} != {torch.float32}:
-            raise RewardError(f"Scores are float32, got {self.value.dtype}; convert values and parts")
+        if wrong := {name: str(column.dtype) for name, column in columns.items() if column.dtype != torch.float32}:
+            raise RewardError(f"Scores are float32, got {wrong}; convert values and parts")
         for number, ok in enumerate(self.valid.tolist()):
             value, problem = float(self.value[number]), self.problem[number]
             if ok != math.isfinite(value) or ok != (problem is None) or not (ok or math.isnan(value)):

@@ -61,6 +61,8 @@ class RewardHackingGuard(RewardGuard):
     changes must be larger than `sigmas` standard errors of the difference of two means, which are estimated from the
     spread of the iterations' means within each window. It is looked at once the windows do not overlap, and after
     every further `window` iterations; each watched reward is warned of once. The windows are part of a checkpoint.
+    Iterations in which a reward has no value are left out of its windows, of which each needs two values. One that is
+    drawn again counts once.
 
     Args:
         window: Iterations of each window, at least 2.
@@ -97,9 +99,9 @@ class RewardHackingGuard(RewardGuard):
 
     def verdict(self, report: IterationReport) -> str | None:
         """Remember the means, and compare windows if it is time."""
-        self._trained.append(report.reward)
+        _note(self._trained, report.iteration, report.reward)
         for name, value in report.watched().items():
-            self._watched.setdefault(name, []).append(value)
+            _note(self._watched.setdefault(name, []), report.iteration, value)
         done = len(self._trained)
         if done < 2 * self.window or done % self.window:
             return None
@@ -123,9 +125,17 @@ class RewardHackingGuard(RewardGuard):
         return change is not None and change[0] < -self.sigmas * change[1]
 
     def _change(self, values: list[float]) -> tuple[float, float] | None:
-        """The change from the first to the last window, and its standard error; None if values are missing."""
-        windows = values[: self.window], values[-self.window :]
-        if not all(math.isfinite(value) for window in windows for value in window):
+        """The change from the first to the last window, and its standard error; None if too many values are missing."""
+        first, last = (
+            [value for value in window if math.isfinite(value)]
+            for window in (values[: self.window], values[-self.window :])
+        )
+        if min(len(first), len(last)) < 2:
             return None
-        error = math.sqrt(sum(variance(window) for window in windows) / self.window)
-        return fmean(windows[1]) - fmean(windows[0]), error
+        return fmean(last) - fmean(first), math.sqrt(variance(first) / len(first) + variance(last) / len(last))
+
+
+def _note(values: list[float], iteration: int, value: float) -> None:
+    """Append what an iteration gave, in place of what it gave before it was drawn again."""
+    del values[iteration:]
+    values.append(value)

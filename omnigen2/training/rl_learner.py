@@ -110,7 +110,8 @@ class Learner:
         studio = self.studio
         if studio.update.objective.kl_weight == 0:
             return None
-        dit = None if self.frozen is None else self.frozen.to(self.module.device)
+        dtype = studio.dit.target_embedder.weight.dtype  # that which a trainer's precision has given the policy
+        dit = None if self.frozen is None else self.frozen.to(self.module.device, dtype)
         with nullcontext() if dit is not None else adapters_disabled(studio.dit):
             models = studio.models(some.samples, studio.rollout.guided_policy, keep=False, dit=dit)
             return some.rollout.score(models[step.index], step)

@@ -32,7 +32,8 @@ class IterationReport:
     @property
     def invalid_share(self) -> float:
         """Share of the pictures without a reward."""
-        return 1 - float(self.scored.scores.valid.float().mean())
+        valid = self.scored.scores.valid
+        return (len(valid) - int(valid.sum())) / len(valid)
 
     @property
     def reward(self) -> float:
@@ -64,7 +65,7 @@ class IterationReport:
         found |= {f"reward/{name}": float(part.nanmean()) for name, part in scores.parts.items()}
         found |= {f"watched/{name}": value for name, value in self.watched().items()}
         found |= {f"invalid/{cause.replace(' ', '_')}": float(n) for cause, n in self.causes().items()}
-        quantiles = torch.quantile(advantages.values.float(), torch.tensor(QUANTILES))
+        quantiles = torch.quantile(advantages.values, torch.tensor(QUANTILES, dtype=torch.float32))
         found |= {f"advantage/q{100 * q:03.0f}": v for q, v in zip(QUANTILES, quantiles.tolist(), strict=True)}
         return {name: value for name, value in found.items() if value == value}
 

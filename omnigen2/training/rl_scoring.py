@@ -147,7 +147,7 @@ class Scorer:
             if own:
                 places += own
                 scores = _ask(reward, [requests[number] for number in own])
-                nan = torch.full((len(own),), torch.nan)
+                nan = torch.full((len(own),), torch.nan, dtype=torch.float32)
                 parts = dict.fromkeys(self.names, nan) | {f"{task}/{n}": part for n, part in scores.parts.items()}
                 found.append(replace(scores, parts=parts))
         return _taken(Scores.concatenate(found), sorted(range(len(places)), key=places.__getitem__))
@@ -155,7 +155,7 @@ class Scorer:
     def _watched(self, name: str, requests: Sequence[RewardRequest], tasks: Sequence[Task]) -> Tensor:
         watched = self.part.watched[name]
         own = [number for number, task in enumerate(tasks) if watched.tasks is None or task in watched.tasks]
-        values = torch.full((len(requests),), torch.nan)
+        values = torch.full((len(requests),), torch.nan, dtype=torch.float32)
         if own:
             values[own] = _ask(watched.reward, [requests[number] for number in own]).value
         return values

@@ -131,6 +131,8 @@ def test_scores_refuse_what_contradicts_itself() -> None:
         Scores(one, yes, {}, (None, None), ("",))
     with pytest.raises(RewardError, match="float32"):
         Scores(one.double(), yes, {}, (None,), ("",))
+    with pytest.raises(RewardError, match="float32, got {'part red': 'torch.bfloat16'}"):
+        Scores(one, yes, {"red": one.bfloat16()}, (None,), ("",))
     with pytest.raises(RewardError, match="judgement 0 has the parts"):
         Scores.collect([Judgement(1.0, {"other": 1.0})], ("half",))
 

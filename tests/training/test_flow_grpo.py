@@ -125,10 +125,12 @@ def started(tmp_path: Path) -> str:
     return str(folder)
 
 
-@pytest.mark.parametrize("lora", [None, LoRA(rank=2)])
-def test_the_kl_is_from_the_start_weights(lora: LoRA | None, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("lora", "precision"), [(None, "32-true"), (LoRA(rank=2), "32-true"), (None, "bf16-true"), (None, "bf16-mixed")]
+)
+def test_the_kl_is_from_the_start_weights(lora: LoRA | None, precision: str, tmp_path: Path) -> None:
     model = grpo(kl=1e-6, part=TransformerPart(lora=lora), weights=started(tmp_path), update={"updates": 1}, lr=1e-2)
-    fit(model, tmp_path, 3, awake=False)
+    fit(model, tmp_path, 3, awake=False, precision=precision)
     start, *later = column(tmp_path, "policy/kl")
     assert start == 0
     assert all(value > 0 for value in later)
