@@ -1,5 +1,6 @@
 """The loader: batches of mixed tasks, resumable anywhere, with any number of ranks and workers."""
 
+import signal
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -118,7 +119,14 @@ class Mixture:
         data = _Reading(self.planner, self.collate)
         # a generator of its own: the loader must not draw from the global one, or a resumed run would differ
         own = torch.Generator().manual_seed(self.planner.seed)
-        for batch in DataLoader(data, batch_size=None, sampler=plan, num_workers=self.workers, generator=own):
+        for batch in DataLoader(
+            data,
+            batch_size=None,
+            sampler=plan,
+            num_workers=self.workers,
+            generator=own,
+            worker_init_fn=_outlive_one_sigterm,
+        ):
             if isinstance(batch, DataError):
                 raise batch
             self._state = plan.states.popleft()
@@ -181,3 +189,12 @@ class _Reading(Dataset[Batch | DataError]):
             return self.collate(picks, self.sources, self.budget)
         except DataError as error:
             return error
+
+
+def _outlive_one_sigterm(worker: int) -> None:
+    """Let a worker live on after the first SIGTERM.
+
+    Schedulers and `timeout` send it to all processes of a run. The one that trains wants batches until it has saved,
+    and it ends its workers by itself, with a second one where they do not listen.
+    """
+    signal.signal(signal.SIGTERM, lambda number, frame: signal.signal(number, signal.SIG_DFL))

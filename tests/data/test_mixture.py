@@ -1,7 +1,11 @@
 """The loader: exact resume, any workers, every sample once over ranks and workers; dropout; broken images."""
 
+import os
 import pickle
+import signal
+import time
 from itertools import islice
+from multiprocessing import active_children
 
 import pytest
 import torch
@@ -170,6 +174,23 @@ def test_a_broken_image_is_named(workers: int) -> None:
         DataError, match=r"^sample 1 of source d: image file of broken:7 cannot be read.*\n.*broken='skip'$"
     ):
         list(Mixture(broken(), Collate(), 1, workers))
+
+
+def test_workers_outlive_a_stop_of_all_processes_and_end_with_the_loader() -> None:
+    expected = [[e.key for e in batch.examples] for batch in mixture(40)]
+    batches = iter(mixture(40, workers=2))
+    got = [next(batches)]
+    workers = active_children()
+    assert len(workers) == 2
+    for worker in workers:
+        os.kill(worker.pid or 0, signal.SIGTERM)
+        time.sleep(0.1)
+        assert worker.is_alive()
+    got += batches
+    assert [[e.key for e in batch.examples] for batch in got] == expected
+    for worker in workers:
+        worker.join(5)
+        assert not worker.is_alive()
 
 
 def test_skipped_broken_images_are_counted_and_not_replaced() -> None:
