@@ -23,6 +23,9 @@ from omnigen2.training.errors import UserError, explain, explain_reference
 Value = None | bool | int | float | list[Any] | dict[str, Any] | str
 """What stands in the block `vars`. Not `Any`: the parser would read the text `a: b` as a mapping."""
 
+SEEDS = 2**32
+"""So many seeds NumPy's global generator has."""
+
 TrainerArguments = Callable[[list[Callback], list[Logger]], dict[str, Any]]
 """From the callbacks and the loggers of the recipe to the arguments that replace the recipe's own."""
 
@@ -99,6 +102,11 @@ class Config:
             raise UserError(
                 "seed_everything: true draws another seed at every start, so that a stopped run could not go on\n"
                 "  write a number, or false to leave the random state alone"
+            )
+        seed = self.values["seed_everything"]
+        if seed is not False and not 0 <= int(seed) < SEEDS:
+            raise UserError(
+                f"seed_everything must be at least 0 and below {SEEDS} (2^32), got {seed}\n  use another seed"
             )
         if self.values["model"] is None:
             raise UserError("the recipe has no model; it needs `model: {class_path: …, init_args: {…}}`")

@@ -17,6 +17,8 @@ NOISE = re.compile(
     r"Subtypes:|Errors:|Does not validate against|Given value|Subclass types expect|a class path|a dict with|"
     r"Expected a <class 'NoneType'>|Not a valid subclass|Expected a path but|Parser key|Problem with"
 )
+OPTIONS = {"config", "help", "print_config", "print_shtab"}
+"""What a parser knows and no recipe holds."""
 SPECIAL_KEYS = ("class_path", "init_args", "dict_kwargs")
 
 
@@ -57,7 +59,7 @@ def explain(message: str, known: Sequence[str], files: Sequence[Path]) -> str:
     keys = ".".join(re.findall(r'Parser key "([^"]+)"', message))
     classes = re.findall(r"Problem with given class_path '([^']+)'", message)
     if match := re.search(r"unrecognized arguments: (--\S+)", message):
-        return _unknown_option(match[1], known)
+        return _unknown_parameter(match[1], keys, classes[-1]) if classes else _unknown_option(match[1], known)
     if match := re.search(r"Group '([^']+)' does not accept option '([^']+)'", message):
         group, key = match.groups()
         inside = [name[len(group) + 1 :] for name in known if name.startswith(f"{group}.")]
@@ -69,7 +71,8 @@ def explain(message: str, known: Sequence[str], files: Sequence[Path]) -> str:
             owner = classes[-1]
             names = (*SPECIAL_KEYS, *(parameters_of(owner) or ()))
             return f"{owner} (at {keys}) has no parameter {key!r}{nearest(key, names)}{_where(key, files)}"
-        return f"unknown key {key!r}{nearest(key, top_level(known))}{_where(key, files)}"
+        near = nearest(key, top_level(known)) or f"; known keys: {', '.join(top_level(set(known) - OPTIONS))}"
+        return f"unknown key {key!r}{near}{_where(key, files)}"
     if match := re.search(r"the following arguments are required: (.+)", message):
         return f"the recipe lacks {match[1]}"
     if match := re.search(r"module '([^']+)' has no attribute '([^']+)'", message):
@@ -156,10 +159,15 @@ def _unknown_option(option: str, known: Sequence[str]) -> str:
     return f"unknown option --{key}{near or LISTED}"
 
 
+def _unknown_parameter(option: str, keys: str, owner: str) -> str:
+    name = option[2:].split("=")[0].split(".")[0]
+    return f"{owner} (at {keys}) has no parameter {name!r}{nearest(name, parameters_of(owner) or ())}"
+
+
 def _facts(lines: Sequence[str], keys: str, classes: Sequence[str]) -> str:
     bare = [line.removeprefix("- ") for line in lines]
     facts = [_plain(line) for line in bare if not NOISE.match(line)] or [_plain(line) for line in bare]
-    fact = " or ".join(dict.fromkeys(facts[:2]))
+    fact = " or ".join(dict.fromkeys(facts[:2])).replace(" or expected ", " or ")
     given = re.search(r"^Given value: (.{1,60})$", "\n".join(lines), flags=re.MULTILINE)
     if given and ", got " not in fact and not classes:
         fact += f", got {given[1]}"
@@ -169,6 +177,7 @@ def _facts(lines: Sequence[str], keys: str, classes: Sequence[str]) -> str:
 
 def _plain(line: str) -> str:
     line = re.sub(r"<class '([^']+)'>", r"\1", line)
+    line = re.sub(r"typing\.Literal\[([^\[\]]+)\]", r"one of \1", line)
     return re.sub(r"^Expected an? (.+?)(?:\. Got value: (.*))?$", _expected, line)
 
 

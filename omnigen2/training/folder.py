@@ -22,14 +22,20 @@ def claim(folder: Path) -> None:
         folder: Made if it does not exist.
 
     Raises:
-        UserError: If it has files that no run has made.
+        UserError: If it has files that no run has made, or cannot be written.
     """
     if folder.exists() and not folder.is_dir():
         raise UserError(f"{folder} is a file; the output needs a folder")
     if folder.is_dir() and any(folder.iterdir()) and not (folder / LOCK).exists():
         raise UserError(f"{folder} has files that no run has made; choose an empty or new folder with --out")
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / LOCK).touch()
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / LOCK).touch()
+    except OSError as error:
+        raise UserError(
+            f"{folder} cannot be written: {error.strerror}\n"
+            "  check the permissions, or choose another folder with --out"
+        ) from error
 
 
 @contextmanager

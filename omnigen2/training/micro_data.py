@@ -48,7 +48,7 @@ class MicroWorld(L.LightningDataModule):
         seed: At least 0.
 
     Raises:
-        ValueError: If a number is out of range, or a family has a share below 0.
+        ValueError: If a number is out of range, or a family is unknown or has a share below 0.
     """
 
     def __init__(
@@ -66,6 +66,8 @@ class MicroWorld(L.LightningDataModule):
         super().__init__()
         only: dict[Family, float] = {"text_to_image": 1.0}
         shares = only if families is None else families
+        if unknown := sorted(set(shares) - set(FAMILIES)):
+            raise ValueError(f"there is no family {', '.join(unknown)}; expected any of {', '.join(FAMILIES)}")
         if min(shares.values(), default=0) < 0 or not any(shares.values()):
             raise ValueError(f"families need shares of at least 0, one of them positive, got {dict(shares)}")
         if batch_size < 1 or validation < 1 or seed < 0:

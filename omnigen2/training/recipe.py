@@ -4,6 +4,7 @@ A recipe is one YAML file and any number of further layers over it. The values a
 by the parser of `config.py`; here we only find the files and read them.
 """
 
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -49,8 +50,8 @@ class Recipe:
 
     @property
     def command(self) -> str:
-        """The command that runs the recipe again."""
-        return " ".join(["lightning run", *map(str, self.files), *self.overrides])
+        """The command that runs the recipe again, as a shell reads it."""
+        return shlex.join(["lightning", "run", *map(str, self.files), *self.overrides])
 
 
 def read_recipe(files: Sequence[Path], overrides: Sequence[str]) -> Recipe:
@@ -111,6 +112,8 @@ def read_yaml(path: Path) -> Document:
         raise UserError(f"{path}{line} is not valid YAML: {error.problem or error}") from error
     except UnicodeDecodeError as error:
         raise UserError(f"{path} is not a text file in UTF-8: {error}") from error
+    except OSError as error:
+        raise UserError(f"{path} cannot be read: {error.strerror}\n  check the permissions of the file") from error
     if content is None:
         raise UserError(f"{path} is empty\n  {FORMS}")
     if not isinstance(content, dict) or not all(isinstance(key, str) for key in content):

@@ -18,6 +18,7 @@ from rich.console import Console
 
 from omnigen2.data.errors import DataError
 from omnigen2.dit.checkpoint import CheckpointError
+from omnigen2.generate.errors import GenerateError
 from omnigen2.training.config import Config, differences
 from omnigen2.training.errors import UserError, explain
 from omnigen2.training.folder import emptied, locked, read_json, write_json, write_text
@@ -75,6 +76,10 @@ def run(config: Config, folder: Path, command: str, restart: bool, output: Outpu
 
     Returns:
         The summary, as in `run.json`.
+
+    Raises:
+        UserError: If the folder or the recipe cannot be used. A recipe that was refused before its first checkpoint
+            leaves no settings behind, so that it can be mended.
     """
     if not is_first():
         follow_the_first()
@@ -92,7 +97,12 @@ def run(config: Config, folder: Path, command: str, restart: bool, output: Outpu
         resumed = roll_back(folder)
         follow_the_first()
         output.say(f"{folder}: continues from step {resumed[1]}" if resumed else f"{folder}: starts")
-        return _train(config, folder, command, resumed[0] if resumed else None, output)
+        try:
+            return _train(config, folder, command, resumed[0] if resumed else None, output)
+        except UserError:
+            if committed_checkpoint(folder) is None:  # nothing was trained: the mended recipe need not fit this one
+                (folder / CONFIG).unlink()
+            raise
 
 
 def check_unchanged(folder: Path, config: Config) -> None:
@@ -129,6 +139,8 @@ def building() -> Generator[None]:
     """
     try:
         yield
+    except GenerateError as error:  # two lines already
+        raise UserError(str(error).replace("\n", "\n  ")) from error
     except (ValueError, TypeError, MisconfigurationException) as error:
         name = type(error).__name__
         raise UserError(

@@ -7,6 +7,9 @@ import pytest
 import yaml
 
 from omnigen2.cli import main
+from omnigen2.generate.errors import GenerateError
+from omnigen2.training.errors import UserError
+from omnigen2.training.run import building
 from tests.training.recipes import PARTS, PLAIN, write
 
 
@@ -37,8 +40,14 @@ LAYERS: list[tuple[dict[str, Any], str]] = [
     ({"trainer": {"max_steps": "many"}}, "trainer.max_steps: expected int, got many"),
     ({"model": {"init_args": {"width": [1]}}}, f"model.width (of {PARTS}.Net): expected int, got [1]"),
     ({"data": {"init_args": {"kind": "other"}}}, "other"),
-    ({"seed_everything": "abc"}, "seed_everything: expected bool or expected int, got abc"),
+    ({"seed_everything": "abc"}, "seed_everything: expected bool or int, got abc"),
     ({"seed_everything": True}, "another seed at every start"),
+    ({"seed_everything": -1}, "seed_everything must be at least 0 and below 4294967296 (2^32), got -1\n  use another"),
+    ({"seed_everything": 2**32}, "below 4294967296 (2^32), got 4294967296"),
+    (
+        {"zzz": 1},
+        "unknown key 'zzz'; known keys: data, lr_scheduler, model, optimizer, seed_everything, trainer, vars\n",
+    ),
     ({"model": {"class_path": f"{PARTS}.Nett"}}, f"model: {PARTS} has no Nett; did you mean Net?"),
     ({"model": {"class_path": "nopackage.Net"}}, "nopackage.Net does not import: No module named 'nopackage'"),
     (
@@ -76,6 +85,12 @@ def test_a_mistake_in_a_layer(
         ("--trainer.max_steps=x", "trainer.max_steps: expected int, got x"),
         ("--model.init_args.widht=3", "has no parameter 'widht'; did you mean width?"),
         ("--model.width=x", "expected int, got x"),
+        (
+            "--model.init_args.activaton.init_args.alpha=1",
+            f"{PARTS}.Net (at model) has no parameter 'activaton'; did you mean activation?\n",
+        ),
+        ("--data.init_args.kind=other", "expected one of 'steps', 'shuffled', got other"),
+        ("--trainer.precision=other", "trainer.precision: expected int or one of 'transformer-engine', "),
         ("--model=nopackage.Net", "nopackage.Net does not import"),
         ("--model.init_args.width=${nope}", "the reference ${"),
         ("--zzz=3", "unknown option --zzz; --print_config lists the settings that the recipe has\n"),
@@ -107,6 +122,34 @@ def test_a_file_that_is_no_recipe(text: str, message: str, plain: Path, capsys: 
 def test_a_file_that_is_no_text(plain: Path, capsys: pytest.CaptureFixture[str]) -> None:
     Path("broken.yaml").write_bytes(b"\xff\xfe\x00")
     assert "not a text file in UTF-8" in fails(["broken.yaml"], capsys)
+
+
+def test_a_file_that_may_not_be_read(
+    plain: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def refuse(*_: object, **__: object) -> str:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "read_text", refuse)
+    assert "plain.yaml cannot be read: Permission denied\n  check the permissions" in fails(["plain.yaml"], capsys)
+
+
+def test_a_folder_that_cannot_be_written(plain: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    Path("file").touch()
+    message = fails([str(plain), "--out=file/runs"], capsys)
+    assert "file/runs cannot be written: Not a directory\n  check the permissions, or choose another" in message
+
+
+def test_a_recipe_that_was_refused_before_it_trained_may_be_mended(
+    plain: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    fails([str(plain), "--model.init_args.width=0"], capsys)
+    assert main(["run", str(plain), "--trainer.max_steps=1"]) == 0
+
+
+def test_an_error_of_two_lines_is_told_in_two() -> None:
+    with pytest.raises(UserError, match=r"^no steps\n  ask for one$"), building():
+        raise GenerateError("no steps", "ask for one")
 
 
 def test_a_missing_file_gets_a_suggestion_from_the_recipes(plain: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,5 +1,6 @@
 """Drawn batches: functions of their number, in the wanted shares, never those of the evaluation."""
 
+import inspect
 from collections import Counter
 
 import numpy as np
@@ -83,6 +84,9 @@ def test_every_family_has_kinds() -> None:
 def test_wrong_settings() -> None:
     with pytest.raises(ValueError, match=r"one of them positive, got \{'edit': 0"):
         MicroWorld(16, 1, families={"edit": 0})
+    unchecked = inspect.unwrap(MicroWorld.__init__)  # as in a recipe, whose parser lets any name pass
+    with pytest.raises(ValueError, match="no family editt; expected any of text_to_image, edit, in_context"):
+        unchecked(MicroWorld.__new__(MicroWorld), 16, 1, families={"editt": 1.0})
     with pytest.raises(ValueError, match="batch_size >= 1.*got 0, 8 and 0"):
         MicroWorld(16, 1, batch_size=0)
     with pytest.raises(ValueError, match="steps must be at least 1"):
