@@ -2,13 +2,16 @@
 
 import time
 from collections.abc import Callable, Generator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
+from queue import SimpleQueue
+from threading import Thread
 from typing import TypeAlias
 
 import torch
+from lightning.pytorch.utilities import rank_zero_warn
 from torch import Tensor
 
 from omnigen2.data.collate import Example, Pixels
@@ -89,6 +92,8 @@ class Scorer:
     def session(self) -> Generator[Submit]:
         """Score while something else is done, if a reward is remote; otherwise once the scores are waited for.
 
+        Whoever leaves it by an exception, such as Ctrl-C, does not wait for servers.
+
         Yields:
             A function that takes pictures and their tasks, and returns one that waits for the scores.
         """
@@ -96,8 +101,26 @@ class Scorer:
         if not any(reward.remote for reward in rewards):
             yield lambda requests, tasks: partial(self.score, requests, tasks)
             return
-        with ThreadPoolExecutor(1) as thread:  # rewards take one call at a time
-            yield lambda requests, tasks: thread.submit(self.score, requests, tasks).result
+        jobs: SimpleQueue[tuple[Pending, Future[Scored]] | None] = SimpleQueue()
+        futures: list[Future[Scored]] = []
+
+        def submit(requests: Sequence[RewardRequest], tasks: Sequence[Task]) -> Pending:
+            futures.append(Future())
+            jobs.put((partial(self.score, requests, tasks), futures[-1]))
+            return futures[-1].result
+
+        # a thread of its own, since rewards take one call at a time; an executor's would be waited for in any case
+        thread = Thread(target=_work_off, args=(jobs,), daemon=True)
+        thread.start()
+        try:
+            yield submit
+        except BaseException:
+            for future in futures:
+                future.cancel()
+            raise
+        finally:
+            jobs.put(None)
+        thread.join()
 
     def score(self, requests: Sequence[RewardRequest], tasks: Sequence[Task], patient: bool = True) -> Scored:
         """Score pictures. Those that no server has scored are sent again, after a pause.
@@ -119,6 +142,8 @@ class Scorer:
                 silent = [i for i, problem in enumerate(scores.problem) if _is_outage(problem)]
                 if not silent:
                     break
+                share, first = f"{len(silent)} of {len(requests)}", scores.problem[silent[0]]
+                rank_zero_warn(f"{share} pictures were not scored ({first}); they are sent again in {wait:g} s")
                 self.sleep(wait)
                 wait *= 2
                 again = self._trained([requests[i] for i in silent], [tasks[i] for i in silent])
@@ -173,6 +198,17 @@ def request_of(example: Example, picture: Pixels, key: str) -> RewardRequest:
         The request.
     """
     return RewardRequest(example.instruction, picture, example.references, example.meta, key)
+
+
+def _work_off(jobs: "SimpleQueue[tuple[Pending, Future[Scored]] | None]") -> None:
+    """Do what comes, in order, until None comes."""
+    while (job := jobs.get()) is not None:
+        work, future = job
+        if future.set_running_or_notify_cancel():
+            try:
+                future.set_result(work())
+            except BaseException as error:  # of any kind: whoever waits for the result gets it
+                future.set_exception(error)
 
 
 def _ask(reward: Reward, requests: Sequence[RewardRequest]) -> Scores:

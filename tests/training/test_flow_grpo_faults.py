@@ -1,7 +1,10 @@
 """Flow-GRPO training under faults: a stop loses nothing, rewards that are not there teach nothing."""
 
 import json
+from collections.abc import Sequence
+from concurrent.futures import CancelledError
 from pathlib import Path
+from threading import Event
 from typing import Any
 
 import pytest
@@ -10,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from lightning.pytorch import Callback, LightningModule, Trainer
 
-from omnigen2.rl import RewardRequest
+from omnigen2.rl import RewardRequest, Scores
 from omnigen2.rl.reward import Failure, RewardError
 from omnigen2.rl.rewards.remote import RemoteReward
 from omnigen2.rl.rewards.server import RewardService, ServerLimits
@@ -21,7 +24,7 @@ from omnigen2.training.metrics import read_metrics
 from omnigen2.training.resume import ResumePoint, committed_checkpoint
 from omnigen2.training.rl_guards import InvalidRewardGuard
 from omnigen2.training.rl_parts import RewardPart
-from omnigen2.training.rl_scoring import Scorer
+from omnigen2.training.rl_scoring import Pending, Scorer
 from tests.rl.loopback import Answer, Asked, loopback
 from tests.training.grpo_parts import ALL_TASKS, Moody, Redness, fit, grpo, prompts, same, weights
 
@@ -201,3 +204,42 @@ def test_remote_scores_are_waited_for_in_order() -> None:
             waits = [submit([RewardRequest("", picture)], ["edit"]) for picture in pictures]
             found.append([wait().scores.parts["edit/red"] for wait in waits])
     assert found[0] == found[1] == pytest.approx([value / 10 for value in range(6)])
+
+
+def test_an_exception_does_not_wait_for_servers() -> None:
+    begun, held, ended = Event(), Event(), Event()
+
+    def wait(seconds: float) -> None:
+        begun.set()
+        held.wait(30)
+        ended.set()
+
+    moody = Moody({0: SILENCE})
+    moody.remote = True
+    scorer = Scorer(RewardPart({"edit": moody}), sleep=wait)
+    waits: list[Pending] = []
+
+    def interrupted() -> None:
+        with scorer.session() as submit:
+            waits.extend(submit([RewardRequest("", torch.zeros(3, 4, 4))], ["edit"]) for _ in range(2))
+            assert begun.wait(30)
+            raise KeyboardInterrupt
+
+    with pytest.warns(UserWarning, match="1 of 1 pictures were not scored"), pytest.raises(KeyboardInterrupt):
+        interrupted()
+    assert not ended.is_set()
+    with pytest.raises(CancelledError):
+        waits[1]()
+    held.set()
+    assert waits[0]().scores.valid.tolist() == [True]
+    assert len(moody.asked) == 2  # what was not begun is never asked
+
+
+def test_what_a_remote_reward_raises_is_raised_where_its_scores_are_waited_for() -> None:
+    class Broken(Redness):
+        def score(self, requests: Sequence[RewardRequest]) -> Scores:
+            raise ZeroDivisionError("broken")
+
+    scorer = Scorer(RewardPart({"edit": Broken(remote=True)}))
+    with pytest.raises(ZeroDivisionError, match="broken"), scorer.session() as submit:
+        submit([RewardRequest("", torch.zeros(3, 4, 4))], ["edit"])()
