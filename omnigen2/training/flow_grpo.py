@@ -5,6 +5,7 @@ from time import perf_counter
 from typing import Any, cast
 
 from lightning.pytorch import Trainer
+from lightning.pytorch.utilities import rank_zero_warn
 
 from omnigen2.data.collate import Batch, Example, Pixels
 from omnigen2.dit import DiffusionTransformer
@@ -201,6 +202,9 @@ class FlowGRPOModule(FlowModel):
             batch_idx: Not used.
         """
         examples = [example for example in batch.examples if example.task in self.scorer.part.trained]
+        if not examples:
+            rank_zero_warn(f"no validation prompt asks for {', '.join(self.scorer.part.trained)}: none is scored")
+            return
         scored = self._score_held_out(examples)[1]
         for name, (mean, known) in known_means(scored).items():
             self.log(f"eval/{name}", mean, batch_size=known, on_epoch=True, sync_dist=True)

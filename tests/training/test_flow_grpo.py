@@ -182,3 +182,11 @@ def test_what_is_logged(tmp_path: Path) -> None:
     } <= row.keys()  # fmt: skip
     assert any(name.startswith("reward/") and name.endswith("/red") for name in row)
     assert row["advantage/q000"] < 0 < row["advantage/q100"]
+
+
+def test_a_validation_without_prompts_of_the_trained_tasks_is_told(tmp_path: Path) -> None:
+    data = prompts(asked={"text_to_image": 1.0}, families={"edit": 1.0})
+    model = grpo(rewards={"trained": {"text_to_image": Redness()}})
+    with pytest.warns(UserWarning, match="no validation prompt asks for text_to_image"):
+        fit(model, tmp_path, 2, data=data, limit_val_batches=1, val_check_interval=1)
+    assert column(tmp_path, "eval/reward") == []
