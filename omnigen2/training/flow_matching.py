@@ -18,7 +18,7 @@ from omnigen2.layout import Layout
 from omnigen2.training.codecs import CodecSource
 from omnigen2.training.companion import with_companion
 from omnigen2.training.drawing import Drawing
-from omnigen2.training.flow_model import FlowModel, TextPart
+from omnigen2.training.flow_model import FlowModel, SettingsError, TextPart
 from omnigen2.training.model_folder import Saved
 from omnigen2.training.optimizers import OptimizerRecipe
 from omnigen2.training.planned import planned_batches
@@ -76,6 +76,21 @@ class FlowMatchingModule(FlowModel):
         self.time_bins: TimeBins | None = None
         self._shares: list[Tensor] = []  # elements of the batches whose gradients are being accumulated
         self._planned: tuple[ref[Batch], Layout] | None = None  # of the last batch
+
+    def setup(self, stage: str) -> None:
+        """Refuse a precision that leaves neither batches nor weights as they are.
+
+        Args:
+            stage: Not used.
+
+        Raises:
+            SettingsError: If the trainer would turn everything into another type.
+        """
+        if (precision := str(self.trainer.precision)).endswith("-true") and precision != "32-true":
+            raise SettingsError(
+                f"trainer.precision is {precision}, but weights, times and data stay float32 here; use "
+                f"{'16-mixed' if precision.startswith('16') else 'bf16-mixed'}, which computes in half precision"
+            )
 
     def on_train_start(self) -> None:
         """Refuse sheets that would have nothing to show, before time is spent on the training.

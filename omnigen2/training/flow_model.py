@@ -23,6 +23,7 @@ from omnigen2.training.companion import companion_example
 from omnigen2.training.drawing import Drawing, draw
 from omnigen2.training.ema import EMA
 from omnigen2.training.encoded import BatchEncoder
+from omnigen2.training.errors import UserError
 from omnigen2.training.lora import is_adapter, save_lora
 from omnigen2.training.model_folder import ADAPTER, Saved, save_plain_transformer, save_rest
 from omnigen2.training.optimizers import OptimizerRecipe
@@ -34,6 +35,10 @@ from omnigen2.training.text_states import TextStates, TypicalTexts
 from omnigen2.training.transformer_part import TransformerPart
 from omnigen2.training.vlm import VLMSource
 from omnigen2.training.weights import carry_on
+
+
+class SettingsError(UserError, ValueError):
+    """Settings of a recipe that do not go together."""
 
 
 @dataclass(frozen=True)
@@ -135,7 +140,7 @@ class FlowModel(L.LightningModule):
         """Build the transformer, once, and shard it if the strategy does that.
 
         Raises:
-            ValueError: If checkpoints of adapters were to be folders of shards.
+            SettingsError: If checkpoints of adapters were to be folders of shards.
         """
         if self.transformer is not None:
             return
@@ -143,7 +148,7 @@ class FlowModel(L.LightningModule):
         strategy = None if trainer is None else trainer.strategy
         as_folder = isinstance(strategy, ModelParallelStrategy) and strategy._save_distributed_checkpoint  # pyright: ignore
         if as_folder and self.part.lora is not None:
-            raise ValueError(
+            raise SettingsError(
                 "checkpoints of adapters are single files, since Lightning reads a folder of shards only if it has all "
                 "weights; set save_distributed_checkpoint: false for the ModelParallelStrategy"
             )
@@ -174,10 +179,12 @@ class FlowModel(L.LightningModule):
             The optimizer, and the schedule, which advances every step.
 
         Raises:
-            ValueError: If the trainer has no `max_steps`.
+            SettingsError: If the trainer has no `max_steps`.
         """
         if self.trainer.max_steps < 0:
-            raise ValueError("the learning rate depends on the number of steps: set trainer.max_steps, not max_epochs")
+            raise SettingsError(
+                "the learning rate depends on the number of steps: set trainer.max_steps, not max_epochs"
+            )
         optimizer = self.optimizer_recipe.build(self.named_parameters())
         if self.optimizer_state is not None:
             carry_on(optimizer, self.optimizer_state)

@@ -15,6 +15,7 @@ from omnigen2.data import Batch, DataError
 from omnigen2.generate import Generator
 from omnigen2.training.ema import EMA
 from omnigen2.training.flow_matching import FlowMatchingModule
+from omnigen2.training.flow_model import SettingsError
 from omnigen2.training.lora import LoRA, is_adapter
 from omnigen2.training.micro_data import MicroTexts, MicroWorld
 from omnigen2.training.samples import SampleGrid
@@ -183,6 +184,19 @@ def test_texts_are_read_once_for_each_batch_also_to_count_its_work(
     counts = [model.batch_tokens(batch) for batch in (first, second, first)]
     assert counts == [model.encoder.layout(batch).tokens for batch in (first, second, first)]
     assert counts[0] != counts[1]
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"precision": "bf16-true"}, r"precision is bf16-true, but weights.*; use bf16-mixed"),
+        ({"precision": "16-true"}, "use 16-mixed"),
+        ({"max_epochs": 1}, r"set trainer.max_steps, not max_epochs"),
+    ],
+)
+def test_trainers_that_do_not_fit_are_refused_as_settings(tmp_path: Path, settings: dict, message: str) -> None:
+    with pytest.raises(SettingsError, match=message):
+        trainer(tmp_path, -1, **settings).fit(module(), datamodule=world())
 
 
 def test_sheets_without_validation_examples_are_refused_at_the_start(tmp_path: Path) -> None:
