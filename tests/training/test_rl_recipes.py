@@ -10,10 +10,12 @@ import torch
 from omnigen2.dit.released_config import released_config
 from omnigen2.dit.variants import omnigen2_4b
 from omnigen2.rl import NoiseScaled
+from omnigen2.rl.rewards.judge_reward import JudgeReward
 from omnigen2.training.config import Config
 from omnigen2.training.flow_grpo import FlowGRPOModule
 from omnigen2.training.layers import arguments
 from omnigen2.training.lora import is_adapter
+from omnigen2.training.optimizers import AdamWRecipe
 from omnigen2.training.recipe import read_recipe
 from omnigen2.training.rl_prompts import JsonlPrompts, MicroPrompts
 from omnigen2.training.stages import plan_stages
@@ -68,7 +70,14 @@ def test_a_paper_recipe_builds_with_the_official_numbers(name: str, released: Pa
     assert (objective.clip_low, objective.clip_high, objective.kl_weight) == (1e-4, 5e-4, 0.04)
     assert len(rollout.selection(20, 0).trained) == 12
     assert isinstance(update.step_weights, NoiseScaled)
-    assert all(reward.remote for reward in model.scorer.part.trained.values())
+    optimizer = model.optimizer_recipe
+    assert isinstance(optimizer, AdamWRecipe)
+    assert (optimizer.lr, optimizer.betas, optimizer.weight_decay) == (4e-4, (0.9, 0.95), 0.01)
+    assert (update.max_norm, update.scale) == (1.0, "group")
+    for reward in model.scorer.part.trained.values():
+        assert reward.remote
+        if isinstance(reward, JudgeReward):  # passes at temperature 0 would all give the same answer
+            assert reward.passes == 1 or reward.judge.client.settings.temperature > 0
     assert model.saved == "merged"
 
 
