@@ -44,6 +44,8 @@ def _run(options: argparse.Namespace) -> None:
 
     match options.action:
         case "preview":
+            if options.out.suffix not in (".png", ".pdf", ".svg"):
+                raise ValueError(f"the preview cannot be written to {options.out}; end its name in .png, .pdf or .svg")
             options.out.parent.mkdir(parents=True, exist_ok=True)
             preview(options.size, options.seed).savefig(options.out, dpi=120)
         case "model":
@@ -61,7 +63,9 @@ def _write_tasks(folder: Path, size: int, count: int, seed: int) -> None:
     from omnigen2.microworld.tasks import FAMILIES, kinds_of, sample_task, target_of
 
     if count < 1 or seed < 0:
-        raise ValueError(f"expected --count of at least 1 and --seed of at least 0, got {count} and {seed}")
+        raise ValueError(
+            f"expected --count of at least 1 and --seed of at least 0, got {count} and {seed}; 24 and 0 are usual"
+        )
     if folder.is_dir() and any(folder.iterdir()):
         raise FileExistsError(f"{folder} has files already; name a new or empty folder")
     rng = np.random.default_rng(seed)

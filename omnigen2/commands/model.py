@@ -94,6 +94,29 @@ def device_of(options: argparse.Namespace) -> torch.device:
         raise ValueError(f"there is no device {options.device!r}; use cpu, cuda or cuda:1") from error
 
 
+def usable_device_of(options: argparse.Namespace) -> torch.device:
+    """Where the model works, tried out.
+
+    Args:
+        options: Parsed.
+
+    Returns:
+        The device asked for, or the best there is.
+
+    Raises:
+        ValueError: If there is no such device, or this machine or this torch cannot use it.
+    """
+    device = device_of(options)
+    try:
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:  # the latter if torch was built without the device
+        reason = str(error).splitlines()[0]
+        raise ValueError(
+            f"the device {device} cannot be used here ({reason})\nuse --device cpu, or one there is"
+        ) from error
+    return device
+
+
 def dtype_of(options: argparse.Namespace) -> torch.dtype:
     """The number format of the weights.
 
@@ -122,7 +145,7 @@ def load_generator(options: argparse.Namespace) -> Generator:
     generator = Generator.from_folder(
         Path(options.model),
         dtype=dtype_of(options),
-        device=device_of(options),
+        device=usable_device_of(options),
         offload=options.offload,
         vae_memory=options.vae_memory,
         rules=PromptRules(sees="text_and_images" if options.vlm_sees_images else "text"),

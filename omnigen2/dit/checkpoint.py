@@ -188,7 +188,8 @@ def _place(
     expected = cast(Tensor, getattr(owner, leaf))
     if tensor.shape != expected.shape:
         raise CheckpointError(
-            f"{path}: {key} has shape {tuple(tensor.shape)}, but config.json implies {tuple(expected.shape)}"
+            f"{path}: {key} has shape {tuple(tensor.shape)}, but config.json implies {tuple(expected.shape)}; "
+            "the two are of different models: take both from one"
         )
     placed = torch.empty(tensor.shape, dtype=dtype or tensor.dtype, device=device).copy_(tensor)
     setattr(owner, leaf, nn.Parameter(placed, requires_grad=placed.is_floating_point()))

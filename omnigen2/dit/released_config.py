@@ -68,7 +68,7 @@ def model_from_config(
         The model, with new weights.
 
     Raises:
-        ValueError: If a key is missing or unknown, or values do not fit together.
+        ValueError: If a key is missing or unknown, a size is no number, or values do not fit together.
     """
     known = {*_RELEASED_NAMES.values(), *_OUR_NAMES, *_UNUSED, "positions"}
     unknown = sorted(key for key in content if key not in known and not key.startswith("_"))
@@ -78,6 +78,8 @@ def model_from_config(
     missing = sorted(_RELEASED_NAMES[name] for name in required if _RELEASED_NAMES[name] not in content)
     if missing:
         raise ValueError(f"missing keys {missing}")
+    for name in required:
+        _check_kind(_RELEASED_NAMES[name], content[_RELEASED_NAMES[name]])
     if content.get("out_channels") not in (None, content["in_channels"]):
         raise ValueError(
             f"out_channels is {content['out_channels']}, but the velocity has in_channels ({content['in_channels']})"
@@ -87,6 +89,13 @@ def model_from_config(
     sizes["axes"] = tuple(content["axes_dim_rope"])
     config = TransformerConfig(**sizes)
     return DiffusionTransformer(config, positions or _scheme(content.get("positions")), backend)
+
+
+def _check_kind(key: str, value: Any) -> None:
+    several = key == _RELEASED_NAMES["axes"]
+    sizes: Any = value if several and isinstance(value, list | tuple) else [value]
+    if several != isinstance(value, list | tuple) or not all(type(size) is int for size in sizes):
+        raise ValueError(f"{key} is {value!r}, expected {'a list of whole numbers' if several else 'a whole number'}")
 
 
 def _scheme(entry: dict[str, Any] | None) -> PositionScheme:

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from omnigen2.encoders.bridge import HiddenStateBridge, PackedText
 from omnigen2.encoders.chat import Conversation
 from omnigen2.encoders.dtype import check_dtype
-from omnigen2.encoders.folder import check_folder
+from omnigen2.encoders.folder import check_folder, loading
 from omnigen2.encoders.tokens import ChatTokenizer, PromptBatch, PromptRules
 
 Stop: TypeAlias = Literal["end", "image", "length"]
@@ -89,16 +89,17 @@ class QwenEncoder(nn.Module):
 
         Raises:
             FileNotFoundError: If a folder or its config is missing.
-            ValueError: If the dtype is not supported.
+            ValueError: If the dtype is not supported, or the weights cannot be loaded.
         """
         from transformers import Qwen2_5_VLForConditionalGeneration
 
         check_dtype(dtype, "Qwen2.5-VL")
         check_folder(mllm_dir, "config.json", local_files_only)
         tokenizer = load_tokenizer(processor_dir, rules, local_files_only)
-        model = Qwen2_5_VLForConditionalGeneration.from_pretrained(
-            str(mllm_dir), dtype=dtype, local_files_only=local_files_only, use_safetensors=True
-        )
+        with loading(mllm_dir):
+            model = Qwen2_5_VLForConditionalGeneration.from_pretrained(
+                str(mllm_dir), dtype=dtype, local_files_only=local_files_only, use_safetensors=True
+            )
         return cls(cast(nn.Module, model), tokenizer, bridge).to(device)
 
     @property
@@ -238,6 +239,8 @@ def load_tokenizer(
 
     check_folder(processor_dir, "tokenizer_config.json", local_files_only)
     folder = Path(processor_dir)
+    if folder.is_dir() and not any((folder / name).is_file() for name in ("tokenizer.json", "vocab.json")):
+        raise FileNotFoundError(f"{folder} has neither tokenizer.json nor vocab.json; is the download complete?")
     tokenizer = AutoTokenizer.from_pretrained(str(processor_dir), local_files_only=local_files_only)
     has_images = not folder.is_dir() or any(
         (folder / name).exists() for name in ("preprocessor_config.json", "processor_config.json")

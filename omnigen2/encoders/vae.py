@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from omnigen2.encoders.codec import Latent, LatentCodec, Pixels, Posterior, check_channels, check_sides
 from omnigen2.encoders.dct import CLASS_NAME, BlockDCT
 from omnigen2.encoders.dtype import check_dtype
-from omnigen2.encoders.folder import check_folder
+from omnigen2.encoders.folder import check_folder, loading
 
 VAEMemory: TypeAlias = Literal["together", "one_by_one", "tiled"]
 
@@ -88,19 +88,20 @@ class FluxVAE(LatentCodec):
 
         Raises:
             FileNotFoundError: If the folder or its config is missing.
-            ValueError: If the dtype is not supported.
+            ValueError: If the dtype is not supported, or the weights cannot be loaded.
         """
         from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
 
         check_dtype(dtype, "the VAE")
         check_folder(vae_dir, "config.json", local_files_only)
-        vae = AutoencoderKL.from_pretrained(
-            str(vae_dir),
-            torch_dtype=dtype,
-            local_files_only=local_files_only,
-            use_safetensors=True,
-            low_cpu_mem_usage=False,
-        )
+        with loading(vae_dir):
+            vae = AutoencoderKL.from_pretrained(
+                str(vae_dir),
+                torch_dtype=dtype,
+                local_files_only=local_files_only,
+                use_safetensors=True,
+                low_cpu_mem_usage=False,
+            )
         return cls(cast(nn.Module, vae), memory).to(device)
 
     def scaled(self, z: Tensor) -> Tensor:

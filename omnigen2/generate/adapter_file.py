@@ -114,8 +114,9 @@ def _file(path: Path) -> Path:
     for name in (*FILES.values(), "adapter_model.bin"):
         if (path / name).is_file():
             return path / name
-    what = "has neither" if path.is_dir() else "does not exist; a LoRA folder has"
-    raise GenerateError(f"{path} {what} {' nor '.join(FILES.values())}", "give an adapter's folder or file")
+    if not path.exists():
+        raise GenerateError(f"{path} does not exist", "give an adapter's folder or file")
+    raise GenerateError(f"{path} has neither {' nor '.join(FILES.values())}", "give an adapter's folder or file")
 
 
 def _read_config(file: Path) -> dict[str, Any]:

@@ -78,8 +78,14 @@ class ModelFolder:
 
         Returns:
             The square root shift, or none if `dynamic_time_shift` is false.
+
+        Raises:
+            GenerateError: If it is neither true nor false.
         """
         dynamic = self.config("scheduler", "scheduler_config.json").get("dynamic_time_shift", True)
+        if not isinstance(dynamic, bool):
+            path = self.part("scheduler") / "scheduler_config.json"
+            raise GenerateError(f"{path} has the dynamic_time_shift {dynamic!r}", "expected true or false")
         return SquareRootShift(side=LATENT_SIDE / patch_size) if dynamic else IdentityShift()
 
     def bridge(self) -> HiddenStateBridge:

@@ -125,9 +125,10 @@ def estimate(
 
 
 def _transformer_config(folder: ModelFolder) -> TransformerConfig:
+    content = folder.config("transformer")
     try:
         with torch.device("meta"):
-            return model_from_config(folder.config("transformer"), None, "auto").config
+            return model_from_config(content, None, "auto").config
     except ValueError as error:
         path = folder.part("transformer") / "config.json"
         raise GenerateError(f"{path}: {error}", "is it the transformer's configuration?") from error

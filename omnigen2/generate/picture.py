@@ -112,7 +112,8 @@ def check_png_name(path: Path) -> None:
     """
     if path.suffix.lower() != ".png":
         raise GenerateError(
-            f"pictures are written as PNG, got the name {path.name}", "end it in .png; the parameters are stored inside"
+            f"pictures are written as PNG, got the name {path.name or path}",
+            "end it in .png; the parameters are stored inside",
         )
 
 

@@ -165,7 +165,7 @@ FAULTS: dict[str, tuple[Callable[[Path], object], str]] = {
     ),
     "wrong shape": (
         lambda d: edit_tensors(d / SINGLE, lambda t: t.update({"x_embedder.bias": torch.zeros(7)})),
-        rf"{SINGLE}: x_embedder.bias has shape \(7,\), but config.json implies \(24,\)",
+        rf"{SINGLE}: x_embedder.bias has shape \(7,\), but config.json implies \(24,\); .*: take both from one",
     ),
     "no weights": (lambda d: (d / SINGLE).unlink(), f"neither {SINGLE} nor {INDEX}"),
     "no config": (lambda d: (d / "config.json").unlink(), "has no config.json"),
@@ -178,6 +178,14 @@ FAULTS: dict[str, tuple[Callable[[Path], object], str]] = {
     "config key missing": (
         lambda d: edit_json(d / "config.json", lambda c: c.pop("text_feat_dim")),
         r"config.json: missing keys \['text_feat_dim'\]",
+    ),
+    "config size a text": (
+        lambda d: edit_json(d / "config.json", lambda c: c.update(hidden_size="24")),
+        r"config.json: hidden_size is '24', expected a whole number",
+    ),
+    "config axes a number": (
+        lambda d: edit_json(d / "config.json", lambda c: c.update(axes_dim_rope=4)),
+        r"config.json: axes_dim_rope is 4, expected a list of whole numbers",
     ),
     "config sizes do not fit": (
         lambda d: edit_json(d / "config.json", lambda c: c.update(hidden_size=25)),

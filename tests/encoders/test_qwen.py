@@ -1,6 +1,7 @@
 """Qwen2.5-VL: positions, padding, generation, loading. The model is random and tiny; its laws are not."""
 
 import json
+import shutil
 import socket
 from pathlib import Path
 from typing import Any, cast
@@ -190,6 +191,24 @@ def test_loading_never_reaches_for_the_network(folder: Path, tmp_path: Path, mon
             QwenEncoder.from_folder(mllm, processor)
     with pytest.raises(FileNotFoundError, match=r"has no config.json"):
         QwenEncoder.from_folder(tmp_path, folder / "processor")
+
+
+def test_broken_folders_are_refused(folder: Path, tmp_path: Path) -> None:
+    mllm = shutil.copytree(folder / "mllm", tmp_path / "mllm")
+    weights = mllm / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:1000])
+    refused = r"mllm cannot be loaded \(.+\); is the download complete, and are config.json and weights of one model\?"
+    with pytest.raises(ValueError, match=refused):
+        QwenEncoder.from_folder(mllm, folder / "processor")
+    weights.unlink()
+    with pytest.raises(ValueError, match=refused):
+        QwenEncoder.from_folder(mllm, folder / "processor")
+    processor = shutil.copytree(folder / "processor", tmp_path / "processor")
+    (processor / "tokenizer.json").unlink()
+    with pytest.raises(
+        FileNotFoundError, match=r"processor has neither tokenizer.json nor vocab.json; is the download"
+    ):
+        load_tokenizer(processor)
 
 
 def test_float16_is_refused(folder: Path) -> None:

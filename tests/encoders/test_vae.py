@@ -1,5 +1,7 @@
 """The autoencoder: scale and unscale, sizes, memory."""
 
+import json
+import shutil
 from pathlib import Path
 from typing import Any, cast
 
@@ -106,6 +108,16 @@ def test_wrong_calls(vae: FluxVAE, folder: Path, tmp_path: Path) -> None:
         vae.decode([torch.zeros(4, 2, 2)])
     with pytest.raises(FileNotFoundError, match="there is no folder"):
         FluxVAE.from_folder(tmp_path / "none")
+    broken = shutil.copytree(folder / "vae", tmp_path / "broken")
+    (weights,) = broken.glob("*.safetensors")
+    weights.write_bytes(weights.read_bytes()[:1000])
+    with pytest.raises(ValueError, match=r"broken cannot be loaded \(.*\); is the download complete, and are config"):
+        FluxVAE.from_folder(broken)
+    config = json.loads((folder / "vae" / "config.json").read_text())
+    (broken / "config.json").write_text(json.dumps(config | {"latent_channels": 8}))
+    shutil.copy(folder / "vae" / weights.name, weights)
+    with pytest.raises(ValueError, match=r"broken cannot be loaded \(.*size mismatch.*of one model\?"):
+        FluxVAE.from_folder(broken)
     with pytest.raises(ValueError, match="tile_size must be a multiple of 32 pixels, got 40"):
         FluxVAE(vae.vae, "tiled", tile_size=40)
     shiftless = AutoencoderKL(latent_channels=4, block_out_channels=(8,), norm_num_groups=4)

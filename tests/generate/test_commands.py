@@ -177,6 +177,8 @@ class TestRefusals:
             (("--prompt", "a", "--out", "a.png", "--num_images", "0"), "--num_images must be at least 1, got 0"),
             (("--prompt", "a", "--out", "a.png", "--batch_size", "0"), "--batch_size must be at least 1, got 0"),
             (("--prompt", "a", "--out", "a.png", "--device", "abacus"), "there is no device 'abacus'"),
+            (("--prompt", "a", "--out", "a.png", "--device", "cuda:9"), "the device cuda:9 cannot be used here ("),
+            (("--prompt", "a", "--out", "."), "written as PNG, got the name ."),
             (("--prompt", "a", "--out", "a.png", "--lora", "none"), "none does not exist"),
             (("--prompt", "a", "--out", "a.png", "--stepps", "3"), "unrecognized arguments: --stepps 3"),
         ],

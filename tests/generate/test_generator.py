@@ -303,6 +303,9 @@ class TestFolder:
         config = copy / "scheduler" / "scheduler_config.json"
         config.write_text('{"dynamic_time_shift": false}')
         assert ModelFolder(copy).shift(2) == IdentityShift()
+        config.write_text('{"dynamic_time_shift": "no"}')
+        with pytest.raises(GenerateError, match="has the dynamic_time_shift 'no'\nexpected true or false"):
+            ModelFolder(copy).shift(2)
         config.write_text("{")
         with pytest.raises(GenerateError, match=r"scheduler_config\.json is not JSON"):
             ModelFolder(copy).shift(2)

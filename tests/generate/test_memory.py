@@ -51,6 +51,13 @@ def test_a_wrong_configuration(model: Path, tmp_path: Path, part: str, message: 
         planner_of(ModelFolder(copy))
 
 
+def test_a_missing_configuration_is_named_once(model: Path, tmp_path: Path) -> None:
+    copy = shutil.copytree(model, tmp_path / "copy")
+    (copy / "transformer" / "config.json").unlink()
+    with pytest.raises(GenerateError, match=r"^\S+/config.json is missing\nis the download complete\?$"):
+        planner_of(ModelFolder(copy))
+
+
 def test_broken_and_missing_weights(model: Path, tmp_path: Path) -> None:
     copy = shutil.copytree(model, tmp_path / "copy")
     (file,) = (copy / "vae").glob("*.safetensors")

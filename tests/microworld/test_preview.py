@@ -47,6 +47,8 @@ def test_the_command_writes_tasks_that_can_be_evaluated(tmp_path: Path, capsys: 
     [
         (["preview"], "OUT"),
         (["preview", "x.png", "--size", "20"], "invalid choice: 20"),
+        (["preview", "x.txt"], "cannot be written to x.txt\n       end its name in .png, .pdf or .svg"),
+        (["preview", "."], "cannot be written to ."),
         (["show", "x.png"], "invalid choice: 'show'"),
         (["preview", "x.png", "--seed", "-1"], "seed -1"),
         (["preview", "x.nonsense"], "nonsense"),
