@@ -210,7 +210,7 @@ def test_a_recipe_of_full_size_is_described_without_weights_data_or_gpus() -> No
     layout = Layout((sample,) * 15)
     flops = 3 * forward_flops(variants.OMNIGEN2_4B, layout)
     assert f"work of a step: {layout.tokens:,} tokens and {flops / 1e12:.4g} TFLOPs on each of 64 devices" in text
-    days = 60_000 * flops / (0.4 * 989e12) / 86400
+    days = 30_000 * flops / (0.4 * 989e12) / 86400
     assert f"about {days:.2g} days on 64 devices, if they reach 40% of an H100's 989 TFLOP/s" in text
 
 
