@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from itertools import cycle
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 import yaml
@@ -96,8 +97,8 @@ class Ablation(StudyReport):
             "and is no claim about real pictures.",
             "## Rewards in training",
             f"![rewards]({PLOT})",
-            "Mean reward of each iteration, sampled with noise in the steps; the stages of a row are behind one "
-            "another, and seeds after the first are dashed.",
+            "Mean reward of each iteration, sampled with noise in the steps: single seeds thin, their mean thick. The "
+            "stages of a row are behind one another.",
             f"{len(result.cells)} rows times seeds, {minutes:.0f} minutes of training, {result.jobs} at a time.",
             f"    {result.command}",
         ]
@@ -214,15 +215,19 @@ def plot(result: StudyResult) -> Figure:
         axes.tick_params(labelsize=7)
         axes.set_xlabel("iteration", fontsize=7)
         axes.set_ylabel("mean reward", fontsize=7)
-        for seed, stages in enumerate(seeds):
-            start = 0
-            for colour, (name, curve) in zip(cycle(COLOURS), stages.items(), strict=False):
-                line, label = ("-", name) if seed == 0 else ("--", None)
-                axes.plot(range(start, start + len(curve)), curve, line, color=colour, lw=1, label=label)
-                start += len(curve)
+        start = 0
+        for colour, name in zip(cycle(COLOURS), seeds[0], strict=False):
+            own = [stages[name] for stages in seeds]
+            for curve in own:
+                axes.plot(range(start, start + len(curve)), curve, color=colour, lw=0.5, alpha=0.4)
+            mean = [fmean(values) for values in zip(*own, strict=False)]  # of the iterations that all seeds have
+            axes.plot(range(start, start + len(mean)), mean, color=colour, lw=1.5, label=name)
+            start += max(map(len, own))
         axes.legend(fontsize=6, frameon=False)
     return figure
 
 
 def _stage_curves(cell: CellResult) -> dict[str, list[float]]:
-    return {folder.name: reward_curve(folder) for folder in stages_of(cell.folder)}
+    return {
+        cell.row if folder == cell.folder else folder.name: reward_curve(folder) for folder in stages_of(cell.folder)
+    }
