@@ -70,7 +70,7 @@ class OptimizeSettings:
         states: Reads the instructions of samples with a target; no text states are stored if None.
 
     Raises:
-        DataError: If `threads` is below 1.
+        DataError: If `threads` or `chunk_bytes` is below 1.
     """
 
     strict: bool = False
@@ -83,7 +83,11 @@ class OptimizeSettings:
 
     def __post_init__(self) -> None:
         if self.threads < 1:
-            raise DataError(f"threads must be at least 1, got {self.threads}")
+            raise DataError(f"threads must be at least 1, got {self.threads}; 4 are usual")
+        if self.chunk_bytes < 1:
+            raise DataError(
+                f"chunk_bytes must be at least 1, got {self.chunk_bytes}; {64 * 2**20} (--chunk_mb 64) are usual"
+            )
 
     @property
     def origins(self) -> Origins:

@@ -13,6 +13,7 @@ from omnigen2.flow import VelocityModel
 from omnigen2.generate.branches import EncodedSample
 from omnigen2.rl import Member, Rollout, RolloutSampler, Steps, member_noise, micro_batches
 from omnigen2.training.encoded import BatchEncoder
+from omnigen2.training.flow_model import SettingsError
 from omnigen2.training.randomness import of_all_processes
 from omnigen2.training.rl_parts import RolloutPart, UpdatePart
 from omnigen2.training.rl_policy import (
@@ -132,6 +133,9 @@ class Studio:
 
         Returns:
             Consecutive parts, counted through all lists.
+
+        Raises:
+            SettingsError: If one picture is more than a part may be.
         """
         parts: list[range] = []
         for samples in lists:
@@ -139,6 +143,12 @@ class Studio:
             for sample in samples:
                 branches = branches_of(self.rollout.sampling, bool(sample.references)) if guided else 1
                 costs.append(cost_of(sample, self.dit.config.patch_size, branches))
+            if max(costs, default=0) > tokens:
+                raise SettingsError(
+                    f"a picture takes {max(costs)} tokens with its text, references and branches of guidance, and "
+                    f"{tokens} may be computed together; raise rollout.tokens and update.tokens of "
+                    "model.init_args.alignment, or draw smaller pictures"
+                )
             first = parts[-1].stop if parts else 0
             parts += [range(first + cut.start, first + cut.stop) for cut in micro_batches(costs, tokens)]
         return even_parts(parts, max(other["parts"] for other in of_all_processes({"parts": len(parts)})))

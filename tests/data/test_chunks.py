@@ -184,5 +184,7 @@ def test_the_writer_refuses_full_folders_no_samples_and_foreign_sizes(chunks: Pa
         ChunkWriter(tmp_path / "y", 0)
     with pytest.raises(DataError, match="window must be at least 1 chunk, got 0"):
         StreamingSource(chunks, 0)
-    with pytest.raises(DataError, match="threads must be at least 1, got 0"):
+    with pytest.raises(DataError, match=r"chunk_bytes must be at least 1, got 0; \d+ \(--chunk_mb 64\) are usual"):
+        OptimizeSettings(chunk_bytes=0)
+    with pytest.raises(DataError, match="threads must be at least 1, got 0; 4 are usual"):
         OptimizeSettings(threads=0)

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from omnigen2.generate.request import Sampling
 from omnigen2.rl import FlowGRPOObjective, NormalizedRatio
+from omnigen2.training.errors import UserError
 from omnigen2.training.lora import LoRA, is_adapter
 from omnigen2.training.metrics import read_metrics
 from omnigen2.training.model_folder import save_plain_transformer
@@ -75,6 +76,11 @@ def test_casts_of_half_precision_see_every_update(tmp_path: Path) -> None:
     assert kept.found
     assert all(bool(gradient.any()) for name, gradient in kept.found.items() if "blocks.0" in name)
     assert not same(before, weights(model))
+
+
+def test_a_budget_below_one_picture_is_told(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"takes \d+ tokens .* and 10 may be computed together; raise rollout.tokens"):
+        fit(grpo(Redness(), rollout={"tokens": 10}), tmp_path, 2)
 
 
 def first_gradient(folder: Path, rollout_tokens: int, update_tokens: int | None) -> dict[str, Tensor]:
