@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from omnigen2.commands.model import usable_device_of
+from omnigen2.commands.model import device_of
 from omnigen2.commands.parser import Parser
 
 if TYPE_CHECKING:
@@ -117,4 +117,4 @@ def _feature_judge(options: argparse.Namespace) -> "Judge":
 
     if options.clip is None or options.dino is None:
         raise EvaluationError("--clip or --dino is missing", "both name folders of models in the transformers layout")
-    return FeatureJudge(options.clip, options.dino, usable_device_of(options))
+    return FeatureJudge(options.clip, options.dino, device_of(options))

@@ -6,7 +6,7 @@ from pathlib import Path
 from threading import Lock
 from typing import Any
 
-from omnigen2.commands.model import usable_device_of
+from omnigen2.commands.model import device_of
 from omnigen2.commands.parser import Parser
 from omnigen2.data.errors import DataError
 from omnigen2.data.latents import LATENT_TYPES, ImageEncoder, LatentOrigin, LatentType, Moments, Pixels
@@ -71,7 +71,7 @@ def latents_of(options: argparse.Namespace) -> CodecLatents | None:
         return None
     stored_as: LatentType = given.pop("latent_type", "float16")
     # float32, as trainings load their codec
-    return CodecLatents(load_codec(options.vae, device=usable_device_of(options)), ResizePolicy(**given), stored_as)
+    return CodecLatents(load_codec(options.vae, device=device_of(options)), ResizePolicy(**given), stored_as)
 
 
 def _numbers(text: str) -> tuple[int, ...]:

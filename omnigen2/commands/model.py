@@ -77,24 +77,6 @@ def sampling_options(options: argparse.Namespace) -> dict[str, Any]:
 
 
 def device_of(options: argparse.Namespace) -> torch.device:
-    """Where the model works.
-
-    Args:
-        options: Parsed.
-
-    Returns:
-        The device asked for, or the best there is.
-
-    Raises:
-        ValueError: If there is no such device.
-    """
-    try:
-        return torch.device(options.device or ("cuda" if torch.cuda.is_available() else "cpu"))
-    except RuntimeError as error:
-        raise ValueError(f"there is no device {options.device!r}; use cpu, cuda or cuda:1") from error
-
-
-def usable_device_of(options: argparse.Namespace) -> torch.device:
     """Where the model works, tried out.
 
     Args:
@@ -106,7 +88,10 @@ def usable_device_of(options: argparse.Namespace) -> torch.device:
     Raises:
         ValueError: If there is no such device, or this machine or this torch cannot use it.
     """
-    device = device_of(options)
+    try:
+        device = torch.device(options.device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    except RuntimeError as error:
+        raise ValueError(f"there is no device {options.device!r}; use cpu, cuda or cuda:1") from error
     try:
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError) as error:  # the latter if torch was built without the device
@@ -145,7 +130,7 @@ def load_generator(options: argparse.Namespace) -> Generator:
     generator = Generator.from_folder(
         Path(options.model),
         dtype=dtype_of(options),
-        device=usable_device_of(options),
+        device=device_of(options),
         offload=options.offload,
         vae_memory=options.vae_memory,
         rules=PromptRules(sees="text_and_images" if options.vlm_sees_images else "text"),

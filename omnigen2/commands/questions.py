@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from omnigen2.commands.model import dtype_of, progress_bar, usable_device_of
+from omnigen2.commands.model import device_of, dtype_of, progress_bar
 from omnigen2.commands.parser import Parser
 
 if TYPE_CHECKING:
@@ -117,7 +117,7 @@ def _encoder(options: argparse.Namespace) -> "QwenEncoder":
         folder.part("mllm"),
         folder.part("processor"),
         dtype=dtype_of(options),
-        device=usable_device_of(options),
+        device=device_of(options),
         rules=PromptRules(sees="text_and_images"),
     )
 

@@ -4,7 +4,7 @@ import argparse
 from threading import Lock
 from typing import get_args
 
-from omnigen2.commands.model import usable_device_of
+from omnigen2.commands.model import device_of
 from omnigen2.commands.parser import Parser
 from omnigen2.data.errors import DataError
 from omnigen2.data.states import InstructionEncoder, States
@@ -75,4 +75,4 @@ def states_of(options: argparse.Namespace) -> VLMStates | None:
     bridge = HiddenStateBridge(template=options.vlm_template or "keep")
     rules = PromptRules(max_tokens=MAX_TEXT if options.max_text is None else options.max_text, overflow="cut")
     source = VLMFolder(options.vlm, options.vlm_type or "bfloat16")
-    return VLMStates(TextStates(source.load(), bridge, rules, device=usable_device_of(options)))
+    return VLMStates(TextStates(source.load(), bridge, rules, device=device_of(options)))
