@@ -20,8 +20,16 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from omnigen2.dit import AttentionBackend, Borders, DiffusionTransformer, Inputs, TransformerConfig, attend, variants
-from omnigen2.dit.flops import forward_flops
+from omnigen2.dit import (
+    AttentionBackend,
+    Borders,
+    DiffusionTransformer,
+    Inputs,
+    TransformerConfig,
+    attend,
+    forward_flops,
+    variants,
+)
 from omnigen2.layout import ImageSegment, Layout, Ragged, TextSegment
 
 CONFIGS = {"omnigen2_4b": variants.OMNIGEN2_4B, "micro": variants.MICRO}

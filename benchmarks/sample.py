@@ -22,14 +22,10 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from omnigen2.dit import DiffusionTransformer, Inputs, TransformerConfig, patchify
-from omnigen2.dit.flops import forward_flops
-from omnigen2.dit.patch import segment
+from omnigen2.dit import DiffusionTransformer, Inputs, TransformerConfig, forward_flops, patchify, segment
 from omnigen2.flow import EulerSolver, SquareRootShift, TextImageGuidance, time_grid
-from omnigen2.generate import EncodedSample, PackedBranches, Sampling, denoise
-from omnigen2.generate.branches import BRANCHES
+from omnigen2.generate import BRANCHES, EncodedSample, PackedBranches, Sampling, denoise, randomize
 from omnigen2.layout import Layout, TextSegment
-from omnigen2.make_tiny import randomize
 
 CONFIG = TransformerConfig(
     hidden_size=240,

@@ -129,8 +129,8 @@ def run(arguments: Sequence[str]) -> int:
 def _launch(options: argparse.Namespace, settings: list[str]) -> int:
     if os.getcwd() not in sys.path:
         sys.path.append(os.getcwd())
-    from omnigen2.training.errors import UserError
-    from omnigen2.training.launch import Options, launch
+    from omnigen2.errors import UserError
+    from omnigen2.runner import Options, launch
 
     try:
         return launch(

@@ -3,17 +3,18 @@
 A batch of samples of different lengths is laid out on a single token axis, sample after sample and, inside a
 sample, text first, then the references, then the target. A `Layout` is that plan as frozen Python data: it is
 made once, at collate time, and everything that depends on lengths (positions, attention borders, indices) is
-derived from it, so that no `forward` ever has to ask the device how long something is.
+derived from it, so that no `forward` ever has to ask the device how long something is. `pack` and `unpack` go
+between a list of sequences and the packed axis, `pack_padded` and `unpack_padded` between a dense batch and it.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import accumulate
-from typing import Literal, TypeAlias
+from typing import Literal, TypeAlias, assert_never
 
 import torch
-from jaxtyping import Float, Int, Shaped
+from jaxtyping import Bool, Float, Int, Shaped
 from torch import Tensor
 
 TokenStates: TypeAlias = Float[Tensor, "tokens hidden"]
@@ -24,18 +25,17 @@ TokenIndex: TypeAlias = Int[Tensor, " tokens"]
 """One integer per packed token, such as the sample it belongs to."""
 Offsets: TypeAlias = Int[Tensor, " borders"]
 """Cumulative lengths, starting with 0: what variable-length attention kernels call `cu_seqlens`."""
+PaddingMask: TypeAlias = Shaped[Tensor, "batch length"]
+"""True, or the integer 1, where a dense batch has a token; what tokenizers call `attention_mask`."""
 
 ImageRole: TypeAlias = Literal["reference", "target"]
 SegmentKind: TypeAlias = Literal["text", "reference", "target"]
+PaddingSide: TypeAlias = Literal["left", "right"]
 
 
 @dataclass(frozen=True, slots=True)
 class TextSegment:
-    """A run of text tokens.
-
-    Attributes:
-        length: Number of tokens, at least 1.
-    """
+    """A run of `length` text tokens, at least 1."""
 
     length: int
 
@@ -50,18 +50,15 @@ class TextSegment:
 
     @property
     def tokens(self) -> int:
-        """Number of tokens."""
+        """The length."""
         return self.length
 
 
 @dataclass(frozen=True, slots=True)
 class ImageSegment:
-    """The tokens of one image, row by row.
+    """The tokens of one image, row by row: a reference is given, a target is generated.
 
-    Attributes:
-        height: Height in tokens (latent pixels divided by the patch size), at least 1.
-        width: Width in tokens, at least 1.
-        role: `"reference"` for an image that is given, `"target"` for the one that is generated.
+    Height and width are in tokens (latent pixels divided by the patch size), at least 1.
     """
 
     height: int
@@ -70,10 +67,8 @@ class ImageSegment:
 
     def __post_init__(self) -> None:
         if self.height < 1 or self.width < 1:
-            raise ValueError(
-                f"ImageSegment needs at least 1x1 tokens, got height {self.height} and width {self.width}; "
-                "the image is smaller than one patch, enlarge it"
-            )
+            got = f"height {self.height} and width {self.width}"
+            raise ValueError(f"ImageSegment needs at least 1x1 tokens, got {got}; enlarge the image to one patch")
 
     @property
     def kind(self) -> SegmentKind:
@@ -91,11 +86,9 @@ Segment: TypeAlias = TextSegment | ImageSegment
 
 @dataclass(frozen=True, slots=True)
 class Ragged:
-    """Borders of consecutive sequences on one packed axis.
+    """Borders of consecutive sequences on one packed axis: `(0, l_0, l_0 + l_1, …)` up to the number of tokens.
 
-    Attributes:
-        offsets: Where each sequence starts, and at the end the total: `(0, l_0, l_0 + l_1, …)`.
-        max_length: Length of the longest sequence, 0 when there is none.
+    The largest length is 0 when there is no sequence.
     """
 
     offsets: tuple[int, ...]
@@ -121,25 +114,35 @@ class Ragged:
         return len(self.offsets) - 1
 
     def owners(self, device: torch.device | None = None) -> TokenIndex:
-        """The number of the sequence that each token belongs to.
-
-        Returns:
-            int64, shape (total,).
-        """
+        """The number of the sequence that each token belongs to: int64, shape (total,)."""
         lengths = torch.tensor(self.lengths, dtype=torch.int64)
         return torch.repeat_interleave(torch.arange(len(self)), lengths, output_size=self.total).to(device)
+
+    def mask(self, length: int | None = None, side: PaddingSide = "right") -> Bool[Tensor, "batch length"]:
+        """Where the tokens stand in a dense batch that is padded at one side to a length, by default the longest.
+
+        Raises:
+            ValueError: If the length is below that of the longest sequence.
+        """
+        length = self.max_length if length is None else length
+        if length < self.max_length:
+            raise ValueError(f"got rows of length {length}, but the longest sequence has {self.max_length} tokens")
+        places, lengths = torch.arange(length), torch.tensor(self.lengths, dtype=torch.int64)[:, None]
+        match side:
+            case "right":
+                return places < lengths
+            case "left":
+                return places >= length - lengths
+            case _:
+                assert_never(side)
 
 
 @dataclass(frozen=True)
 class Layout:
-    """The plan of a packed batch.
-
-    Attributes:
-        batch: One tuple of segments per sample, in the order text, references, target. Each part may be
-            missing, but not all of them. Several texts or targets in one sample are refused.
+    """The plan of a packed batch: one tuple of segments per sample, text, references, target; any part may be missing.
 
     Raises:
-        ValueError: If a sample is empty or its segments are in another order.
+        ValueError: If a sample is empty, its segments are in another order, or it has several texts or targets.
 
     Example:
         >>> layout = Layout(((TextSegment(5), ImageSegment(2, 3, "reference"), ImageSegment(4, 4, "target")),))
@@ -182,13 +185,7 @@ class Layout:
         return Ragged.of(sum(segment.tokens for segment in sample) for sample in self.batch)
 
     def segments(self, kind: SegmentKind | None = None) -> Ragged:
-        """Borders of the segments of one kind, or of all, when these tokens alone are packed.
-
-        These are the attention borders of a refiner: a text, a reference or a target sees only itself.
-
-        Args:
-            kind: `"text"`, `"reference"` or `"target"`; all segments by default.
-        """
+        """Borders of the segments of one kind, or of all, packed alone: a refiner's attention does not cross them."""
         return Ragged.of(segment.tokens for segment in self._each() if kind in (None, segment.kind))
 
     def per_sample(self, kind: SegmentKind) -> Ragged:
@@ -200,11 +197,7 @@ class Layout:
         return tuple(s for s in self._each() if isinstance(s, ImageSegment) and s.role == role)
 
     def indices(self, kind: SegmentKind, device: torch.device | None = None) -> TokenIndex:
-        """Where the tokens of one kind stand on the packed axis, in order.
-
-        Returns:
-            int64, shape (tokens of that kind,).
-        """
+        """Where the tokens of one kind stand on the packed axis, in order: int64, shape (tokens of that kind,)."""
         starts = self.segments().offsets
         spans = [
             torch.arange(start, start + segment.tokens)
@@ -214,11 +207,7 @@ class Layout:
         return (torch.cat(spans) if spans else torch.empty(0, dtype=torch.int64)).to(device)
 
     def reference_numbers(self, device: torch.device | None = None) -> TokenIndex:
-        """For each reference token, which reference of its sample it belongs to: 0 for the first.
-
-        Returns:
-            int64, shape (reference tokens,).
-        """
+        """Which reference of its sample, counted from 0, each reference token belongs to: int64, (tokens,)."""
         numbers: list[int] = []
         for sample in self.batch:
             numbers.extend(range(sum(segment.kind == "reference" for segment in sample)))
@@ -230,17 +219,10 @@ class Layout:
 
 
 def pack(sequences: Sequence[Shaped[Tensor, "_ *channels"]], borders: Ragged) -> Shaped[Tensor, "_ *channels"]:
-    """Lay sequences behind one another on the packed axis.
-
-    Args:
-        sequences: One tensor per sequence, shape (length, ...).
-        borders: The planned borders, such as `layout.segments("target")`.
-
-    Returns:
-        Shape (tokens, ...).
+    """Lay sequences of shape (length, ...) behind one another on the packed axis: shape (tokens, ...).
 
     Raises:
-        ValueError: If the sequences do not have the planned lengths.
+        ValueError: If there are none, or their lengths are not those of the plan.
     """
     lengths = tuple(sequence.shape[0] for sequence in sequences)
     if lengths != borders.lengths:
@@ -251,14 +233,7 @@ def pack(sequences: Sequence[Shaped[Tensor, "_ *channels"]], borders: Ragged) ->
 
 
 def unpack(states: Shaped[Tensor, "_ *channels"], borders: Ragged) -> tuple[Shaped[Tensor, "_ *channels"], ...]:
-    """Cut the packed axis at the borders: the inverse of `pack`, without a copy.
-
-    Args:
-        states: Shape (tokens, ...).
-        borders: The planned borders.
-
-    Returns:
-        One view of shape (length, ...) per sequence.
+    """Cut the packed axis at the borders: the inverse of `pack`. Views of shape (length, ...), without a copy.
 
     Raises:
         ValueError: If `states` does not have as many tokens as the plan.
@@ -266,3 +241,59 @@ def unpack(states: Shaped[Tensor, "_ *channels"], borders: Ragged) -> tuple[Shap
     if states.shape[0] != borders.total:
         raise ValueError(f"unpack got {states.shape[0]} tokens, but the layout plans {borders.total}")
     return states.split(list(borders.lengths))
+
+
+def pack_padded(
+    padded: Shaped[Tensor, "_ _ *channels"], mask: PaddingMask
+) -> tuple[Shaped[Tensor, "_ *channels"], Ragged]:
+    """Take the tokens out of a dense batch: the packed axis, shape (tokens, ...), and the borders of the sequences.
+
+    What stands in the padding, left, right or in between, is not looked at and gets no gradient. The mask is read on
+    the host: a mask on the device is waited for once, and with one that stayed on the host nothing is.
+
+    Raises:
+        ValueError: If mask and batch differ in shape, or the mask is made of floats.
+
+    Example:
+        >>> packed, borders = pack_padded(torch.arange(6).reshape(2, 3), torch.tensor([[0, 1, 1], [1, 1, 1]]))
+        >>> packed.tolist(), borders.lengths
+        ([1, 2, 3, 4, 5], (2, 3))
+    """
+    if padded.shape[:2] != mask.shape:
+        raise ValueError(
+            f"pack_padded got a batch of shape {tuple(padded.shape)} and a mask of shape {tuple(mask.shape)}; "
+            "expected (batch, length, ...) and (batch, length): give the mask that the batch was padded with"
+        )
+    real, index = _places(mask)
+    packed = padded.flatten(0, 1).index_select(0, index.to(padded.device, non_blocking=True))
+    return packed, Ragged.of(real.sum(1).tolist())
+
+
+def unpack_padded(packed: Shaped[Tensor, "_ *channels"], mask: PaddingMask) -> Shaped[Tensor, "_ _ *channels"]:
+    """Put tokens where the mask is true and zeros elsewhere: the inverse of `pack_padded`, shape (batch, length, ...).
+
+    For tokens that were never padded, `borders.mask()` is a mask. It is read on the host, as in `pack_padded`.
+
+    Raises:
+        ValueError: If there are more or fewer tokens than places, or the mask is made of floats.
+    """
+    real, index = _places(mask)
+    if packed.shape[0] != index.shape[0]:
+        raise ValueError(
+            f"unpack_padded got {packed.shape[0]} tokens, but the mask has {index.shape[0]} places for them; "
+            "give the mask that they were packed with, or `borders.mask()`"
+        )
+    empty = packed.new_zeros((real.numel(), *packed.shape[1:]))
+    return empty.index_copy(0, index.to(packed.device, non_blocking=True), packed).unflatten(0, real.shape)
+
+
+def _places(mask: PaddingMask) -> tuple[Bool[Tensor, "batch length"], TokenIndex]:
+    """The mask on the host, and the places of its tokens when batch and length are one axis.
+
+    Raises:
+        ValueError: If the mask is made of floats: those are added to scores, and 0 is where a token is.
+    """
+    if mask.is_floating_point():
+        raise ValueError(f"got a padding mask of {mask.dtype}, expected True or 1 where a token is; try `mask == 0`")
+    real = mask.to("cpu", torch.bool)
+    return real, real.flatten().nonzero().squeeze(1)

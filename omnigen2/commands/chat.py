@@ -15,8 +15,9 @@ from omnigen2.commands.model import (
     sampling_options,
 )
 from omnigen2.commands.parser import Parser, run_command
-from omnigen2.encoders import ImageReader, Message
+from omnigen2.encoders import Message
 from omnigen2.generate import GenerateError, Generator, ModelFolder, Reply, Sampling
+from omnigen2.pictures import ImageReader
 
 DESCRIPTION = """\
 Talk with the model. When it wants to draw, the picture is written into the --out folder.

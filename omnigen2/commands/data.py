@@ -13,10 +13,9 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 from omnigen2.commands.latents import add_latent_options, latents_of
 from omnigen2.commands.parser import Parser, run_command
 from omnigen2.commands.states import add_state_options, states_of
-from omnigen2.data.errors import DataError
-from omnigen2.data.optimize import BAD_FILE, Advance
-from omnigen2.data.origins import Origins
-from omnigen2.encoders.images.files import AnimatedImages
+from omnigen2.data import BAD_FILE, Advance
+from omnigen2.data.samples import DataError, Origins
+from omnigen2.pictures import AnimatedImages
 
 USAGE = """\
 usage: omnigen2 data COMMAND …
@@ -91,7 +90,7 @@ def _optimize(arguments: Sequence[str]) -> int:
 
 def _run_optimize(options: argparse.Namespace) -> None:
     from omnigen2.data import ByteLength, OptimizeSettings, TokenizerLength, optimize
-    from omnigen2.encoders.images import ImageReader
+    from omnigen2.pictures import ImageReader
 
     if options.device is not None and options.vae is None and options.vlm is None:
         raise DataError("--device is for what is computed; name a model with --vae or --vlm, or leave it out")
@@ -144,9 +143,8 @@ def _inspect(arguments: Sequence[str]) -> int:
 
 
 def _run_inspect(options: argparse.Namespace) -> None:
-    from omnigen2.data import open_data
-    from omnigen2.data.inspect import contact_sheet, summarise
-    from omnigen2.encoders.images import ImageReader
+    from omnigen2.data import contact_sheet, open_data, summarise
+    from omnigen2.pictures import ImageReader
 
     out: Path = options.out or Path("contact_sheet.png")
     if out.suffix.lower() != ".png":

@@ -16,8 +16,8 @@ from omnigen2.commands.parser import Parser, run_command
 from omnigen2.commands.questions import add_question_options, evaluate_questions
 
 if TYPE_CHECKING:
-    from omnigen2.evaluation.judge import Item
-    from omnigen2.evaluation.runner import Progress
+    from omnigen2.evaluation import Progress
+    from omnigen2.evaluation.judging import Item
 
 EVALUATE = """\
 Judge the pictures of a folder, and write a report and a gallery. The same command again goes on where it stopped:
@@ -80,11 +80,9 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def _run(options: argparse.Namespace, command: str) -> None:
-    from omnigen2.evaluation.benchmarks import ChoiceBenchmark
-    from omnigen2.evaluation.catalog import find_benchmark
-    from omnigen2.evaluation.errors import EvaluationError
-    from omnigen2.evaluation.report import write_report
-    from omnigen2.evaluation.runner import evaluate
+    from omnigen2.commands.benchmarks import find_benchmark
+    from omnigen2.evaluation import ChoiceBenchmark, evaluate, write_report
+    from omnigen2.evaluation.metrics import EvaluationError
 
     if options.batch_size < 1:
         raise EvaluationError(f"--batch_size must be at least 1, got {options.batch_size}", "8 is the default")
@@ -128,8 +126,8 @@ def _run(options: argparse.Namespace, command: str) -> None:
 
 def _draw_missing(options: argparse.Namespace, items: "Sequence[Item]") -> None:
     """Draw what is not there, one picture after another; each is kept as soon as it is whole."""
-    from omnigen2.encoders.images import ImageReader
     from omnigen2.generate import Request, Sampling
+    from omnigen2.pictures import ImageReader
 
     pending = [item for item in items if not item.output.is_file()]
     if not pending:
@@ -157,9 +155,9 @@ def _compare(arguments: Sequence[str]) -> int:
 
 
 def _run_compare(options: argparse.Namespace) -> None:
-    from omnigen2.evaluation.catalog import find_benchmark
-    from omnigen2.evaluation.compare import compare
-    from omnigen2.evaluation.results import Result
+    from omnigen2.commands.benchmarks import find_benchmark
+    from omnigen2.evaluation import compare
+    from omnigen2.evaluation.judging import Result
 
     first, second = Result.load(options.first), Result.load(options.second)
     benchmark = find_benchmark(first.benchmark)

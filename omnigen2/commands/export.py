@@ -6,7 +6,7 @@ from pathlib import Path
 
 from omnigen2.commands.model import DTYPES
 from omnigen2.commands.parser import Parser, run_command
-from omnigen2.generate.export import export_model
+from omnigen2.generate import export_model
 
 DESCRIPTION = """\
 Write a model folder in the released layout: the transformer from SOURCE, everything else from the base.

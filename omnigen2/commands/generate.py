@@ -16,9 +16,16 @@ from omnigen2.commands.model import (
     sampling_options,
 )
 from omnigen2.commands.parser import Parser, run_command
-from omnigen2.generate import GenerateError, ModelFolder, Request, Sampling
-from omnigen2.generate.memory import Estimate, estimate, planner_of
-from omnigen2.generate.picture import check_png_name
+from omnigen2.generate import (
+    Estimate,
+    GenerateError,
+    ModelFolder,
+    Request,
+    Sampling,
+    check_png_name,
+    estimate,
+    planner_of,
+)
 
 USAGE = "--model DIR (--prompt TEXT [--image FILE …] --out FILE.png | --from_file FILE.jsonl --out FOLDER) [options]"
 DESCRIPTION = """\

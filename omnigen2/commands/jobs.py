@@ -8,8 +8,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, cast
 
-from omnigen2.generate import GenerateError, Request, Sampling
-from omnigen2.generate.picture import check_png_name
+from omnigen2.generate import GenerateError, Request, Sampling, check_png_name
 
 TYPES: Mapping[str, tuple[type, ...]] = MappingProxyType(
     {

@@ -8,8 +8,8 @@ from omnigen2.commands.model import device_of
 from omnigen2.commands.parser import Parser
 
 if TYPE_CHECKING:
-    from omnigen2.evaluation.benchmarks import Benchmark
-    from omnigen2.evaluation.judge import Judge
+    from omnigen2.evaluation import Benchmark
+    from omnigen2.evaluation.judging import Judge
 
 
 def add_judge_options(parser: Parser) -> None:
@@ -47,11 +47,11 @@ def judge_of(options: argparse.Namespace, benchmark: "Benchmark") -> "Judge":
     Raises:
         EvaluationError: If they do not go together.
     """
-    from omnigen2.evaluation.benchmarks import EmuEditBenchmark, GenEvalBenchmark, ImgEditBenchmark
-    from omnigen2.evaluation.errors import EvaluationError
-    from omnigen2.evaluation.micro_folder import RulesJudge
-    from omnigen2.evaluation.verdicts import DetectorResults, ImgEditAnswers
-    from omnigen2.microworld.fit import TOLERANCE
+    from omnigen2.evaluation import EmuEditBenchmark, GenEvalBenchmark, ImgEditBenchmark
+    from omnigen2.evaluation.judging import DetectorResults, ImgEditAnswers
+    from omnigen2.evaluation.metrics import EvaluationError
+    from omnigen2.microworld.runs import RulesJudge
+    from omnigen2.microworld.world import TOLERANCE
 
     if isinstance(benchmark, EmuEditBenchmark):
         return _feature_judge(options)
@@ -82,14 +82,12 @@ def judge_of(options: argparse.Namespace, benchmark: "Benchmark") -> "Judge":
 
 
 def _chat_judge(options: argparse.Namespace, benchmark: "Benchmark") -> "Judge":
-    from omnigen2.evaluation.benchmarks import EditBenchmark, OmniContextBenchmark
-    from omnigen2.evaluation.chat_judge import ChatJudge
-    from omnigen2.evaluation.errors import EvaluationError
-    from omnigen2.rl.rewards.chat import AnswerSettings, ChatClient
-    from omnigen2.rl.rewards.edit_score import EditScoreReward
-    from omnigen2.rl.rewards.in_context import InContextReward
-    from omnigen2.rl.rewards.judge import Judge as ChatModel
-    from omnigen2.rl.rewards.transport import Limits
+    from omnigen2.evaluation import EditBenchmark, OmniContextBenchmark
+    from omnigen2.evaluation.judging import ChatJudge
+    from omnigen2.evaluation.metrics import EvaluationError
+    from omnigen2.rl.rewards import EditScoreReward, InContextReward
+    from omnigen2.rl.rewards import Judge as ChatModel
+    from omnigen2.rl.rewards.remote import AnswerSettings, ChatClient, Limits
 
     settings = AnswerSettings(
         options.judge_temperature, options.judge_max_tokens, options.judge_seed, options.judge_format
@@ -112,8 +110,8 @@ def _chat_judge(options: argparse.Namespace, benchmark: "Benchmark") -> "Judge":
 
 
 def _feature_judge(options: argparse.Namespace) -> "Judge":
-    from omnigen2.evaluation.errors import EvaluationError
-    from omnigen2.evaluation.feature_judge import FeatureJudge
+    from omnigen2.evaluation.judging import FeatureJudge
+    from omnigen2.evaluation.metrics import EvaluationError
 
     if options.clip is None or options.dino is None:
         raise EvaluationError("--clip or --dino is missing", "both name folders of models in the transformers layout")

@@ -8,10 +8,9 @@ from typing import Any
 
 from omnigen2.commands.model import device_of
 from omnigen2.commands.parser import Parser
-from omnigen2.data.errors import DataError
-from omnigen2.data.latents import LATENT_TYPES, ImageEncoder, LatentOrigin, LatentType, Moments, Pixels
-from omnigen2.encoders import LatentCodec, ResizePolicy, load_codec
-from omnigen2.encoders.posterior import identity, moments
+from omnigen2.data.samples import LATENT_TYPES, DataError, ImageEncoder, LatentOrigin, LatentType, Moments, Pixels
+from omnigen2.encoders import LatentCodec, identity, load_codec, moments
+from omnigen2.pictures import ResizePolicy
 
 NEEDS_VAE = ("max_pixels", "max_side", "multiple", "reference_pixels", "latent_type")
 

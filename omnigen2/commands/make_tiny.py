@@ -35,7 +35,7 @@ def main(arguments: Sequence[str]) -> int:
 def _run(options: argparse.Namespace) -> None:
     from transformers.utils import logging
 
-    from omnigen2.make_tiny import make_tiny
+    from omnigen2.generate import make_tiny
 
     cast(Any, logging).disable_progress_bar()
     folder = make_tiny(options.folder, options.seed, options.overwrite)

@@ -39,8 +39,8 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def _run(options: argparse.Namespace) -> None:
-    from omnigen2.microworld.preview import preview
-    from omnigen2.microworld.trained import copy_micro_model
+    from omnigen2.microworld import copy_micro_model
+    from omnigen2.microworld.reports import preview
 
     match options.action:
         case "preview":
@@ -58,8 +58,8 @@ def _run(options: argparse.Namespace) -> None:
 def _write_tasks(folder: Path, size: int, count: int, seed: int) -> None:
     import numpy as np
 
-    from omnigen2.evaluation.micro_folder import write_micro
     from omnigen2.microworld import EASY, draw
+    from omnigen2.microworld.runs import write_micro
     from omnigen2.microworld.tasks import FAMILIES, kinds_of, sample_task, target_of
 
     if count < 1 or seed < 0:

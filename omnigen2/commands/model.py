@@ -11,8 +11,7 @@ from typing import Any, cast, get_args
 import torch
 
 from omnigen2.commands.parser import Parser
-from omnigen2.encoders import PromptRules
-from omnigen2.encoders.vae import VAEMemory
+from omnigen2.encoders import PromptRules, VAEMemory
 from omnigen2.generate import Generator, Offload, Progress, Sampling, SolverName
 
 DTYPES = {"bfloat16": torch.bfloat16, "float32": torch.float32}

@@ -6,7 +6,7 @@ import traceback
 from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
-from omnigen2.generate.errors import GenerateError
+from omnigen2.generate import GenerateError
 
 Run = Callable[[argparse.Namespace], None]
 

@@ -12,10 +12,8 @@ from omnigen2.commands.parser import Parser
 
 if TYPE_CHECKING:
     from omnigen2.encoders import QwenEncoder
-    from omnigen2.evaluation.benchmarks import ChoiceBenchmark
-    from omnigen2.evaluation.judge import JudgeProtocol
-    from omnigen2.evaluation.results import Record
-    from omnigen2.evaluation.understanding import Choice
+    from omnigen2.evaluation import ChoiceBenchmark
+    from omnigen2.evaluation.judging import Choice, JudgeProtocol, Record
 
 SYSTEM = "You are a helpful assistant."
 REQUEST = "Answer with the letter of the right option."
@@ -42,10 +40,9 @@ def evaluate_questions(options: argparse.Namespace, benchmark: "ChoiceBenchmark"
     Raises:
         EvaluationError: If options do not go together, or a file cannot be read.
     """
-    from omnigen2.evaluation.errors import EvaluationError
-    from omnigen2.evaluation.question_files import read_answers, read_mmbench, read_mmmu
-    from omnigen2.evaluation.report import write_report
-    from omnigen2.evaluation.results import Result
+    from omnigen2.evaluation import write_report
+    from omnigen2.evaluation.judging import Result, read_answers, read_mmbench, read_mmmu
+    from omnigen2.evaluation.metrics import EvaluationError
 
     if options.data is None or (options.answers is None) == (options.model is None):
         raise EvaluationError(
@@ -83,9 +80,8 @@ def prompt(choice: "Choice") -> str:
 
 def _make_answers(options: argparse.Namespace, choices: "Sequence[Choice]", path: Path) -> dict[str, str]:
     """Ask the model what it was not asked before; each answer is on disk before the next question."""
-    from omnigen2.encoders.chat import Message
-    from omnigen2.evaluation.judge import read_image
-    from omnigen2.evaluation.tables import json_object
+    from omnigen2.encoders import Message
+    from omnigen2.evaluation.judging import json_object, read_image
 
     digests = {choice.key: _digest(choice, options) for choice in choices}
     lines = path.read_text(encoding="utf-8").splitlines(keepends=True) if path.exists() else []
@@ -124,7 +120,7 @@ def _encoder(options: argparse.Namespace) -> "QwenEncoder":
 
 def _digest(choice: "Choice", options: argparse.Namespace) -> str:
     """Of all that an answer depends on, but for the model's weights: another model is another `--out`."""
-    from omnigen2.evaluation.judge import contents
+    from omnigen2.evaluation.judging import contents
 
     pictures = [hashlib.sha256(contents(image)).hexdigest() for image in choice.images]
     facts = [choice.key, SYSTEM, prompt(choice), pictures, str(Path(options.model).resolve()), options.max_new_tokens]
@@ -132,7 +128,7 @@ def _digest(choice: "Choice", options: argparse.Namespace) -> str:
 
 
 def _protocol(options: argparse.Namespace) -> "JudgeProtocol":
-    from omnigen2.evaluation.judge import JudgeProtocol
+    from omnigen2.evaluation.judging import JudgeProtocol
 
     asked = hashlib.sha256(f"{SYSTEM}\n{REQUEST}".encode()).hexdigest()[:12]
     made = {"max_new_tokens": options.max_new_tokens} if options.model is not None else {}
@@ -141,9 +137,7 @@ def _protocol(options: argparse.Namespace) -> "JudgeProtocol":
 
 
 def _records(choices: "Sequence[Choice]", said: Sequence[str | None]) -> "list[Record]":
-    from omnigen2.evaluation.judge import Judgement
-    from omnigen2.evaluation.results import Record
-    from omnigen2.evaluation.understanding import mark
+    from omnigen2.evaluation.judging import Judgement, Record, mark
 
     words = {choice.key: one for choice, one in zip(choices, said, strict=True) if one is not None}
     return [

@@ -21,10 +21,10 @@ serve  hosts the reward that a recipe names, until Ctrl-C: POST /score, GET /hea
 The recipe has one key:
 
   reward:
-    class_path: omnigen2.rl.rewards.geneval.GenEvalReward
+    class_path: omnigen2.rl.rewards.GenEvalReward
     init_args:
-      detector: {{class_path: omnigen2.rl.rewards.geneval_models.Mask2FormerDetector, init_args: {{device: cuda}}}}
-      colours: {{class_path: omnigen2.rl.rewards.geneval_models.ClipColourNamer, init_args: {{device: cuda}}}}
+      detector: {{class_path: omnigen2.rl.rewards.Mask2FormerDetector, init_args: {{device: cuda}}}}
+      colours: {{class_path: omnigen2.rl.rewards.ClipColourNamer, init_args: {{device: cuda}}}}
 
 Addresses other than this machine's own need a token in the environment variable {TOKEN}.
 """
@@ -61,7 +61,7 @@ def load_reward(recipe: Path) -> Any:
     """
     from jsonargparse import ArgumentError, ArgumentParser  # pyright: ignore[reportPrivateImportUsage]
 
-    from omnigen2.rl.reward import Reward, RewardError
+    from omnigen2.rl import Reward, RewardError
 
     parser = ArgumentParser(exit_on_error=False)
     parser.add_subclass_arguments(Reward, "reward", required=True)
@@ -78,7 +78,7 @@ def load_reward(recipe: Path) -> Any:
 
 
 def _run(options: argparse.Namespace) -> None:
-    from omnigen2.rl.reward import RewardError
+    from omnigen2.rl import RewardError
 
     if not 0 <= options.port < 2**16:
         raise RewardError(f"--port is {options.port}; use one from 1 to 65535, or 0 for a free one")
@@ -91,7 +91,7 @@ def _run(options: argparse.Namespace) -> None:
     try:
         import uvicorn
 
-        from omnigen2.rl.rewards.server import create_app
+        from omnigen2.rl.rewards.remote.server import create_app
     except ModuleNotFoundError as error:
         raise RewardError(f"{error.name} is not installed; pip install 'omnigen2[serve]'") from error
     reward = load_reward(options.recipe)

@@ -6,12 +6,10 @@ from typing import get_args
 
 from omnigen2.commands.model import device_of
 from omnigen2.commands.parser import Parser
-from omnigen2.data.errors import DataError
-from omnigen2.data.states import InstructionEncoder, States
-from omnigen2.encoders import HiddenStateBridge, PromptRules
-from omnigen2.encoders.bridge import KeptTemplate
-from omnigen2.training.text_states import TextStates
-from omnigen2.training.vlm import Precision, VLMFolder
+from omnigen2.data.samples import DataError, InstructionEncoder, States
+from omnigen2.encoders import HiddenStateBridge, KeptTemplate, PromptRules
+from omnigen2.training.flow_matching import TextStates
+from omnigen2.training.parts import Precision, VLMFolder
 
 NEEDS_VLM = ("vlm_type", "vlm_template")
 MAX_TEXT = 888

@@ -4,14 +4,12 @@ import json
 from pathlib import Path
 from typing import NamedTuple
 
-from omnigen2.data.errors import BadRecord, DataError
+from omnigen2.data.chunks import StreamingSource
 from omnigen2.data.jsonl import BadRecords, JsonlSource
 from omnigen2.data.optimize import BAD_FILE, REPORT_FILE
-from omnigen2.data.source import Source
+from omnigen2.data.samples import BadRecord, DataError, Source, TextLength
 from omnigen2.data.spec import read_spec
-from omnigen2.data.streaming import StreamingSource
-from omnigen2.data.text import TextLength
-from omnigen2.encoders.images import ImageReader
+from omnigen2.pictures import ImageReader
 
 
 class Opened(NamedTuple):

@@ -9,10 +9,8 @@ from statistics import median
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from omnigen2.data.errors import DataError
-from omnigen2.data.sample import Sample, Size
-from omnigen2.data.source import Source
-from omnigen2.encoders.images import ImageReader
+from omnigen2.data.samples import DataError, Sample, Size, Source
+from omnigen2.pictures import ImageReader
 
 CELL = 160
 """Side of one picture of a contact sheet, in pixels."""

@@ -10,11 +10,19 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal, TypeAlias, assert_never, cast
 
-from omnigen2.data.errors import BadRecord, DataError
-from omnigen2.data.sample import TASKS, Sample, SampleSizes, Task, measure
-from omnigen2.data.source import Source
-from omnigen2.data.text import ByteLength, TextLength
-from omnigen2.encoders.images import ImageFileError, ImageReader
+from omnigen2.data.samples import (
+    TASKS,
+    BadRecord,
+    ByteLength,
+    DataError,
+    Sample,
+    SampleSizes,
+    Source,
+    Task,
+    TextLength,
+    measure,
+)
+from omnigen2.pictures import ImageFileError, ImageReader
 
 BadRecords: TypeAlias = Literal["refuse", "skip"]
 TASK_NAMES: dict[str, Task] = {

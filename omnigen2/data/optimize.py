@@ -8,17 +8,24 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
-from omnigen2.data.collate import resized
-from omnigen2.data.errors import BadRecord, DataError
+from omnigen2.data.batches import resized
+from omnigen2.data.chunks import ChunkWriter
 from omnigen2.data.jsonl import read_jsonl
-from omnigen2.data.latents import ImageEncoder
-from omnigen2.data.origins import Origins
-from omnigen2.data.sample import ImageFile, Sample, SampleSizes, measure
+from omnigen2.data.samples import (
+    BadRecord,
+    ByteLength,
+    DataError,
+    ImageEncoder,
+    ImageFile,
+    InstructionEncoder,
+    Origins,
+    Sample,
+    SampleSizes,
+    TextLength,
+    measure,
+)
 from omnigen2.data.spec import SpecEntry, read_spec
-from omnigen2.data.states import InstructionEncoder
-from omnigen2.data.text import ByteLength, TextLength
-from omnigen2.data.writer import ChunkWriter
-from omnigen2.encoders.images import ImageFileError, ImageReader
+from omnigen2.pictures import ImageFileError, ImageReader
 
 REPORT_FILE = "report.json"
 BAD_FILE = "bad_records.jsonl"

@@ -18,8 +18,8 @@ from typing import Any, cast
 
 import yaml
 
-from omnigen2.data.errors import DataError
-from omnigen2.strict_yaml import StrictLoader
+from omnigen2.data.samples import DataError
+from omnigen2.files import StrictLoader
 
 KEYS = ("path", "ratio", "image_root", "name", "type")
 

@@ -4,7 +4,7 @@ from torch import nn
 
 from omnigen2.dit.backends import AttentionBackend, Borders, attend, check_backend
 from omnigen2.layout import TokenStates
-from omnigen2.rope.rotary import Rotation, apply_rotation
+from omnigen2.rope import Rotation, apply_rotation
 
 QK_NORM_EPS = 1e-5
 """Of the query and key norms, whatever the block norms use."""

@@ -8,7 +8,7 @@ from omnigen2.dit.backends import Borders
 from omnigen2.dit.feed_forward import SwiGLU
 from omnigen2.dit.modulation import Modulation, ScaleGate
 from omnigen2.layout import TokenIndex, TokenStates
-from omnigen2.rope.rotary import Rotation
+from omnigen2.rope import Rotation
 
 
 class Sandwich(nn.Module):

@@ -19,13 +19,14 @@ from omnigen2.dit.backends import AttentionBackend
 from omnigen2.dit.keys import released_key
 from omnigen2.dit.model import DiffusionTransformer
 from omnigen2.dit.released_config import model_from_config, released_config
+from omnigen2.errors import UserError
 from omnigen2.rope import PositionScheme
 
 WEIGHTS = "diffusion_pytorch_model"
 INDEX = f"{WEIGHTS}.safetensors.index.json"
 
 
-class CheckpointError(ValueError):
+class CheckpointError(UserError):
     """A checkpoint that cannot be read: the message names the file, the key, what was got and what was expected."""
 
 

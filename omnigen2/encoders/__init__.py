@@ -3,7 +3,7 @@
 Importing this needs torch, numpy and Pillow; transformers and diffusers are imported when a model is loaded.
 """
 
-from omnigen2.encoders.bridge import HiddenStateBridge, PackedText, TokenRole, token_roles
+from omnigen2.encoders.bridge import HiddenStateBridge, KeptTemplate, KeptTokens, PackedText, TokenRole, token_roles
 from omnigen2.encoders.chat import (
     IMAGE_TOKEN,
     SYSTEM_PROMPT,
@@ -12,41 +12,31 @@ from omnigen2.encoders.chat import (
     Conversation,
     Message,
     drawing,
+    render,
 )
 from omnigen2.encoders.codec import LatentCodec
-from omnigen2.encoders.dct import BlockDCT
-from omnigen2.encoders.image_token import ImageToken
-from omnigen2.encoders.images import ImageFileError, ImageReader, ResizePolicy, to_image, to_pixels
+from omnigen2.encoders.dct import CLASS_NAME, BlockDCT
+from omnigen2.encoders.fingerprint import fingerprint
+from omnigen2.encoders.folder import check_folder
+from omnigen2.encoders.image_token import ImageToken, InitialRow
+from omnigen2.encoders.posterior import draw, identity, moments
 from omnigen2.encoders.qwen import Answer, QwenEncoder, load_tokenizer
+from omnigen2.encoders.tiny import (
+    SPECIAL_TOKENS,
+    random_vlm,
+    write_image_processor,
+    write_tiny_processor,
+    write_tiny_vae,
+    write_tiny_vlm,
+)
 from omnigen2.encoders.tokens import ChatTokenizer, PromptBatch, PromptRules
-from omnigen2.encoders.vae import FluxVAE, load_codec
+from omnigen2.encoders.vae import FluxVAE, VAEMemory, load_codec
 
 __all__ = [
-    "IMAGE_TOKEN",
-    "SYSTEM_PROMPT",
-    "SYSTEM_PROMPT_DROPPED",
-    "SYSTEM_PROMPT_PLAIN",
-    "Answer",
-    "BlockDCT",
-    "ChatTokenizer",
-    "Conversation",
-    "FluxVAE",
-    "HiddenStateBridge",
-    "ImageFileError",
-    "ImageReader",
-    "ImageToken",
-    "LatentCodec",
-    "Message",
-    "PackedText",
-    "PromptBatch",
-    "PromptRules",
-    "QwenEncoder",
-    "ResizePolicy",
-    "TokenRole",
-    "drawing",
-    "load_codec",
-    "load_tokenizer",
-    "to_image",
-    "to_pixels",
-    "token_roles",
-]
+    "CLASS_NAME", "IMAGE_TOKEN", "SPECIAL_TOKENS", "SYSTEM_PROMPT", "SYSTEM_PROMPT_DROPPED", "SYSTEM_PROMPT_PLAIN",
+    "Answer", "BlockDCT", "ChatTokenizer", "Conversation", "FluxVAE", "HiddenStateBridge", "ImageToken", "InitialRow",
+    "KeptTemplate", "KeptTokens", "LatentCodec", "Message", "PackedText", "PromptBatch", "PromptRules", "QwenEncoder",
+    "TokenRole", "VAEMemory", "check_folder", "draw", "drawing", "fingerprint", "identity", "load_codec",
+    "load_tokenizer", "moments", "random_vlm", "render", "token_roles", "write_image_processor", "write_tiny_processor",
+    "write_tiny_vae", "write_tiny_vlm",
+]  # fmt: skip

@@ -7,29 +7,36 @@ print(metric)  # OmniContext: … (valid 48 / 50, …). 2 of 50 judgements faile
 `omnigen2 evaluate` does the same for a folder of pictures.
 """
 
-from omnigen2.evaluation.edit import EditBench, ImgEditBench
-from omnigen2.evaluation.feature_judge import EmuEdit
-from omnigen2.evaluation.geneval import GenEval
-from omnigen2.evaluation.grouped import GroupedMean, Share
-from omnigen2.evaluation.micro import MicroScores, micro_judge, micro_scores
-from omnigen2.evaluation.omnicontext import OmniContext
-from omnigen2.evaluation.similarity import FeatureSimilarity
-from omnigen2.evaluation.summary import Line, Summary
-from omnigen2.evaluation.understanding import ChoiceAccuracy
+from omnigen2.evaluation.benchmarks import (
+    Benchmark,
+    ChoiceBenchmark,
+    EditBenchmark,
+    EmuEditBenchmark,
+    GenEvalBenchmark,
+    ImgEditBenchmark,
+    OmniContextBenchmark,
+    Reader,
+)
+from omnigen2.evaluation.compare import compare
+from omnigen2.evaluation.judging import ChoiceAccuracy, EmuEdit
+from omnigen2.evaluation.metrics import (
+    EditBench,
+    EvaluationError,
+    FeatureSimilarity,
+    GenEval,
+    GroupedMean,
+    ImgEditBench,
+    Line,
+    OmniContext,
+    Share,
+    Summary,
+)
+from omnigen2.evaluation.report import write_report
+from omnigen2.evaluation.runner import Progress, evaluate
 
 __all__ = [
-    "ChoiceAccuracy",
-    "EditBench",
-    "EmuEdit",
-    "FeatureSimilarity",
-    "GenEval",
-    "GroupedMean",
-    "ImgEditBench",
-    "Line",
-    "MicroScores",
-    "OmniContext",
-    "Share",
-    "Summary",
-    "micro_judge",
-    "micro_scores",
-]
+    "Benchmark", "ChoiceAccuracy", "ChoiceBenchmark", "EditBench", "EditBenchmark", "EmuEdit", "EmuEditBenchmark",
+    "EvaluationError", "FeatureSimilarity", "GenEval", "GenEvalBenchmark", "GroupedMean", "ImgEditBench",
+    "ImgEditBenchmark", "Line", "OmniContext", "OmniContextBenchmark", "Progress", "Reader", "Share", "Summary",
+    "compare", "evaluate", "write_report",
+]  # fmt: skip

@@ -10,16 +10,8 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from omnigen2.evaluation.edit import EditBench, ImgEditBench
-from omnigen2.evaluation.feature_judge import EmuEdit
-from omnigen2.evaluation.geneval import GenEval
-from omnigen2.evaluation.grouped import GroupedMean
-from omnigen2.evaluation.judge import Item, Judgement
-from omnigen2.evaluation.omnicontext import OmniContext
-from omnigen2.evaluation.paper import PaperTable
-from omnigen2.evaluation.results import Record
-from omnigen2.evaluation.summary import Summary
-from omnigen2.evaluation.understanding import ChoiceAccuracy
+from omnigen2.evaluation.judging import ChoiceAccuracy, EmuEdit, Item, Judgement, Record
+from omnigen2.evaluation.metrics import EditBench, GenEval, GroupedMean, ImgEditBench, OmniContext, PaperTable, Summary
 
 Reader: TypeAlias = Callable[[Path, Path | None], list[Item]]
 """From the folder of pictures and the folder of the data set to the items."""

@@ -7,9 +7,8 @@ import numpy as np
 from jaxtyping import Float
 
 from omnigen2.evaluation.benchmarks import Benchmark, column_values
-from omnigen2.evaluation.errors import EvaluationError
-from omnigen2.evaluation.results import Record, Result
-from omnigen2.evaluation.summary import markdown_table
+from omnigen2.evaluation.judging import Record, Result
+from omnigen2.evaluation.metrics import EvaluationError, markdown_table
 
 FEW = 3
 """Groups with fewer pairs are named beside the intervals: drawn again from so few, means hardly move."""

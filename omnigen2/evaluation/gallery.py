@@ -9,11 +9,10 @@ from pathlib import Path
 
 from PIL import Image
 
-from omnigen2.encoders.images import ImageFileError, ImageReader
 from omnigen2.evaluation.benchmarks import Benchmark, column_values
-from omnigen2.evaluation.judge import Item, PictureFile, contents
-from omnigen2.evaluation.results import Record, Result
-from omnigen2.evaluation.summary import number
+from omnigen2.evaluation.judging import Item, PictureFile, Record, Result, contents
+from omnigen2.evaluation.metrics import number
+from omnigen2.pictures import ImageFileError, ImageReader
 
 SIDE = 320
 """Longest side of the pictures on the page, in pixels; small ones are enlarged by whole numbers."""

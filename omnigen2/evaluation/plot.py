@@ -3,8 +3,7 @@
 import math
 from pathlib import Path
 
-from omnigen2.evaluation.paper import PaperTable
-from omnigen2.evaluation.summary import Summary
+from omnigen2.evaluation.metrics import PaperTable, Summary
 
 
 def bars(summary: Summary, name: str, paper: PaperTable | None, path: Path) -> None:

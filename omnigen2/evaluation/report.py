@@ -6,11 +6,9 @@ from pathlib import Path
 
 from omnigen2.evaluation.benchmarks import Benchmark, ChoiceBenchmark
 from omnigen2.evaluation.gallery import write_gallery
-from omnigen2.evaluation.judge import Item
-from omnigen2.evaluation.paper import PaperTable
+from omnigen2.evaluation.judging import Item, Result
+from omnigen2.evaluation.metrics import PaperTable, Summary, markdown_table, number
 from omnigen2.evaluation.plot import bars
-from omnigen2.evaluation.results import Result
-from omnigen2.evaluation.summary import Summary, markdown_table, number
 
 
 def write_report(folder: Path, benchmark: Benchmark, result: Result, items: Sequence[Item], command: str = "") -> None:

@@ -5,8 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from omnigen2.evaluation.benchmarks import Benchmark
-from omnigen2.evaluation.judge import Item, Judge, Judgement
-from omnigen2.evaluation.results import Journal, Record, Result
+from omnigen2.evaluation.judging import Item, Journal, Judge, Judgement, Record, Result
 
 NO_PICTURE = "no picture"
 """The problem of items whose output file is missing."""

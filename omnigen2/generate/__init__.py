@@ -7,33 +7,21 @@ generator("a red cube on a table", seed=0).pictures[0].save("cube.png")
 """
 
 from omnigen2.encoders import Message
-from omnigen2.generate.branches import EncodedSample, PackedBranches
+from omnigen2.generate.branches import BRANCHES, Branch, EncodedSample, PackedBranches, TextStates
 from omnigen2.generate.denoise import Progress, denoise
 from omnigen2.generate.encode import Encoders, Offload
 from omnigen2.generate.errors import GenerateError
+from omnigen2.generate.export import export_model
 from omnigen2.generate.folder import ModelFolder
 from omnigen2.generate.generator import Generator
-from omnigen2.generate.picture import Picture, Reply, Result, read_parameters
+from omnigen2.generate.memory import Estimate, estimate, planner_of
+from omnigen2.generate.picture import Picture, Reply, Result, check_png_name, read_parameters
 from omnigen2.generate.request import ImageInput, Request, Sampling, SamplingOptions, SolverName
+from omnigen2.generate.tiny import INDEX, SCHEDULER, make_tiny, randomize
 
 __all__ = [
-    "EncodedSample",
-    "Encoders",
-    "GenerateError",
-    "Generator",
-    "ImageInput",
-    "Message",
-    "ModelFolder",
-    "Offload",
-    "PackedBranches",
-    "Picture",
-    "Progress",
-    "Reply",
-    "Request",
-    "Result",
-    "Sampling",
-    "SamplingOptions",
-    "SolverName",
-    "denoise",
-    "read_parameters",
-]
+    "BRANCHES", "INDEX", "SCHEDULER", "Branch", "EncodedSample", "Encoders", "Estimate", "GenerateError", "Generator",
+    "ImageInput", "Message", "ModelFolder", "Offload", "PackedBranches", "Picture", "Progress", "Reply", "Request",
+    "Result", "Sampling", "SamplingOptions", "SolverName", "TextStates", "check_png_name", "denoise", "estimate",
+    "export_model", "make_tiny", "planner_of", "randomize", "read_parameters",
+]  # fmt: skip

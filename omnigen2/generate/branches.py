@@ -9,8 +9,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from omnigen2.dit import Condition, DiffusionTransformer, Inputs, patchify
-from omnigen2.dit.patch import segment
+from omnigen2.dit import Condition, DiffusionTransformer, Inputs, patchify, segment
 from omnigen2.layout import Layout, Ragged, Segment, TextSegment
 
 Branch: TypeAlias = Literal["conditional", "reference", "unconditional"]

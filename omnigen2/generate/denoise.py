@@ -6,8 +6,7 @@ from typing import TypeAlias
 import torch
 
 from omnigen2.dit import DiffusionTransformer, patchify, unpatchify
-from omnigen2.flow import TimeShift, time_grid
-from omnigen2.flow.grid import Models
+from omnigen2.flow import Models, TimeShift, time_grid
 from omnigen2.generate.branches import BRANCHES, EncodedSample, Latent, PackedBranches
 from omnigen2.generate.request import Sampling
 from omnigen2.layout import Ragged, TokenIndex, unpack

@@ -9,10 +9,10 @@ import torch
 from PIL import Image
 from torch import nn
 
-from omnigen2.encoders import LatentCodec, Message, PromptBatch, QwenEncoder, to_image, to_pixels
-from omnigen2.encoders.qwen import Answer
+from omnigen2.encoders import Answer, LatentCodec, Message, PromptBatch, QwenEncoder
 from omnigen2.generate.branches import Latent, TextStates
 from omnigen2.generate.plan import Plan
+from omnigen2.pictures import to_image, to_pixels
 
 Offload: TypeAlias = Literal["none", "idle"]
 

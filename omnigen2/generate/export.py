@@ -7,14 +7,11 @@ from typing import cast
 import torch
 from torch import Tensor
 
-from omnigen2.dit import DiffusionTransformer
-from omnigen2.dit.checkpoint import load_transformer, save_transformer
-from omnigen2.dit.keys import released_key
-from omnigen2.dit.released_config import model_from_config
+from omnigen2.adapters import load_lora, merge_lora
+from omnigen2.dit import DiffusionTransformer, load_transformer, model_from_config, released_key, save_transformer
+from omnigen2.files import read_weights
 from omnigen2.generate.errors import GenerateError
 from omnigen2.generate.folder import INDEX, PARTS, ModelFolder
-from omnigen2.generate.lora import load_lora, merge_lora
-from omnigen2.generate.weights import read_weights
 
 ANCHORS = ("target_embedder.weight", released_key("target_embedder.weight"))
 """Names by which a transformer is found inside a larger state dict: ours and the released one."""

@@ -5,8 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast, get_args
 
-from omnigen2.encoders import HiddenStateBridge
-from omnigen2.encoders.bridge import KeptTemplate, KeptTokens
+from omnigen2.encoders import HiddenStateBridge, KeptTemplate, KeptTokens
 from omnigen2.flow import IdentityShift, SquareRootShift, TimeShift
 from omnigen2.generate.errors import GenerateError
 

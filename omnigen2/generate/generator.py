@@ -8,17 +8,24 @@ from typing import Unpack
 
 import torch
 
-from omnigen2.dit import AttentionBackend, DiffusionTransformer
-from omnigen2.dit.checkpoint import load_transformer
-from omnigen2.encoders import SYSTEM_PROMPT, LatentCodec, Message, PromptBatch, PromptRules, QwenEncoder, load_codec
-from omnigen2.encoders.vae import VAEMemory
+from omnigen2.adapters import load_lora
+from omnigen2.dit import AttentionBackend, DiffusionTransformer, load_transformer
+from omnigen2.encoders import (
+    SYSTEM_PROMPT,
+    LatentCodec,
+    Message,
+    PromptBatch,
+    PromptRules,
+    QwenEncoder,
+    VAEMemory,
+    load_codec,
+)
 from omnigen2.flow import SquareRootShift, TimeShift
 from omnigen2.generate.branches import EncodedSample
 from omnigen2.generate.denoise import Progress, denoise
 from omnigen2.generate.encode import Encoders, Offload
 from omnigen2.generate.errors import GenerateError
 from omnigen2.generate.folder import LATENT_SIDE, ModelFolder
-from omnigen2.generate.lora import load_lora
 from omnigen2.generate.picture import Picture, Reply, Result
 from omnigen2.generate.plan import Plan, Planner
 from omnigen2.generate.request import ImageInput, Request, Sampling, SamplingOptions
@@ -43,7 +50,7 @@ class Generator:
 
     Example:
         >>> import tempfile
-        >>> from omnigen2.make_tiny import make_tiny
+        >>> from omnigen2.generate.tiny import make_tiny
         >>> with tempfile.TemporaryDirectory() as folder:
         ...     generator = Generator.from_folder(make_tiny(folder))
         >>> generator("a red cube", height=32, width=48, steps=2, seed=0).images[0].size
@@ -231,7 +238,7 @@ class Generator:
         """Add a LoRA adapter to the transformer; pictures made from now on name it.
 
         Args:
-            path: See `omnigen2.generate.lora.load_lora`.
+            path: See `omnigen2.adapters.load_lora`.
         """
         load_lora(self.transformer, path, f"adapter_{len(self.adapters)}")
         self.adapters = (*self.adapters, Path(path).resolve().name)

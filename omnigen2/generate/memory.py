@@ -9,10 +9,9 @@ from typing import Any, cast
 import torch
 from safetensors import SafetensorError, safe_open
 
-from omnigen2.dit import TransformerConfig
-from omnigen2.dit.released_config import model_from_config
-from omnigen2.encoders.dct import CLASS_NAME as BLOCK_DCT
-from omnigen2.encoders.vae import VAEMemory
+from omnigen2.dit import TransformerConfig, model_from_config
+from omnigen2.encoders import CLASS_NAME as BLOCK_DCT
+from omnigen2.encoders import VAEMemory
 from omnigen2.generate.encode import Offload
 from omnigen2.generate.errors import GenerateError
 from omnigen2.generate.folder import ModelFolder

@@ -9,9 +9,9 @@ from jaxtyping import Float
 from PIL import Image
 from torch import Tensor
 
-from omnigen2.encoders import ImageReader, ResizePolicy
 from omnigen2.generate.errors import GenerateError
 from omnigen2.generate.request import Request
+from omnigen2.pictures import ImageReader, ResizePolicy
 
 DEFAULT_SIDE = 1024
 """Side of a picture without a given size, and most pixels per side of a reference."""

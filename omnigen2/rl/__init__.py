@@ -2,56 +2,44 @@
 
 from omnigen2.rl.advantage import Advantages, Scale, group_advantages
 from omnigen2.rl.combine import Clipped, MeanOfPasses, WeightedSum
-from omnigen2.rl.divergence import Divergence, ExactKL, MixedKL, UnscaledKL
-from omnigen2.rl.nft import DiffusionNFTObjective, NFTLoss, optimality
-from omnigen2.rl.objective import FlowGRPOLoss, FlowGRPOObjective
-from omnigen2.rl.ratio import LikelihoodRatio, NormalizedRatio, RatioRule
-from omnigen2.rl.reward import Failure, Judgement, Reward, RewardError, RewardRequest, Scores, check_scores
+from omnigen2.rl.coupled import (
+    Divergence,
+    EqualSteps,
+    ExactKL,
+    FlowGRPOLoss,
+    FlowGRPOObjective,
+    InverseLength,
+    LikelihoodRatio,
+    MixedKL,
+    NoiseScaled,
+    NormalizedRatio,
+    OfficialNoiseScaled,
+    RatioRule,
+    StepWeighting,
+    UnscaledKL,
+)
+from omnigen2.rl.decoupled import DiffusionNFTObjective, NFTLoss, optimality
+from omnigen2.rl.reward import (
+    Failure,
+    Judgement,
+    Outcome,
+    Picture,
+    Reward,
+    RewardError,
+    RewardRequest,
+    Scores,
+    check_scores,
+    unusable_picture,
+)
 from omnigen2.rl.rollout import Decoder, Rollout, RolloutSampler
 from omnigen2.rl.sampling import GroupSampler, Member, member_noise, micro_batches
 from omnigen2.rl.steps import RandomSteps, SlidingWindow, Steps, StepSelection
-from omnigen2.rl.weighting import EqualSteps, InverseLength, NoiseScaled, OfficialNoiseScaled, StepWeighting
 
 __all__ = [
-    "Advantages",
-    "Clipped",
-    "Decoder",
-    "DiffusionNFTObjective",
-    "Divergence",
-    "EqualSteps",
-    "ExactKL",
-    "Failure",
-    "FlowGRPOLoss",
-    "FlowGRPOObjective",
-    "GroupSampler",
-    "InverseLength",
-    "Judgement",
-    "LikelihoodRatio",
-    "MeanOfPasses",
-    "Member",
-    "MixedKL",
-    "NFTLoss",
-    "NoiseScaled",
-    "NormalizedRatio",
-    "OfficialNoiseScaled",
-    "RandomSteps",
-    "RatioRule",
-    "Reward",
-    "RewardError",
-    "RewardRequest",
-    "Rollout",
-    "RolloutSampler",
-    "Scale",
-    "Scores",
-    "SlidingWindow",
-    "StepSelection",
-    "StepWeighting",
-    "Steps",
-    "UnscaledKL",
-    "WeightedSum",
-    "check_scores",
-    "group_advantages",
-    "member_noise",
-    "micro_batches",
-    "optimality",
-]
+    "Advantages", "Clipped", "Decoder", "DiffusionNFTObjective", "Divergence", "EqualSteps", "ExactKL", "Failure",
+    "FlowGRPOLoss", "FlowGRPOObjective", "GroupSampler", "InverseLength", "Judgement", "LikelihoodRatio",
+    "MeanOfPasses", "Member", "MixedKL", "NFTLoss", "NoiseScaled", "NormalizedRatio", "OfficialNoiseScaled", "Outcome",
+    "Picture", "RandomSteps", "RatioRule", "Reward", "RewardError", "RewardRequest", "Rollout", "RolloutSampler",
+    "Scale", "Scores", "SlidingWindow", "StepSelection", "StepWeighting", "Steps", "UnscaledKL", "WeightedSum",
+    "check_scores", "group_advantages", "member_noise", "micro_batches", "optimality", "unusable_picture",
+]  # fmt: skip

@@ -15,12 +15,14 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from omnigen2.errors import UserError
+
 Picture: TypeAlias = Float[Tensor, "3 _ _"]
 """In [-1, 1], shape (3, height, width)."""
 PerSample: TypeAlias = Float[Tensor, " samples"]
 
 
-class RewardError(ValueError):
+class RewardError(UserError):
     """A reward that cannot be used: what was got, what was expected; what to do."""
 
 

@@ -11,6 +11,7 @@ from torch import Tensor
 from omnigen2.flow import (
     Models,
     NoiseLevel,
+    SampleIndex,
     StochasticStep,
     TimeShift,
     Trajectory,
@@ -21,7 +22,6 @@ from omnigen2.flow import (
     time_grid,
     transition,
 )
-from omnigen2.flow.packed import SampleIndex
 from omnigen2.rl.sampling import offsets
 
 Images: TypeAlias = tuple[Float[Tensor, "channels _ _"], ...]

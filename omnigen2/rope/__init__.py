@@ -5,13 +5,6 @@ from omnigen2.rope.positions import LuminaPositions, OmniPositions, Origin, Posi
 from omnigen2.rope.rotary import RotaryEmbedding, Rotation, apply_rotation
 
 __all__ = [
-    "ImageIndexEmbedding",
-    "LuminaPositions",
-    "OmniPositions",
-    "Origin",
-    "PositionScheme",
-    "QwenPositions",
-    "RotaryEmbedding",
-    "Rotation",
-    "apply_rotation",
-]
+    "ImageIndexEmbedding", "LuminaPositions", "OmniPositions", "Origin", "PositionScheme", "QwenPositions",
+    "RotaryEmbedding", "Rotation", "apply_rotation",
+]  # fmt: skip

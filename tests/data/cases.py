@@ -8,7 +8,7 @@ from typing import Any
 from PIL import Image
 
 from omnigen2.data import ListSource, Planner, Sample, SampleSizes, Source, TokenBudget
-from omnigen2.encoders.images import ResizePolicy
+from omnigen2.pictures import ResizePolicy
 
 POLICY = ResizePolicy(max_pixels=64 * 64, multiple=8, reference_pixels=(32 * 32,))
 

@@ -3,7 +3,6 @@
 import subprocess
 import sys
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,6 +15,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from omnigen2.dit import BlockGroup, DiffusionTransformer, Inputs, variants
 from omnigen2.layout import ImageSegment, Layout, TextSegment, unpack
+from tests.paths import ROOT
 from tests.strategies import SMALL, layouts, make_inputs, seeds, small_dit
 
 DIT = small_dit()
@@ -238,7 +238,7 @@ def test_compiles_as_one_graph(backend: str) -> None:
         [sys.executable, "-m", "tests.dit.compile_check", backend],
         capture_output=True,
         text=True,
-        cwd=Path(__file__).parents[2],
+        cwd=ROOT,
         check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr

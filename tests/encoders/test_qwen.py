@@ -10,15 +10,7 @@ import pytest
 import torch
 from PIL import Image
 
-from omnigen2.encoders import (
-    Answer,
-    HiddenStateBridge,
-    PromptRules,
-    QwenEncoder,
-    TokenRole,
-    drawing,
-    load_tokenizer,
-)
+from omnigen2.encoders import Answer, HiddenStateBridge, PromptRules, QwenEncoder, TokenRole, drawing, load_tokenizer
 from omnigen2.encoders.tokens import PromptBatch
 
 PICTURE = Image.effect_mandelbrot((140, 84), (-3, -2.5, 2, 2.5), 20).convert("RGB")

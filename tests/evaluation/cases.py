@@ -6,10 +6,10 @@ from pathlib import Path
 
 from PIL import Image
 
-from omnigen2.evaluation.catalog import BENCHMARKS
-from omnigen2.evaluation.judge import Item, Judge, Judgement, JudgeProtocol
-from omnigen2.evaluation.omnicontext import SUBTASKS
-from omnigen2.evaluation.results import Record, Result
+from omnigen2.commands.benchmarks import BENCHMARKS
+from omnigen2.evaluation.judging.judge import Item, Judge, Judgement, JudgeProtocol
+from omnigen2.evaluation.judging.results import Record, Result
+from omnigen2.evaluation.metrics.omnicontext import SUBTASKS
 
 PROTOCOL = JudgeProtocol("test", "fixed", "1")
 OMNI = BENCHMARKS["omnicontext"]

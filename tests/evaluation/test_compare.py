@@ -5,8 +5,8 @@ from dataclasses import replace
 import pytest
 
 from omnigen2.evaluation.compare import compare
-from omnigen2.evaluation.omnicontext import SUBTASKS
-from omnigen2.evaluation.results import Result
+from omnigen2.evaluation.judging.results import Result
+from omnigen2.evaluation.metrics.omnicontext import SUBTASKS
 from tests.evaluation.cases import OMNI, PROTOCOL, record, result_of
 
 

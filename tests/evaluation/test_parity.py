@@ -2,21 +2,21 @@
 
 import json
 import math
-from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
 from omnigen2.evaluation import EditBench, OmniContext
-from omnigen2.evaluation.omnicontext import SUBTASKS
+from omnigen2.evaluation.metrics.omnicontext import SUBTASKS
 from omnigen2.rl.reward import RewardRequest
-from omnigen2.rl.rewards.chat import ChatClient, ChatQuestion
 from omnigen2.rl.rewards.edit_score import EditScoreReward
 from omnigen2.rl.rewards.in_context import InContextReward
 from omnigen2.rl.rewards.judge import Judge
+from omnigen2.rl.rewards.remote.chat import ChatClient, ChatQuestion
+from tests.paths import TESTS
 
-FOLDER = Path(__file__).parents[1] / "parity"
+FOLDER = TESTS / "parity"
 OURS = json.loads((FOLDER / "evaluation_manifest.json").read_text())
 JUDGED = json.loads((FOLDER / "rewards_manifest.json").read_text())
 AGGREGATION = OURS["omnicontext_scoring"]["values"]["aggregation"]

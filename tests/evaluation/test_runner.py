@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from omnigen2.evaluation.judge import Item, Judgement
+from omnigen2.evaluation.judging.judge import Item, Judgement
 from omnigen2.evaluation.runner import NO_PICTURE, Progress, evaluate
 from tests.evaluation.cases import OMNI, Fixed, items_of, write_picture
 

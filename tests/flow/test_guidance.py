@@ -4,13 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from omnigen2.flow.guidance import (
-    Guidance,
-    RescaledGuidance,
-    TextGuidance,
-    TextImageGuidance,
-    ZeroStarGuidance,
-)
+from omnigen2.flow.guidance import Guidance, RescaledGuidance, TextGuidance, TextImageGuidance, ZeroStarGuidance
 from omnigen2.flow.packed import sum_per_sample
 
 from .cases import Packed, packed

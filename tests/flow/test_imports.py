@@ -4,7 +4,7 @@ from pathlib import Path
 
 import omnigen2.flow as flow
 
-ALLOWED = {*sys.stdlib_module_names, "torch", "jaxtyping"}
+ALLOWED = {*sys.stdlib_module_names, "torch", "jaxtyping", "typing_extensions"}
 
 
 def test_flow_imports_torch_and_itself_alone() -> None:

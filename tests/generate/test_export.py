@@ -8,14 +8,14 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+from omnigen2.adapters.loading import add_lora, merge_lora, save_lora
 from omnigen2.dit import DiffusionTransformer
 from omnigen2.dit.checkpoint import load_transformer
 from omnigen2.dit.keys import released_key
+from omnigen2.files.safetensors import read_weights
 from omnigen2.generate import GenerateError, Generator
 from omnigen2.generate.export import export_model
-from omnigen2.generate.lora import add_lora, merge_lora, save_lora
-from omnigen2.generate.weights import read_weights
-from omnigen2.make_tiny import tiny_transformer
+from omnigen2.generate.tiny import tiny_transformer
 
 from .test_lora import train, velocity
 

@@ -12,12 +12,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from omnigen2.encoders import ImageFileError, Message, PromptRules
+from omnigen2.encoders import Message, PromptRules
 from omnigen2.encoders.qwen import Answer
 from omnigen2.flow import IdentityShift, SquareRootShift
 from omnigen2.generate import Generator, ModelFolder, Picture, Request, Sampling
 from omnigen2.generate.errors import GenerateError
-from omnigen2.make_tiny import tiny_transformer
+from omnigen2.generate.tiny import tiny_transformer
+from omnigen2.pictures import ImageFileError
 
 QUICK: dict[str, Any] = {"steps": 2, "height": 32, "width": 48}
 

@@ -9,10 +9,10 @@ import torch
 from safetensors import safe_open
 
 from omnigen2.cli import main
-from omnigen2.encoders import to_image, to_pixels
 from omnigen2.generate import Generator, Request, Sampling
 from omnigen2.microworld import EASY, TAGS, draw, read, sample_caption, sample_edit, verify_caption, verify_edit
 from omnigen2.microworld.trained import MICRO_MODEL, copy_micro_model
+from omnigen2.pictures import to_image, to_pixels
 
 TOLERANCE = 0.3
 DRAWING = Sampling(steps=20, text_scale=2.0)

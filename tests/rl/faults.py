@@ -6,9 +6,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from omnigen2.rl.rewards.remote import RemoteReward
-from omnigen2.rl.rewards.server import RewardService, ServerLimits
-from omnigen2.rl.rewards.transport import Limits
+from omnigen2.rl.rewards.remote.remote import RemoteReward
+from omnigen2.rl.rewards.remote.server import RewardService, ServerLimits
+from omnigen2.rl.rewards.remote.transport import Limits
 from tests.rl.brightness import Brightness
 from tests.rl.loopback import Answer, Asked, Loopback
 

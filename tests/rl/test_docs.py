@@ -7,11 +7,11 @@ import pytest
 import torch
 
 from omnigen2.rl.reward import Reward, RewardRequest, check_scores
-from omnigen2.training.config import Config
-from omnigen2.training.layers import arguments
-from omnigen2.training.recipe import read_recipe
+from omnigen2.runner.plan.config import Config
+from omnigen2.runner.recipe.layers import arguments
+from omnigen2.runner.recipe.recipe import read_recipe
+from tests.paths import ROOT
 
-ROOT = Path(__file__).parents[2]
 GUIDE = (ROOT / "docs/rl.md").read_text()
 (SNIPPET,) = re.findall(r"```python\n(.*?)```", GUIDE, re.DOTALL)
 OPTIONS = re.findall(r"--[\w.]+=\S+", GUIDE[GUIDE.index("Saved as `darkness.py`") :])

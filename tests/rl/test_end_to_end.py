@@ -17,8 +17,8 @@ from omnigen2.flow import (
     time_grid,
 )
 from omnigen2.generate.branches import BRANCHES, EncodedSample, PackedBranches
-from omnigen2.rl.divergence import MixedKL, UnscaledKL
-from omnigen2.rl.objective import FlowGRPOObjective
+from omnigen2.rl.coupled.divergence import MixedKL, UnscaledKL
+from omnigen2.rl.coupled.objective import FlowGRPOObjective
 from omnigen2.rl.rollout import Rollout
 from tests.parity.cases import procedural
 

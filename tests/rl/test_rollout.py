@@ -19,8 +19,8 @@ from omnigen2.flow import (
     VelocityModel,
 )
 from omnigen2.layout import ImageSegment, Layout, TextSegment
-from omnigen2.rl.objective import FlowGRPOObjective
-from omnigen2.rl.ratio import LikelihoodRatio, NormalizedRatio
+from omnigen2.rl.coupled.objective import FlowGRPOObjective
+from omnigen2.rl.coupled.ratio import LikelihoodRatio, NormalizedRatio
 from omnigen2.rl.rollout import Rollout, RolloutSampler
 from omnigen2.rl.sampling import micro_batches
 from omnigen2.rl.steps import SlidingWindow

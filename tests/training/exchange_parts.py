@@ -3,9 +3,9 @@
 from PIL import Image
 
 from omnigen2.encoders import Message
-from omnigen2.training.exchange_data import ExchangeData
-from omnigen2.training.exchanges import Exchange
-from omnigen2.training.micro_samples import MicroExchanges
+from omnigen2.microworld.runs.samples import MicroExchanges
+from omnigen2.training.language.exchange_data import ExchangeData
+from omnigen2.training.language.exchanges import Exchange
 
 PICTURE = Image.new("RGB", (64, 64), "red")
 QUESTION = Exchange((Message("system", "x"), Message("user", "is there a red circle ?", (PICTURE,))), "yes", False)

@@ -13,15 +13,15 @@ from omnigen2.encoders import HiddenStateBridge
 from omnigen2.flow import IdentityShift, RectifiedFlowObjective, UniformTimes
 from omnigen2.flow.elements import share_of_elements
 from omnigen2.generate.request import Sampling
-from omnigen2.training.codecs import DCT
-from omnigen2.training.drawing import Drawing
-from omnigen2.training.flow_matching import FlowMatchingModule, TextPart
-from omnigen2.training.micro_data import MicroWorld
-from omnigen2.training.micro_vlm import RandomMicroVLM
-from omnigen2.training.optimizers import AdamWRecipe
-from omnigen2.training.schedules import WarmupConstant
-from omnigen2.training.shards import local_part, whole
-from omnigen2.training.transformer_part import TransformerPart
+from omnigen2.microworld.runs.data import MicroWorld
+from omnigen2.microworld.runs.vlm import RandomMicroVLM
+from omnigen2.shards import local_part, whole
+from omnigen2.training.flow_matching.drawing import Drawing
+from omnigen2.training.flow_matching.module import FlowMatchingModule, TextPart
+from omnigen2.training.parts.codecs import DCT
+from omnigen2.training.parts.optimizers import AdamWRecipe
+from omnigen2.training.parts.schedules import WarmupConstant
+from omnigen2.training.parts.transformer_part import TransformerPart
 
 CONFIG = TransformerConfig(
     hidden_size=24, num_layers=1, num_refiner_layers=1, num_heads=2, num_kv_heads=1, axes=(4, 4, 4), in_channels=12,

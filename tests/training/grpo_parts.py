@@ -11,20 +11,20 @@ from torch import Tensor
 from omnigen2.encoders import HiddenStateBridge
 from omnigen2.flow import ConstantNoise, IdentityShift
 from omnigen2.generate.request import Sampling
+from omnigen2.microworld.runs.prompts import MicroPrompts
+from omnigen2.microworld.runs.vlm import RandomMicroVLM
 from omnigen2.rl import FlowGRPOObjective, RandomSteps, Reward, RewardRequest, Scores
 from omnigen2.rl.reward import Failure, Judgement, Outcome
-from omnigen2.training.codecs import DCT
-from omnigen2.training.drawing import Drawing
-from omnigen2.training.flow_grpo import FlowGRPOModule
-from omnigen2.training.flow_matching import TextPart
-from omnigen2.training.metrics import CsvLogger
-from omnigen2.training.micro_vlm import RandomMicroVLM
-from omnigen2.training.optimizers import AdamWRecipe
-from omnigen2.training.resume import ResumePoint
-from omnigen2.training.rl_parts import Alignment, RewardPart, RolloutPart, UpdatePart
-from omnigen2.training.rl_prompts import MicroPrompts
-from omnigen2.training.schedules import WarmupConstant
-from omnigen2.training.transformer_part import TransformerPart
+from omnigen2.runner.keep.metrics import CsvLogger
+from omnigen2.runner.keep.resume import ResumePoint
+from omnigen2.training.alignment.module import FlowGRPOModule
+from omnigen2.training.alignment.parts import Alignment, RewardPart, RolloutPart, UpdatePart
+from omnigen2.training.flow_matching.drawing import Drawing
+from omnigen2.training.flow_matching.module import TextPart
+from omnigen2.training.parts.codecs import DCT
+from omnigen2.training.parts.optimizers import AdamWRecipe
+from omnigen2.training.parts.schedules import WarmupConstant
+from omnigen2.training.parts.transformer_part import TransformerPart
 from tests.training.flow_parts import CONFIG, wake
 
 ALL_TASKS = ("text_to_image", "edit", "in_context")

@@ -21,15 +21,16 @@ from lightning.pytorch import LightningDataModule, LightningModule, Trainer
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
 
+from omnigen2.adapters.lora import LoRA, add_lora
 from omnigen2.dit import Inputs
 from omnigen2.flow import IdentityShift, RectifiedFlowObjective, UniformTimes
+from omnigen2.generate.tiny import CONFIG, tiny_transformer
 from omnigen2.layout import ImageSegment, Layout, TextSegment
-from omnigen2.make_tiny import CONFIG, tiny_transformer
-from omnigen2.training.ema import EMA
-from omnigen2.training.loader import StepLoader
-from omnigen2.training.lora import LoRA, add_lora
-from omnigen2.training.parallel import shard_transformer
-from omnigen2.training.shards import is_first_process, local_part, whole
+from omnigen2.shards import is_first_process, local_part, whole
+from omnigen2.training.callbacks.ema import EMA
+from omnigen2.training.parts.loader import StepLoader
+from omnigen2.training.parts.parallel import shard_transformer
+from tests.paths import ROOT
 
 Example = tuple[Layout, dict[str, Tensor]]
 
@@ -190,7 +191,7 @@ class Launcher:
             [sys.executable, "-m", "tests.training.rank_parts", str(folder)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            cwd=Path(__file__).parents[2],
+            cwd=ROOT,
             env=os.environ | {"OMP_NUM_THREADS": "1"},
             text=True,
         )

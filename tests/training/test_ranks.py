@@ -13,26 +13,19 @@ from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import MixedPrecisionPolicy
 from torch.distributed.tensor import DTensor
 
+from omnigen2.adapters.loading import load_lora
+from omnigen2.adapters.lora import LoRA, adapter_state, adapters_disabled, is_adapter, load_adapter_state, save_lora
 from omnigen2.dit import DiffusionTransformer, Inputs
-from omnigen2.generate.lora import load_lora
-from omnigen2.make_tiny import tiny_transformer
-from omnigen2.training.config import Config
-from omnigen2.training.lora import (
-    LoRA,
-    adapter_state,
-    adapters_disabled,
-    is_adapter,
-    load_adapter_state,
-    save_lora,
-)
-from omnigen2.training.parallel import compile_blocks, shard_transformer
-from omnigen2.training.randomness import of_all_processes
-from omnigen2.training.resume import ResumePoint, committed_checkpoint
-from omnigen2.training.run import Output, run
-from omnigen2.training.shards import local_part, whole
+from omnigen2.generate.tiny import tiny_transformer
+from omnigen2.runner.execute.run import Output, run
+from omnigen2.runner.keep.randomness import of_all_processes
+from omnigen2.runner.keep.resume import ResumePoint, committed_checkpoint
+from omnigen2.runner.plan.config import Config
+from omnigen2.shards import local_part, whole
+from omnigen2.training.parts.parallel import compile_blocks, shard_transformer
+from tests.runner.recipes import checkpoints_every, write
+from tests.runner.toy_parts import Kill
 from tests.training.rank_parts import FlowNet, Launcher, example, loader, outcome, trainer
-from tests.training.recipes import checkpoints_every, write
-from tests.training.toy_parts import Kill
 
 RANK = 4
 SILENT = Output(say=lambda line: None, send=None, terminal=False, verbose=False)
@@ -47,7 +40,7 @@ RECIPE: dict[str, Any] = {
         "log_every_n_steps": 1,
         "enable_progress_bar": False,
         "logger": False,
-        "callbacks": [{"class_path": "omnigen2.training.ema.EMA", "init_args": {"decay": 0.5}}],
+        "callbacks": [{"class_path": "omnigen2.training.callbacks.EMA", "init_args": {"decay": 0.5}}],
     },
     "model": {"class_path": f"{PARTS}.FlowNet", "init_args": {"noisy": True, "adam": True}},
     "data": {"class_path": f"{PARTS}.Data"},

@@ -2,3 +2,15 @@
 
 Nothing is imported here; name the module, such as `omnigen2.rl.rewards.edit_score.EditScoreReward`.
 """
+
+from omnigen2.rl.rewards.edit_score import EditScoreReward
+from omnigen2.rl.rewards.geneval import GenEvalReward
+from omnigen2.rl.rewards.geneval_models import ClipColourNamer, Mask2FormerDetector
+from omnigen2.rl.rewards.in_context import InContextReward
+from omnigen2.rl.rewards.judge import Judge
+from omnigen2.rl.rewards.judge_reward import JudgeReward
+
+__all__ = [
+    "ClipColourNamer", "EditScoreReward", "GenEvalReward", "InContextReward", "Judge", "JudgeReward",
+    "Mask2FormerDetector",
+]  # fmt: skip

@@ -8,10 +8,10 @@ from jaxtyping import Float
 from PIL import Image
 from torch import Tensor
 
+from omnigen2.pictures import to_image
 from omnigen2.rl.reward import Picture, RewardError
 from omnigen2.rl.rewards.geneval import THRESHOLD, ColourNamer, Detection, Detector
 from omnigen2.rl.rewards.geneval_task import COCO_NAMES, COLOURS
-from omnigen2.rl.rewards.png import to_image
 
 BEHIND = (0x99, 0x99, 0x99)
 """The grey that everything but the object is painted with before its colour is named."""

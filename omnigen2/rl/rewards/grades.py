@@ -12,7 +12,7 @@ from importlib import resources
 from typing import Any, NoReturn
 
 from omnigen2.rl.reward import Failure
-from omnigen2.rl.rewards.chat import Schema
+from omnigen2.rl.rewards.remote import Schema
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,8 +7,8 @@ from typing import Any
 import torch
 
 from omnigen2.rl.reward import Failure, Picture, RewardError
-from omnigen2.rl.rewards.chat import AnswerFormat, ChatClient, ChatQuestion
 from omnigen2.rl.rewards.grades import Grades, Rubric, read_grades
+from omnigen2.rl.rewards.remote import AnswerFormat, ChatClient, ChatQuestion
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,12 @@
+"""TODO."""
+
+from omnigen2.data.batches.budget import TokenBudget
+from omnigen2.data.batches.collate import Batch, BrokenSamples, Collate, Example, Pixels, Precomputed, resized
+from omnigen2.data.batches.dropout import ConditionDropout
+from omnigen2.data.batches.mixture import Mixture, Replica
+from omnigen2.data.batches.planner import Mixing, Pick, Planner
+
+__all__ = [
+    "Batch", "BrokenSamples", "Collate", "ConditionDropout", "Example", "Mixing", "Mixture", "Pick", "Pixels",
+    "Planner", "Precomputed", "Replica", "TokenBudget", "resized",
+]  # fmt: skip

@@ -1,0 +1,162 @@
+"""One sample as one run of bytes: the only thing our litdata chunks hold.
+
+litdata infers a schema from the first record and loses, without a word, whatever does not fit it: later keys, longer
+lists, `None`. A record that is a single leaf of bytes leaves nothing to infer. It is
+
+    magic (8) | length of the header (4, little endian) | crc32 of length, header and images (4) | header | images
+
+where the header is JSON, and the images are the files' contents behind one another, lengths in the header. Latents
+and then text states that were computed before follow the images, so that the pictures stay at hand for inspection, for
+a model that sees them, and for a training with another codec or other sizes.
+"""
+
+import json
+import struct
+import zlib
+from collections.abc import Iterator
+from itertools import accumulate, pairwise
+from typing import Any, cast
+
+from omnigen2.data.samples import (
+    LATENTS_FILE,
+    NUMBER_TYPES,
+    STATES_FILE,
+    DataError,
+    LatentOrigin,
+    Origins,
+    Sample,
+    SampleLatents,
+    SampleStates,
+    StatesOrigin,
+    StoredTensor,
+)
+
+MAGIC = b"omnigen1"
+PREFIX = struct.Struct("<8sII")
+FIELDS: dict[str, type | tuple[type, ...]] = {
+    "task": str,
+    "instruction": str,
+    "answer": (str, type(None)),
+    "key": str,
+    "meta": str,
+    "lengths": list,
+    "latents": list,
+    "states": list,
+    "has_target": bool,
+}
+"""What the header holds, no more and no less."""
+
+
+def checksum_of(length: int, body: bytes) -> int:
+    """What a record carries to show that it is whole.
+
+    Args:
+        length: Of the header.
+        body: Header and images.
+
+    Returns:
+        crc32 of both.
+    """
+    return zlib.crc32(body, zlib.crc32(struct.pack("<I", length)))
+
+
+def encode(sample: Sample) -> bytes:
+    """A sample as bytes, with its images and what was computed before; what made this is the folder's to tell.
+
+    Args:
+        sample: Its images must be bytes, or paths that can be read.
+
+    Returns:
+        What `decode` takes.
+    """
+    images = [image if isinstance(image, bytes) else image.read_bytes() for image in sample.images]
+    latents = () if sample.latents is None else sample.latents.images
+    states = () if sample.states is None else (sample.states.instruction,)
+    parts = [*images, *(stored.content for stored in (*latents, *states))]
+    header = {
+        "task": sample.task,
+        "instruction": sample.instruction,
+        "answer": sample.answer,
+        "key": sample.key,
+        "meta": sample.meta,
+        "lengths": [len(part) for part in parts],
+        "latents": [{"shape": latent.shape, "stored_as": latent.stored_as} for latent in latents],
+        "states": [{"shape": stored.shape, "stored_as": stored.stored_as} for stored in states],
+        "has_target": sample.target is not None,
+    }
+    text = json.dumps(header).encode()
+    body = b"".join((text, *parts))
+    return PREFIX.pack(MAGIC, len(text), checksum_of(len(text), body)) + body
+
+
+def decode(record: bytes | memoryview, name: str, origins: Origins | None = None) -> Sample:
+    """The sample that `encode` was given, images as bytes.
+
+    Args:
+        record: What was stored.
+        name: What messages call it.
+        origins: What made that of it which was computed before; None if there is nothing.
+
+    Returns:
+        An equal sample, but for images that were paths.
+
+    Raises:
+        DataError: If the record was changed, truncated, or written by something else, or if it has latents or text
+            states and no origin of them, or an origin and a target but none of them.
+    """
+    raw = bytes(record)
+    remedy = "write the chunks again with `omnigen2 data optimize`"
+    if len(raw) < PREFIX.size or not raw.startswith(MAGIC):
+        raise DataError(f"{name} is no record of omnigen2 (it starts with {raw[:8]!r}); {remedy}")
+    _, length, checksum = PREFIX.unpack_from(raw)
+    body = raw[PREFIX.size :]
+    if checksum_of(length, body) != checksum:
+        raise DataError(f"{name} is damaged or truncated (its checksum is wrong); copy the chunk anew, or {remedy}")
+    header = _header(body[:length], name, remedy)
+    borders = pairwise(accumulate(header["lengths"], initial=length))
+    parts = tuple(body[start:end] for start, end in borders)
+    images = parts[: len(parts) - len(header["latents"]) - len(header["states"])]
+    rest = iter(parts[len(images) :])
+    latents, states = (tuple(_tensors(header[what], rest, name)) for what in ("latents", "states"))
+    known = Origins() if origins is None else origins
+    found: list[tuple[str, int, LatentOrigin | StatesOrigin | None, str]] = [
+        ("latents", len(latents), known.latents, LATENTS_FILE),
+        ("text states", len(states), known.states, STATES_FILE),
+    ]
+    for what, count, origin, file in found:
+        if bool(count) != (origin is not None and header["has_target"]):
+            raise DataError(
+                f"{name} has {count} {what}, but its folder says that they were made by {origin}; files of two "
+                f"runs are mixed, or {file} is missing: copy the folder anew, or {remedy}"
+            )
+    return Sample(
+        task=header["task"],
+        instruction=header["instruction"],
+        references=images[:-1] if header["has_target"] else images,
+        target=images[-1] if header["has_target"] else None,
+        answer=header["answer"],
+        key=header["key"],
+        meta=header["meta"],
+        latents=None if known.latents is None or not latents else SampleLatents(latents, known.latents),
+        states=None if known.states is None or not states else SampleStates(states[0], known.states),
+    )
+
+
+def _tensors(entries: list[Any], contents: Iterator[bytes], name: str) -> Iterator[StoredTensor]:
+    for entry in entries:
+        if entry["stored_as"] not in NUMBER_TYPES:
+            raise DataError(f"{name} has numbers of type {entry['stored_as']!r}, expected {' or '.join(NUMBER_TYPES)}")
+        yield StoredTensor(tuple(entry["shape"]), entry["stored_as"], next(contents))
+
+
+def _header(text: bytes, name: str, remedy: str) -> dict[str, Any]:
+    header: Any = json.loads(text)
+    if not isinstance(header, dict):
+        raise DataError(f"{name} has a header that is no JSON object; {remedy}")
+    fields = cast(dict[str, Any], header)
+    if fields.keys() != FIELDS.keys():
+        raise DataError(f"{name} has the fields {sorted(fields)}, expected {sorted(FIELDS)}; {remedy}")
+    for field, kind in FIELDS.items():
+        if not isinstance(fields[field], kind):
+            raise DataError(f"{name} has a {type(fields[field]).__name__} as its {field}; {remedy}")
+    return fields

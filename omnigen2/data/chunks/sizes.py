@@ -1,0 +1,119 @@
+"""The sizes of all samples of a folder of chunks, in one file beside them."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import accumulate
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Int8, Int32, Int64
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save_file
+
+from omnigen2.data.samples import TASKS, DataError, SampleSizes, Task
+
+SIZES_FILE = "samples.safetensors"
+FORMAT = "omnigen2 samples 1"
+
+
+@dataclass(frozen=True)
+class SizeTable:
+    """Task and sizes of each sample, as arrays.
+
+    Attributes:
+        tasks: Position in `TASKS`.
+        text_tokens: At most this many text tokens.
+        targets: (height, width) in pixels; (0, 0) without a target.
+        references: (height, width) of all references, sample by sample.
+        borders: Where the references of each sample start, and at the end their number.
+    """
+
+    tasks: Int8[np.ndarray, " samples"]
+    text_tokens: Int32[np.ndarray, " samples"]
+    targets: Int32[np.ndarray, "samples 2"]
+    references: Int32[np.ndarray, "references 2"]
+    borders: Int64[np.ndarray, " borders"]
+
+    @classmethod
+    def of(cls, tasks: Sequence[Task], sizes: Sequence[SampleSizes]) -> "SizeTable":
+        """The table of these samples.
+
+        Args:
+            tasks: One per sample.
+            sizes: One per sample.
+
+        Returns:
+            Arrays as described above.
+        """
+        references = [size for sample in sizes for size in sample.references]
+        return cls(
+            np.array([TASKS.index(task) for task in tasks], dtype=np.int8),
+            np.array([sample.text_tokens for sample in sizes], dtype=np.int32),
+            np.array([sample.target or (0, 0) for sample in sizes], dtype=np.int32).reshape(-1, 2),
+            np.array(references, dtype=np.int32).reshape(-1, 2),
+            np.array(list(accumulate((len(s.references) for s in sizes), initial=0)), dtype=np.int64),
+        )
+
+    def __len__(self) -> int:
+        return len(self.tasks)
+
+    def task(self, index: int) -> Task:
+        """Task of one sample.
+
+        Args:
+            index: From 0 to length - 1.
+
+        Returns:
+            Its name.
+        """
+        return TASKS[int(self.tasks[index])]
+
+    def __getitem__(self, index: int) -> SampleSizes:
+        start, end = int(self.borders[index]), int(self.borders[index + 1])
+        references = tuple((int(height), int(width)) for height, width in self.references[start:end])
+        height, width = (int(side) for side in self.targets[index])
+        return SampleSizes(int(self.text_tokens[index]), references, (height, width) if height else None)
+
+    def save(self, folder: Path) -> None:
+        """Write the table.
+
+        Args:
+            folder: Holds the chunks.
+        """
+        arrays = {
+            "tasks": self.tasks,
+            "text_tokens": self.text_tokens,
+            "targets": self.targets,
+            "references": self.references,
+            "borders": self.borders,
+        }
+        save_file(arrays, folder / SIZES_FILE, {"format": FORMAT, "tasks": " ".join(TASKS)})
+
+    @classmethod
+    def load(cls, folder: Path) -> "SizeTable":
+        """Read a table.
+
+        Args:
+            folder: Holds the chunks.
+
+        Returns:
+            What was saved.
+
+        Raises:
+            DataError: If the file is missing, damaged, or of another format.
+        """
+        file = folder / SIZES_FILE
+        if not file.is_file():
+            raise DataError(
+                f"{folder} has no {SIZES_FILE}: it was not written by `omnigen2 data optimize`, or not to the end; "
+                "write it again"
+            )
+        try:
+            with safe_open(file, "np") as opened:
+                kind = opened.metadata() or {}
+                if kind.get("format") != FORMAT or kind.get("tasks") != " ".join(TASKS):
+                    raise DataError(f"{file} has the metadata {kind}, expected format {FORMAT!r}; write it again")
+                names = ("tasks", "text_tokens", "targets", "references", "borders")
+                return cls(*(opened.get_tensor(name) for name in names))
+        except SafetensorError as error:
+            raise DataError(f"{file} is damaged ({error}); copy it anew or write it again") from error

@@ -1,0 +1,191 @@
+"""What is judged, who judges, and what comes of it."""
+
+import hashlib
+import json
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import numpy as np
+import torch
+from PIL import Image
+
+from omnigen2.pictures import ImageReader
+from omnigen2.rl import Picture
+
+PictureFile: TypeAlias = Path | bytes
+"""An image file, or its contents."""
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """One picture that a benchmark asks for.
+
+    Attributes:
+        key: Names it within its group and language.
+        group: Subtask, tag or kind.
+        instruction: What the model was told.
+        inputs: The pictures that it was given.
+        output: The picture that it made; the file may be missing.
+        language: Of the instruction.
+        meta: Further facts for the judge, as text; the micro-world's task in JSON.
+    """
+
+    key: str
+    group: str
+    instruction: str
+    inputs: tuple[PictureFile, ...]
+    output: Path
+    language: str = "en"
+    meta: str = ""
+
+    @property
+    def name(self) -> tuple[str, str, str]:
+        """Group, language and key: unique within a benchmark."""
+        return self.group, self.language, self.key
+
+    def digest(self, benchmark: str, protocol: "JudgeProtocol") -> str:
+        """A hash of all that a judgement depends on: instruction, pictures, benchmark and protocol.
+
+        Args:
+            benchmark: Its name.
+            protocol: Of the judge.
+
+        Returns:
+            64 hexadecimal digits. File names do not matter, contents do.
+        """
+        facts = [benchmark, protocol.to_json(), self.group, self.instruction, self.language, self.meta]
+        pictures = [hashlib.sha256(contents(file)).hexdigest() for file in (*self.inputs, self.output)]
+        return hashlib.sha256(json.dumps([facts, pictures], sort_keys=True).encode()).hexdigest()
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """What a judge says about one picture: scores, or why there are none.
+
+    Attributes:
+        scores: By name; empty if the judgement failed.
+        reasons: The judge's words, by score.
+        problem: Why there are no scores; None if there are.
+
+    Raises:
+        ValueError: If there are both scores and a problem, or neither.
+    """
+
+    scores: Mapping[str, float] = field(default_factory=dict[str, float])
+    reasons: Mapping[str, str] = field(default_factory=dict[str, str])
+    problem: str | None = None
+
+    def __post_init__(self) -> None:
+        if bool(self.scores) == (self.problem is not None):
+            raise ValueError(f"a judgement has either scores or a problem, got {self.scores} and {self.problem!r}")
+
+    @property
+    def valid(self) -> bool:
+        """Whether there are scores."""
+        return self.problem is None
+
+
+@dataclass(frozen=True, slots=True)
+class JudgeProtocol:
+    """How pictures were judged. Numbers of different protocols cannot be compared.
+
+    Attributes:
+        judge: The kind of judge, such as `"chat"` or `"rules"`.
+        model: Its name.
+        prompt_version: Which wording it was asked with.
+        temperature: Of its answers.
+        passes: Answers that are averaged for each score.
+        image_size: Longest side of the pictures that it is shown, in pixels; None if they are shown as they are.
+        seed: Of its answers.
+        settings: Whatever else its answers depend on, by name.
+    """
+
+    judge: str
+    model: str
+    prompt_version: str
+    temperature: float = 0.0
+    passes: int = 1
+    image_size: int | None = None
+    seed: int = 0
+    settings: Mapping[str, float | str] = field(default_factory=dict[str, "float | str"])
+
+    def to_json(self) -> dict[str, Any]:
+        """The same as plain data."""
+        return asdict(self) | {"settings": dict(sorted(self.settings.items()))}
+
+    def differences(self, other: "JudgeProtocol") -> list[str]:
+        """What differs between two protocols.
+
+        Args:
+            other: Another.
+
+        Returns:
+            `"temperature: 0.0 and 1.0"` for each field.
+        """
+        mine, theirs = self.to_json(), other.to_json()
+        return [f"{name}: {mine[name]!r} and {theirs[name]!r}" for name in mine if mine[name] != theirs[name]]
+
+
+class Judge(ABC):
+    """Scores pictures. It never invents a score: what cannot be judged is a `Judgement` with a problem."""
+
+    @property
+    @abstractmethod
+    def protocol(self) -> JudgeProtocol:
+        """How it judges; the same protocol, the same numbers, as far as the judge can promise."""
+
+    @abstractmethod
+    def judge(self, items: Sequence[Item]) -> list[Judgement]:
+        """Judge pictures; those of one call may be judged side by side.
+
+        Args:
+            items: Whose output files exist.
+
+        Returns:
+            One judgement for each, in order.
+        """
+
+
+def contents(file: PictureFile) -> bytes:
+    """The bytes of an image file.
+
+    Args:
+        file: A path, or the contents themselves.
+    """
+    return file if isinstance(file, bytes) else file.read_bytes()
+
+
+def read_image(file: PictureFile, name: str) -> Image.Image:
+    """An image file.
+
+    Args:
+        file: A path, or the contents themselves.
+        name: What messages call contents.
+
+    Returns:
+        Upright, in RGB.
+
+    Raises:
+        ImageFileError: If it cannot be read.
+    """
+    return ImageReader().read(file, name if isinstance(file, bytes) else None)
+
+
+def read_picture(file: PictureFile, name: str) -> Picture:
+    """An image file as numbers.
+
+    Args:
+        file: A path, or the contents themselves.
+        name: What messages call contents.
+
+    Returns:
+        In [-1, 1], shape (3, height, width).
+
+    Raises:
+        ImageFileError: If it cannot be read.
+    """
+    pixels = np.array(read_image(file, name), dtype=np.float32)
+    return torch.from_numpy(pixels).permute(2, 0, 1) / 127.5 - 1

@@ -1,0 +1,239 @@
+"""Judged pictures on disk: a file that grows line by line, and the result file that can be compared."""
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+from omnigen2.evaluation.judging.judge import Item, Judgement, JudgeProtocol
+from omnigen2.evaluation.metrics import EvaluationError
+
+FORMAT = 1
+"""Version of the result file."""
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """One item and its judgement.
+
+    Attributes:
+        key: See `Item`.
+        group: See `Item`.
+        language: See `Item`.
+        digest: Of all that the judgement depends on; empty if there was no picture.
+        judgement: What the judge said.
+    """
+
+    key: str
+    group: str
+    language: str
+    digest: str
+    judgement: Judgement
+
+    @classmethod
+    def of(cls, item: Item, digest: str, judgement: Judgement) -> "Record":
+        """The record of an item.
+
+        Args:
+            item: Which.
+            digest: See `Item.digest`.
+            judgement: What the judge said.
+        """
+        return cls(item.key, item.group, item.language, digest, judgement)
+
+    @property
+    def name(self) -> tuple[str, str, str]:
+        """Group, language and key: unique within a benchmark."""
+        return self.group, self.language, self.key
+
+    def to_json(self) -> dict[str, Any]:
+        """The same as plain data."""
+        return {
+            "group": self.group,
+            "language": self.language,
+            "key": self.key,
+            "digest": self.digest,
+            "scores": dict(self.judgement.scores),
+            "reasons": dict(self.judgement.reasons),
+            "problem": self.judgement.problem,
+        }
+
+    @classmethod
+    def from_json(cls, value: object, where: str) -> "Record":
+        """Read what `to_json` has written.
+
+        Args:
+            value: Parsed JSON.
+            where: What messages call it.
+
+        Returns:
+            The record.
+
+        Raises:
+            EvaluationError: If something is missing, or a score is no finite number.
+        """
+        match value:
+            case {
+                "group": str(group),
+                "language": str(language),
+                "key": str(key),
+                "digest": str(digest),
+                "scores": dict(scores),
+                "reasons": dict(reasons),
+                "problem": str() | None as problem,
+            }:
+                pass
+            case _:
+                raise EvaluationError(f"{where} is no judgement: {str(value)[:120]}", "was it written by this program?")
+        for name, score in scores.items():
+            if isinstance(score, bool) or not isinstance(score, int | float) or not math.isfinite(score):
+                raise EvaluationError(f"{where}: the score {name} is {score!r}", "expected a finite number")
+        if bool(scores) == (problem is not None):
+            raise EvaluationError(f"{where} has scores {scores} and the problem {problem!r}", "expected one of the two")
+        judgement = Judgement(cast(dict[str, float], scores), cast(dict[str, str], reasons), problem)
+        return cls(key, group, language, digest, judgement)
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """All judgements of one folder of pictures.
+
+    Attributes:
+        benchmark: Its name.
+        name: What the report calls whoever made the pictures.
+        protocol: How they were judged.
+        records: One for each item of the benchmark, also where the picture is missing or the judgement failed.
+    """
+
+    benchmark: str
+    name: str
+    protocol: JudgeProtocol
+    records: tuple[Record, ...]
+
+    def save(self, path: Path, summaries: Sequence[Mapping[str, Any]] = ()) -> None:
+        """Write the result file.
+
+        Args:
+            path: The file.
+            summaries: The tables, for whoever reads the file without this program.
+        """
+        content = {
+            "format": FORMAT,
+            "benchmark": self.benchmark,
+            "name": self.name,
+            "protocol": self.protocol.to_json(),
+            "valid": sum(record.judgement.valid for record in self.records),
+            "total": len(self.records),
+            "summaries": list(summaries),
+            "records": [record.to_json() for record in self.records],
+        }
+        part = path.with_name(f"{path.name}.part")
+        part.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+        part.replace(path)
+
+    @classmethod
+    def load(cls, path: Path) -> "Result":
+        """Read a result file.
+
+        Args:
+            path: The file, or the folder that it is in.
+
+        Returns:
+            The result.
+
+        Raises:
+            EvaluationError: If it is missing, is no result file, or does not say how the pictures were judged.
+        """
+        path = path / "result.json" if path.is_dir() else path
+        if not path.is_file():
+            raise EvaluationError(f"there is no result file {path}", "`omnigen2 evaluate BENCH …` writes one")
+        content = read_json(path.read_text(encoding="utf-8"), str(path))
+        match content:
+            case {"format": int(version)} if version != FORMAT:
+                raise EvaluationError(f"{path} has format {version}, expected {FORMAT}", "evaluate the pictures again")
+            case {"format": int(), "benchmark": str(benchmark), "name": str(name), "records": list(records)}:
+                protocol = _protocol(cast(dict[str, Any], content).get("protocol"), path)
+            case _:
+                raise EvaluationError(f"{path} is no result file", "`omnigen2 evaluate BENCH …` writes one")
+        read = [Record.from_json(record, f"{path}, record {n}") for n, record in enumerate(records, start=1)]
+        if len({record.name for record in read}) != len(read):
+            raise EvaluationError(f"{path} has an item twice", "evaluate the pictures again")
+        return cls(benchmark, name, protocol, tuple(read))
+
+
+class Journal:
+    """Judgements by digest, in a file that grows by a line for each: what is in it is never judged again.
+
+    Failed judgements are written too, but are not found again: they are worth another try.
+
+    Args:
+        path: The file; it need not exist. A last line that was cut off by a crash is dropped.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._known: dict[str, Judgement] = {}
+        if not path.exists():
+            return
+        whole, newline, rest = path.read_bytes().rpartition(b"\n")
+        if rest:
+            path.write_bytes(whole + newline)
+        for number, line in enumerate(whole.decode("utf-8").split("\n") if whole else [], start=1):
+            where = f"{path}, line {number}"
+            record = Record.from_json(read_json(line, where), where)
+            if record.judgement.valid:
+                self._known[record.digest] = record.judgement
+
+    def __len__(self) -> int:
+        return len(self._known)
+
+    def get(self, digest: str) -> Judgement | None:
+        """The valid judgement with that digest, if there is one.
+
+        Args:
+            digest: See `Item.digest`.
+        """
+        return self._known.get(digest)
+
+    def add(self, records: Sequence[Record]) -> None:
+        """Append judgements, and have them on disk when this returns.
+
+        Args:
+            records: New ones.
+        """
+        lines = "".join(json.dumps(record.to_json(), ensure_ascii=False) + "\n" for record in records)
+        with self.path.open("a", encoding="utf-8", newline="") as file:
+            file.write(lines)
+        self._known |= {record.digest: record.judgement for record in records if record.judgement.valid}
+
+
+def read_json(text: str, where: str) -> object:
+    """Parse JSON.
+
+    Args:
+        text: JSON.
+        where: What messages call it.
+
+    Returns:
+        What it says.
+
+    Raises:
+        EvaluationError: If it is no JSON.
+    """
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError as error:
+        raise EvaluationError(f"{where} is no JSON: {error}", "is the file whole?") from error
+
+
+def _protocol(value: object, path: Path) -> JudgeProtocol:
+    if value is None:
+        raise EvaluationError(
+            f"{path} does not say how its pictures were judged", "without the judge's protocol no number means anything"
+        )
+    names = JudgeProtocol.__dataclass_fields__
+    if not isinstance(value, dict) or set(value) != set(names):
+        raise EvaluationError(f"{path}: the protocol is {value!r}", f"expected the fields {', '.join(names)}")
+    return JudgeProtocol(**cast(dict[str, Any], value))

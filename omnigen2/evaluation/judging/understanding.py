@@ -1,0 +1,146 @@
+"""Accuracy on multiple-choice questions about pictures."""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+
+from omnigen2.evaluation.judging.judge import PictureFile
+from omnigen2.evaluation.metrics import GroupedMean
+
+LETTERS = "ABCDEFGHI"
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """One question.
+
+    Attributes:
+        key: Its number.
+        category: What it is averaged with.
+        question: In words, with the hint if there is one.
+        options: By letter.
+        answer: The right letter.
+        images: That it is about, in order.
+        original: Key of the question that this one asks again with rotated options; empty if it is no rotation.
+    """
+
+    key: str
+    category: str
+    question: str
+    options: Mapping[str, str]
+    answer: str
+    images: tuple[PictureFile, ...] = ()
+    original: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """How one question was answered, over all its rotations.
+
+    Attributes:
+        key: Of the question as it is first asked.
+        category: What it is averaged with.
+        right: Whether every rotation was answered rightly.
+        readable: Whether every answer had a readable letter.
+        asked: Whether every rotation was asked.
+    """
+
+    key: str
+    category: str
+    right: bool
+    readable: bool
+    asked: bool
+
+
+class ChoiceAccuracy(GroupedMean):
+    """Share of right answers per category, and over all questions.
+
+    An answer without a readable letter is wrong, and the share of readable ones is shown beside: unlike MMMU's
+    official program, which replaces it by a random letter.
+
+    Args:
+        title: The benchmark's name.
+        categories: Names of the categories.
+    """
+
+    def __init__(self, title: str, categories: Sequence[str]) -> None:
+        lines = {name: [[name]] for name in categories}
+        super().__init__(
+            title, categories, ("accuracy", "readable"), {**lines, "overall": [list(categories)]}, highest=1
+        )
+
+    def update(self, choices: Sequence[Choice], said: Sequence[str | None]) -> None:
+        """Count answers.
+
+        Args:
+            choices: The questions; all rotations of a question in one call. See `mark`.
+            said: What the model wrote to each; None if it was not asked, which counts as failed.
+
+        Raises:
+            ValueError: If a category is unknown, or numbers differ.
+        """
+        marks = mark(choices, said)
+        scores = torch.tensor([[one.right, one.readable] for one in marks], dtype=torch.float64).reshape(-1, 2)
+        self.add([one.category for one in marks], scores, torch.tensor([one.asked for one in marks], dtype=torch.bool))
+
+
+def mark(choices: Sequence[Choice], said: Sequence[str | None]) -> list[Mark]:
+    """Mark answers. A question that is asked several times with rotated options counts once, and only if all are right.
+
+    Args:
+        choices: The questions, with all rotations of each.
+        said: What the model wrote to each; None if it was not asked.
+
+    Returns:
+        One mark for each question that is no rotation of another, in the order in which they first come.
+
+    Raises:
+        ValueError: If numbers differ.
+
+    Source: MMBench's CircularEval, arXiv:2307.06281; vlmeval/dataset/utils/multiple_choice.py in
+        open-compass/VLMEvalKit, which asks a model, or chance, about answers without a readable letter; here they are
+        wrong.
+    """
+    if len(choices) != len(said):
+        raise ValueError(f"got {len(choices)} questions and {len(said)} answers; give one for each")
+    found: dict[str, Mark] = {}
+    for choice, one in zip(choices, said, strict=True):
+        letter = None if one is None else read_letter(one, choice.options)
+        key = choice.original or choice.key
+        before = found.get(key, Mark(key, choice.category, right=True, readable=True, asked=True))
+        found[key] = Mark(
+            key,
+            before.category,
+            right=before.right and letter == choice.answer,
+            readable=before.readable and letter is not None,
+            asked=before.asked and one is not None,
+        )
+    return list(found.values())
+
+
+def read_letter(said: str, options: Mapping[str, str]) -> str | None:
+    """The letter that an answer chooses.
+
+    Args:
+        said: The answer.
+        options: By letter.
+
+    Returns:
+        The only letter that it names in one of the usual ways (`B`, `(B)`, `B.`, `B: a cat`, `the answer is B`), or
+        that of the only option whose text is the answer; None if there is none or more than one.
+    """
+    letters = "".join(options)
+    plain = said.strip().strip("*").strip()
+    bracketed = set(re.findall(rf"\(([{letters}])\)", plain))
+    if len(bracketed) > 1:
+        return None
+    head = re.match(rf"^[(\[]?([{letters}])(?:[)\].:,]|\s*$)", plain)
+    if head:
+        return head[1]
+    named = set(re.findall(rf"(?:answer|option|choice)(?: is)?[:\s]*[(\[*]*([{letters}])\b", plain)) or bracketed
+    if named:
+        return named.pop() if len(named) == 1 else None
+    same = [letter for letter, option in options.items() if option.strip().casefold() == plain.rstrip(".").casefold()]
+    return same[0] if len(same) == 1 else None

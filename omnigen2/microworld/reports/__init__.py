@@ -1,0 +1,7 @@
+"""TODO."""
+
+from omnigen2.microworld.reports.ablation import Ablation
+from omnigen2.microworld.reports.curriculum import MicroCurriculum
+from omnigen2.microworld.reports.preview import preview
+
+__all__ = ["Ablation", "MicroCurriculum", "preview"]

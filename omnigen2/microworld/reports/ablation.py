@@ -1,0 +1,232 @@
+"""The report of the ablation of reinforcement learning: the table, reward curves, and which findings appear."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from itertools import cycle
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+import yaml
+from matplotlib.figure import Figure
+
+from omnigen2.files import markdown_table, read_json, spread
+from omnigen2.microworld.reports.findings import SUMMED, Finding, findings
+from omnigen2.microworld.runs import SCORES
+from omnigen2.runner.keep import STAGES, read_metrics
+from omnigen2.runner.reports import CellResult, Row, StudyReport, StudyResult
+
+PLOT = "rewards.png"
+COLUMNS = {
+    "GenEval": "geneval/overall/correct",
+    "OmniContext": "omnicontext/overall/overall",
+    "edit SC": "edit/overall/SC",
+    "edit PQ": "edit/overall/PQ",
+    "edit overall": "edit/overall/O",
+    "edit exact": "edit_exact/overall/exact",
+    "in-context exact": "omnicontext_exact/overall/exact",
+}
+"""What the table shows, as `scores.json` calls it: columns of the paper's Table 5, then two shares without a fault."""
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#666666", "#000000")
+
+
+class Ablation(StudyReport):
+    """Writes `report.md`, `report.json` and `rewards.png` of a study like `recipes/micro/rl_ablation.yaml`.
+
+    Every cell has the `scores.json` of a `MicroEvaluation` in its last stage. Findings are looked for where the rows
+    that they compare are there: `base`, `edit`, `geneval`, `ocr`, `incontext`, `edit_geneval`, `edit_ocr`,
+    `edit_preference`, `edit_incontext_geneval`, `edit_geneval_incontext` and `geneval_edit_incontext`. See `findings`
+    for what is called a difference; with one seed nothing is decided.
+
+    A row's notes may have `paper`, a mapping from titles of columns to the paper's numbers, which are then shown.
+    """
+
+    def write(self, result: StudyResult, folder: Path) -> None:
+        """Write all files.
+
+        Args:
+            result: The finished study.
+            folder: An existing folder.
+        """
+        scores = {row.name: [scores_of(cell) for cell in result.of_row(row.name)] for row in result.rows}
+        curves = {
+            row.name: [reward_curve(stages_of(cell.folder)[-1]) for cell in result.of_row(row.name)]
+            for row in result.rows
+        }
+        exact = {row.name: [exact_of(cell) for cell in result.of_row(row.name)] for row in result.rows}
+        found = findings(scores, curves, exact)
+        plot(result).savefig(folder / PLOT, dpi=160, facecolor="white", metadata={"Software": None})
+        (folder / "report.md").write_text(self._text(result, scores, found), encoding="utf-8")
+        data = {
+            "study": result.name,
+            "command": result.command,
+            "seeds": list(result.seeds),
+            "seconds": result.seconds,
+            "versions": dict(result.versions),
+            "rows": {
+                row.name: {"title": row.title, "notes": dict(row.notes), "scores": scores[row.name]}
+                for row in result.rows
+            },
+            "tasks": {title: len(values) for title, values in exact[result.rows[0].name][0].items()},
+            "findings": [asdict(finding) for finding in found],
+        }
+        (folder / "report.json").write_text(json.dumps(data, indent=1) + "\n", encoding="utf-8")
+
+    def _text(self, result: StudyResult, scores: Mapping[str, list[dict[str, float]]], found: list[Finding]) -> str:
+        papers = any("paper" in row.notes for row in result.rows)
+        note = (
+            " The paper's numbers are those of a model of 4 billion parameters on the benchmarks of these names."
+            if papers
+            else " The paper's own numbers are not shown: no row's notes have them."
+        )
+        seeds = ", ".join(map(str, result.seeds))
+        minutes = result.seconds / 60
+        parts = [
+            f"# {result.name}",
+            table(result.rows, scores),
+            "Of held-out micro-world tasks: shares without a fault (GenEval and the exact columns); in-context tasks "
+            "after OmniContext, and of edits success (SC), preservation (PQ) and their geometric mean, in [0, 10]. "
+            f"Mean ± standard deviation over the seeds {seeds}; all rows draw the same tasks from the same noise, "
+            f"without guidance.{note}",
+            "## Findings",
+            "\n".join(map(str, found)) or "No rows to compare.",
+            "Each ± of a difference is its standard error, of seeds and of held-out tasks together; a difference "
+            "counts where it is larger than two of them. A miniature shows whether the machinery and its trends work, "
+            "and is no claim about real pictures.",
+            "## Rewards in training",
+            f"![rewards]({PLOT})",
+            "Mean reward of each iteration, sampled with noise in the steps: single seeds thin, their mean thick. The "
+            "stages of a row are behind one another.",
+            f"{len(result.cells)} rows times seeds, {minutes:.0f} minutes of training, {result.jobs} at a time.",
+            f"    {result.command}",
+        ]
+        return "\n\n".join(parts) + "\n"
+
+
+def stages_of(folder: Path) -> list[Path]:
+    """The folders of a cell's stages in order; the cell's own folder if it has none.
+
+    Args:
+        folder: Of the cell.
+    """
+    if not (folder / STAGES).is_file():
+        return [folder]
+    document: Any = yaml.safe_load((folder / STAGES).read_text(encoding="utf-8"))
+    return [folder / str(name) for name in document["stages"]]
+
+
+def scores_of(cell: CellResult) -> dict[str, float]:
+    """What the last stage of a cell scored.
+
+    Args:
+        cell: A finished run.
+
+    Returns:
+        The columns that were measured, by title.
+
+    Raises:
+        FileNotFoundError: If the run was not evaluated.
+    """
+    numbers: Mapping[str, float] = _content(cell)["model"]
+    return {title: numbers[name] for title, name in COLUMNS.items() if name in numbers}
+
+
+def exact_of(cell: CellResult) -> dict[str, list[int]]:
+    """Which held-out tasks the last stage of a cell did without a fault.
+
+    Args:
+        cell: A finished run.
+
+    Returns:
+        By column of `SUMMED`, those that were measured; 1 or 0, all cells have the same tasks in the same order.
+
+    Raises:
+        FileNotFoundError: If the run was not evaluated.
+    """
+    exact: Mapping[str, list[int]] = _content(cell)["exact"]
+    names = {title: COLUMNS[title].split("/")[0] for title in SUMMED}
+    return {title: exact[name] for title, name in names.items() if name in exact}
+
+
+def _content(cell: CellResult) -> dict[str, Any]:
+    path = stages_of(cell.folder)[-1] / SCORES
+    content = read_json(path)
+    if content is None:
+        raise FileNotFoundError(f"there is no {path}; add a MicroEvaluation to the recipes of all rows")
+    return content
+
+
+def table(rows: Sequence[Row], scores: Mapping[str, list[dict[str, float]]]) -> str:
+    """All rows and columns, the paper's numbers behind ours where notes have them.
+
+    Args:
+        rows: In order.
+        scores: By row, one mapping for each seed.
+
+    Returns:
+        Markdown.
+    """
+    columns = [title for title in COLUMNS if any(title in one for seeds in scores.values() for one in seeds)]
+    papers = {title for title in columns if any(title in row.notes.get("paper", {}) for row in rows)}
+    heads = [head for title in columns for head in (title, *([f"{title} (paper)"] if title in papers else []))]
+    lines: list[list[str]] = []
+    for row in rows:
+        line = [row.title]
+        for title in columns:
+            line.append(spread([one[title] for one in scores[row.name]]))
+            if title in papers:
+                line.append(str(row.notes.get("paper", {}).get(title, "–")))
+        lines.append(line)
+    return markdown_table(["trained on", *heads], lines)
+
+
+def reward_curve(folder: Path) -> list[float]:
+    """The mean reward of each iteration of a run.
+
+    Args:
+        folder: Of the run.
+
+    Returns:
+        In order; empty if nothing was trained.
+    """
+    return [row["reward/mean"] for row in read_metrics(folder) if "reward/mean" in row]
+
+
+def plot(result: StudyResult) -> Figure:
+    """Draw the rewards of all rows in which something was trained, a small plot for each.
+
+    Args:
+        result: The study.
+
+    Returns:
+        The figure.
+    """
+    curves = [(row, [_stage_curves(cell) for cell in result.of_row(row.name)]) for row in result.rows]
+    drawn = [(row, seeds) for row, seeds in curves if any(curve for one in seeds for curve in one.values())]
+    width = max(1, min(4, len(drawn)))
+    height = max(1, -(-len(drawn) // width))
+    figure = Figure(figsize=(3.0 * width, 2.2 * height), layout="constrained")
+    for number, (row, seeds) in enumerate(drawn):
+        axes: Any = figure.add_subplot(height, width, number + 1)
+        axes.set_title(row.title, fontsize=8)
+        axes.spines[["top", "right"]].set_visible(False)
+        axes.tick_params(labelsize=7)
+        axes.set_xlabel("iteration", fontsize=7)
+        axes.set_ylabel("mean reward", fontsize=7)
+        start = 0
+        for colour, name in zip(cycle(COLOURS), seeds[0], strict=False):
+            own = [stages[name] for stages in seeds]
+            for curve in own:
+                axes.plot(range(start, start + len(curve)), curve, color=colour, lw=0.5, alpha=0.4)
+            mean = [fmean(values) for values in zip(*own, strict=False)]  # of the iterations that all seeds have
+            axes.plot(range(start, start + len(mean)), mean, color=colour, lw=1.5, label=name)
+            start += max(map(len, own))
+        axes.legend(fontsize=6, frameon=False)
+    return figure
+
+
+def _stage_curves(cell: CellResult) -> dict[str, list[float]]:
+    return {
+        cell.row if folder == cell.folder else folder.name: reward_curve(folder) for folder in stages_of(cell.folder)
+    }

@@ -1,0 +1,191 @@
+"""The micro-world as training data: drawn when it is needed, every batch a function of its number."""
+
+from collections.abc import Mapping
+
+import lightning as L
+import numpy as np
+import torch.distributed as dist
+
+from omnigen2.data import Batch, ConditionDropout, Example, TokenBudget
+from omnigen2.data.batches import Pick
+from omnigen2.pictures import ResizePolicy
+from omnigen2.layout import ImageSegment, Layout, Segment, TextSegment
+from omnigen2.microworld import EASY, Vocabulary, balanced, draw
+from omnigen2.microworld.tasks import to_json
+from omnigen2.microworld.world import ImageSize
+from omnigen2.microworld.tasks import FAMILIES, DrawingTask, Family, family_of, instruction_of, kinds_of, references_of, sample_task, target_of
+from omnigen2.training.parts import StepLoader, Stream
+from omnigen2.training.flow_matching import TypicalTexts
+
+
+
+class MicroWorld(L.LightningDataModule):
+    """Endless drawn examples of the micro-world, and a fixed set of others for validation.
+
+    Batch number n of a rank is a function of the seed, n and the rank, so a run that goes on sees what it would have
+    seen. Kinds within a family of tasks come equally often.
+
+    Args:
+        size: Side of all pictures in pixels.
+        steps: Batches of one epoch: at least as many as the training has.
+        batch_size: Examples of one batch on one rank, at least 1.
+        families: Share of each family of tasks; only ratios count.
+        vocabulary: What scenes are made of.
+        multiple: Side of one token in pixels: the codec's factor times the transformer's patch size.
+        dropout: Which conditions are dropped in training; none if None.
+        validation: Examples of each kind of each family in the validation batch.
+        seed: At least 0.
+
+    Raises:
+        ValueError: If a number is out of range, or a family is unknown or has a share below 0.
+    """
+
+    def __init__(
+        self,
+        size: ImageSize,
+        steps: int,
+        batch_size: int = 64,
+        families: Mapping[Family, float] | None = None,
+        vocabulary: Vocabulary = EASY,
+        multiple: int = 4,
+        dropout: ConditionDropout | None = None,
+        validation: int = 8,
+        seed: int = 0,
+    ) -> None:
+        super().__init__()
+        only: dict[Family, float] = {"text_to_image": 1.0}
+        shares = only if families is None else families
+        if unknown := sorted(set(shares) - set(FAMILIES)):
+            raise ValueError(f"there is no family {', '.join(unknown)}; expected any of {', '.join(FAMILIES)}")
+        if min(shares.values(), default=0) < 0 or not any(shares.values()):
+            raise ValueError(f"families need shares of at least 0, one of them positive, got {dict(shares)}")
+        if batch_size < 1 or validation < 1 or seed < 0:
+            raise ValueError(
+                f"MicroWorld needs batch_size >= 1, validation >= 1 and seed >= 0, got {batch_size}, {validation} and "
+                f"{seed}"
+            )
+        self.size: ImageSize = size
+        self.steps = steps
+        self.batch_size = batch_size
+        self.families: dict[Family, float] = {name: share for name, share in shares.items() if share > 0}
+        self.vocabulary = vocabulary
+        self.dropout = dropout
+        self.validation = validation
+        self.seed = seed
+        self.budget = TokenBudget(2**31, ResizePolicy(multiple=multiple))
+
+    def train_dataloader(self) -> StepLoader[Batch]:
+        """Batches of one epoch."""
+        return StepLoader(self.batch, self.steps)
+
+    def val_dataloader(self) -> StepLoader[Batch]:
+        """One batch, always the same: `validation` examples of each kind."""
+        return StepLoader(lambda _: self.validation_batch(), steps=1)
+
+    def validation_batch(self) -> Batch:
+        """`validation` examples of each kind."""
+        rng = Stream.VALIDATION_TASKS.numpy(self.seed)
+        kinds = [pair for _ in range(self.validation) for pair in self.kinds()]
+        tasks = [sample_task(family, kind, self.vocabulary, rng) for family, kind in kinds]
+        examples = [self.example(task, f"validation:{number}") for number, task in enumerate(tasks)]
+        return Batch(tuple(examples), self.budget)
+
+    def kinds(self) -> list[tuple[Family, str]]:
+        """All kinds of the families that are drawn."""
+        return [(family, kind) for family in self.families for kind in kinds_of(family, self.vocabulary)]
+
+    def batch(self, step: int) -> Batch:
+        """The training batch of one step on this rank.
+
+        Args:
+            step: From 0.
+
+        Returns:
+            `batch_size` examples.
+        """
+        rank = dist.get_rank() if dist.is_initialized() else 0
+        rng = Stream.TRAINING_TASKS.numpy(self.seed, rank, step)
+        names: list[Family] = list(self.families)
+        shares = np.array(list(self.families.values()))
+        numbers = rng.choice(len(names), self.batch_size, p=shares / shares.sum())
+        families: list[Family] = [names[int(number)] for number in numbers]
+        rounds = {name: balanced(kinds_of(name, self.vocabulary), self.batch_size, rng) for name in self.families}
+        examples: list[Example] = []
+        for number, family in enumerate(families):
+            task = sample_task(family, next(rounds[family]), self.vocabulary, rng)
+            drop = None if self.dropout is None else self.dropout(Pick(f"rank {rank}", step, number))
+            examples.append(self.example(task, f"step:{step}:{number}", *(drop or (False, False)), meta=False))
+        return Batch(tuple(examples), self.budget)
+
+    def planned_layout(self) -> Layout:
+        """The first batch of this rank, a word of an instruction counted as a token, to estimate what a step costs."""
+        side = self.size // self.budget.resize.multiple
+        samples: list[tuple[Segment, ...]] = []
+        for example in self.batch(0).examples:
+            references = (ImageSegment(side, side, "reference"),) * len(example.references)
+            words = len(example.instruction.split())
+            text = (TextSegment(words),) if words else ()
+            samples.append((*text, *references, ImageSegment(side, side, "target")))
+        return Layout(tuple(samples))
+
+    def example(
+        self,
+        task: DrawingTask,
+        key: str,
+        drop_prompt: bool = False,
+        drop_references: bool = False,
+        meta: bool = True,
+    ) -> Example:
+        """Draw a task.
+
+        Args:
+            task: Any of the three families.
+            key: Names it.
+            drop_prompt: Whether its instruction is left out.
+            drop_references: Whether its references are left out.
+            meta: Whether the task travels with it, for judges.
+
+        Returns:
+            The example.
+        """
+        references = () if drop_references else references_of(task)
+        return Example(
+            task=family_of(task),
+            source="microworld",
+            key=key,
+            instruction="" if drop_prompt else instruction_of(task),
+            prompt_dropped=drop_prompt,
+            references=tuple(draw(scene, self.size) for scene in references),
+            target=draw(target_of(task), self.size),
+            answer=None,
+            meta=to_json(task) if meta else "",
+        )
+
+
+class MicroTexts(TypicalTexts):
+    """Instructions of all families of tasks, equally many of each kind.
+
+    Args:
+        vocabulary: What scenes are made of.
+        rounds: Of each kind, at least 1.
+        seed: At least 0.
+
+    Raises:
+        ValueError: If a number is out of range.
+    """
+
+    def __init__(self, vocabulary: Vocabulary = EASY, rounds: int = 40, seed: int = 0) -> None:
+        if rounds < 1 or seed < 0:
+            raise ValueError(f"MicroTexts needs rounds >= 1 and seed >= 0, got {rounds} and {seed}")
+        self.vocabulary = vocabulary
+        self.rounds = rounds
+        self.seed = seed
+
+    def texts(self) -> list[str]:
+        """Some instructions, the same every time."""
+        rng = Stream.TYPICAL_TEXTS.numpy(self.seed)
+        kinds: list[tuple[Family, str]] = [
+            (family, kind) for family in FAMILIES for kind in kinds_of(family, self.vocabulary)
+        ]
+        tasks = [sample_task(*pair, self.vocabulary, rng) for _ in range(self.rounds) for pair in kinds]
+        return [instruction_of(task) for task in tasks]

@@ -1,0 +1,155 @@
+"""Reading image files of any kind, or saying why not."""
+
+import io
+import struct
+import zlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, TypeAlias
+
+import numpy as np
+from PIL import Image, ImageOps
+
+from omnigen2.errors import UserError
+
+AnimatedImages: TypeAlias = Literal["refuse", "first_frame"]
+
+FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "AVIF")
+"""Formats that are read, as far as Pillow was built with them (MPO photos are opened as JPEG). Others are refused:
+some of Pillow's plugins start other programs."""
+MODES = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBa", "RGBX", "CMYK", "YCbCr", "HSV", "LAB")
+"""Kinds of pixels that become RGB; those of 16-bit grey are scaled first."""
+DECODING_ERRORS = (
+    OSError,
+    SyntaxError,
+    ValueError,
+    EOFError,
+    struct.error,
+    zlib.error,
+    ArithmeticError,
+    LookupError,
+    TypeError,
+    RuntimeError,
+    Image.DecompressionBombError,
+)
+"""What Pillow raises on broken files."""
+
+
+class ImageFileError(UserError):
+    """An image file that cannot be used; the message names the file, the reason and what to do."""
+
+
+@dataclass(frozen=True)
+class ImageReader:
+    """Turns image files into upright RGB images, the same way everywhere.
+
+    - EXIF orientation is applied.
+    - Transparent pixels are laid over `background` (the official code shows whatever colour hides below them).
+    - Grey, palette and black-and-white images become RGB; 16-bit grey is scaled to 8 bits (the official code clips it
+      to white); CMYK is converted without colour management. Images of floats or 32-bit integers have no defined
+      white and are refused.
+    - Animations are refused, or their first frame is taken, by choice. A photo with previews (MPO) counts as a photo.
+    - Broken, truncated and oversized files are refused.
+
+    Attributes:
+        background: (red, green, blue) in 0…255 under transparent pixels; white by default.
+        animated: `"refuse"` or `"first_frame"`.
+        max_pixels: Largest picture that is decoded, in pixels: files can unpack to a thousand times their size.
+            Pillow has a limit of its own (`PIL.Image.MAX_IMAGE_PIXELS`), which must be raised too to go above 178
+            million.
+
+    Raises:
+        ValueError: If a value is out of range.
+    """
+
+    background: tuple[int, int, int] = (255, 255, 255)
+    animated: AnimatedImages = "refuse"
+    max_pixels: int = 89_478_485
+
+    def __post_init__(self) -> None:
+        if not all(0 <= value <= 255 for value in self.background):
+            raise ValueError(f"background must be three numbers from 0 to 255, got {self.background}")
+        if self.max_pixels < 1:
+            raise ValueError(f"max_pixels must be at least 1, got {self.max_pixels}")
+
+    def read(self, file: str | Path | bytes, name: str | None = None) -> Image.Image:
+        """Read an image file.
+
+        Args:
+            file: A path, or the contents of a file.
+            name: What messages call it; the path by default.
+
+        Returns:
+            An upright RGB image in memory.
+
+        Raises:
+            ImageFileError: If it cannot be used.
+        """
+        called = name or ("<bytes>" if isinstance(file, bytes) else str(file))
+        source = io.BytesIO(file) if isinstance(file, bytes) else Path(file)
+        if isinstance(source, Path) and not source.is_file():
+            raise ImageFileError(f"there is no image file {called}; check the path")
+        Image.init()
+        try:
+            with Image.open(source, formats=[kind for kind in FORMATS if kind in Image.OPEN]) as image:
+                self._check(image, called)
+                image.load()
+                return self.to_rgb(image, called)
+        except ImageFileError:
+            raise
+        except DECODING_ERRORS as error:
+            raise ImageFileError(
+                f"image file {called} cannot be read ({error}); it is broken, truncated, too large or no "
+                f"{'/'.join(FORMATS)} file: repair, convert or remove it"
+            ) from error
+
+    def to_rgb(self, image: Image.Image, name: str = "<image>") -> Image.Image:
+        """Turn an image in memory upright and into RGB.
+
+        Args:
+            image: Of any mode; its current frame is used.
+            name: What messages call it.
+
+        Returns:
+            A new RGB image without metadata.
+
+        Raises:
+            ImageFileError: If its mode has no defined range of values.
+        """
+        upright = ImageOps.exif_transpose(image)
+        # Pillow opens 16-bit grey PNG and PPM as 32-bit integers in some versions
+        if upright.mode.startswith("I;16") or (upright.mode == "I" and image.format in ("PNG", "PPM")):
+            upright = _to_8_bits(upright)
+        if upright.mode not in MODES:
+            raise ImageFileError(
+                f"image {name} has pixels of mode {upright.mode}, which have no defined black and white; convert it to "
+                "RGB, or to grey of 8 or 16 bits"
+            )
+        if upright.has_transparency_data:
+            behind = Image.new("RGBA", upright.size, (*self.background, 255))
+            upright = Image.alpha_composite(behind, upright.convert("RGBA"))
+        rgb = upright.convert("RGB")
+        return Image.frombytes("RGB", rgb.size, rgb.tobytes())
+
+    def _check(self, image: Image.Image, name: str) -> None:
+        width, height = image.size
+        if width * height > self.max_pixels:
+            raise ImageFileError(
+                f"image file {name} has {width}x{height} = {width * height} pixels, at most {self.max_pixels} are "
+                "decoded; shrink it, or raise max_pixels"
+            )
+        frames: int = getattr(image, "n_frames", 1)
+        if frames > 1 and image.format != "MPO" and self.animated == "refuse":
+            raise ImageFileError(
+                f"image file {name} has {frames} frames; use animated='first_frame' to take the first, or convert it"
+            )
+
+
+def _to_8_bits(image: Image.Image) -> Image.Image:
+    """16-bit grey to 8-bit grey, with alpha where one grey value is marked as transparent."""
+    values = np.asarray(image).astype(np.int64)
+    grey = Image.fromarray((values / 257).round().astype(np.uint8))
+    transparent = image.info.get("transparency")
+    if transparent is not None:
+        grey.putalpha(Image.fromarray(np.where(values == transparent, 0, 255).astype(np.uint8)))
+    return grey

@@ -1,0 +1,197 @@
+"""A small HTTP server that hosts any reward next to its device: JSON with PNG files, nothing that executes code."""
+
+import hmac
+import json
+import math
+import threading
+import time
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import Any
+
+from fastapi import FastAPI, Request, Response
+from fastapi.concurrency import run_in_threadpool
+from fastapi.responses import JSONResponse, PlainTextResponse
+from starlette.requests import ClientDisconnect
+
+from omnigen2.rl.reward import Reward, RewardError, check_scores
+from omnigen2.rl.rewards.remote.wire import pack_scores, unpack_request
+
+
+@dataclass(frozen=True, slots=True)
+class ServerLimits:
+    """What the server takes.
+
+    Attributes:
+        request_bytes: Of one call.
+        pictures: Requests in one call.
+        pixels: Of one picture.
+        waiting: Calls that wait for their turn; more are told to come back (status 429).
+    """
+
+    request_bytes: int = 64 * 1024 * 1024
+    pictures: int = 64
+    pixels: int = 4096 * 4096
+    waiting: int = 64
+
+
+@dataclass(slots=True)
+class Counts:
+    """What has happened since the start, for `/metrics`.
+
+    Attributes:
+        calls: By status.
+        pictures: Scored ones.
+        invalid: Pictures that got no score, by cause.
+        seconds: Spent in the reward.
+        waiting: Calls that are being scored or wait.
+    """
+
+    calls: Counter[int] = field(default_factory=Counter[int])
+    pictures: int = 0
+    invalid: Counter[str] = field(default_factory=Counter[str])
+    seconds: float = 0.0
+    waiting: int = 0
+
+    def text(self) -> str:
+        """In the format that Prometheus reads."""
+        lines = [f'omnigen2_reward_calls_total{{status="{status}"}} {n}' for status, n in sorted(self.calls.items())]
+        lines += [f"omnigen2_reward_pictures_total {self.pictures}"]
+        lines += [
+            f"omnigen2_reward_invalid_total{{cause={json.dumps(c)}}} {n}" for c, n in sorted(self.invalid.items())
+        ]
+        lines += [f"omnigen2_reward_seconds_total {self.seconds:.3f}", f"omnigen2_reward_waiting {self.waiting}"]
+        return "\n".join(lines) + "\n"
+
+
+class RewardService:
+    """Answers calls with a reward, one at a time.
+
+    Args:
+        reward: Which.
+        limits: What is taken.
+    """
+
+    def __init__(self, reward: Reward, limits: ServerLimits) -> None:
+        self.reward = reward
+        self.limits = limits
+        self.counts = Counts()
+        self._turn = threading.Lock()
+
+    def score(self, body: bytes) -> dict[str, Any]:
+        """Answer one call.
+
+        Args:
+            body: `{"requests": […]}` as JSON.
+
+        Returns:
+            `{"scores": […]}`.
+
+        Raises:
+            RewardError: If the call cannot be answered and would not be if it were repeated.
+        """
+        try:
+            found = json.loads(body)
+        except (ValueError, RecursionError):
+            raise RewardError("the body is no JSON; send an object with requests") from None
+        items = found.get("requests") if isinstance(found, dict) else None
+        if not isinstance(items, list) or len(items) > self.limits.pictures:
+            number = len(items) if isinstance(items, list) else "no list of"
+            raise RewardError(f"got {number} requests, at most {self.limits.pictures} are taken; send smaller calls")
+        received = [unpack_request(item, self.limits.pixels) for item in items]
+        requests = [one.request for one in received]
+        with self._turn:
+            start = time.perf_counter()
+            scores = check_scores(self.reward, requests, self.reward.score(requests))
+            self.counts.seconds += time.perf_counter() - start
+            self.counts.pictures += len(requests)
+            self.counts.invalid.update(scores.causes())
+        return {"scores": pack_scores(scores, received)}
+
+    def health(self) -> dict[str, Any]:
+        """What is hosted."""
+        reward = self.reward
+        return {
+            "status": "ok",
+            "reward": type(reward).__name__,
+            "description": reward.description,
+            "low": reward.low,
+            "high": reward.high,
+            "part_names": list(reward.part_names),
+        }
+
+
+def create_app(reward: Reward, token: str | None = None, limits: ServerLimits | None = None) -> FastAPI:
+    """The server's application: POST /score, GET /health, GET /metrics.
+
+    Args:
+        reward: What it hosts; a call that makes it raise gets status 422 for a `RewardError`, else 500.
+        token: If given, every call needs `Authorization: Bearer TOKEN`.
+        limits: What is taken.
+
+    Returns:
+        For uvicorn, or any other ASGI server with one process.
+
+    Raises:
+        RewardError: If the reward's range is not finite: JSON cannot say it.
+    """
+    if not (math.isfinite(reward.low) and math.isfinite(reward.high)):
+        raise RewardError(
+            f"{type(reward).__name__} has the range [{reward.low}, {reward.high}], and what is served needs a finite "
+            "one; wrap it in omnigen2.rl.Clipped"
+        )
+    service = RewardService(reward, limits or ServerLimits())
+    app = FastAPI(title="omnigen2 reward", docs_url=None, redoc_url=None, openapi_url=None)
+
+    async def guard(request: Request, call_next: Any) -> Response:
+        given = request.headers.get("Authorization", "")
+        allowed = token is None or hmac.compare_digest(given.encode(), f"Bearer {token}".encode())
+        status = 500  # of a call that raises
+        try:
+            answer = await call_next(request) if allowed else _error(401, "the token is missing or wrong")
+            status = answer.status_code
+            return answer
+        finally:
+            service.counts.calls[status] += 1
+
+    async def score(request: Request) -> Response:
+        if service.counts.waiting >= service.limits.waiting:
+            return _error(429, "too many calls are waiting", {"Retry-After": "1"})
+        service.counts.waiting += 1
+        try:
+            body = await _body(request, service.limits.request_bytes)
+            if body is None:
+                return _error(413, f"more than {service.limits.request_bytes} bytes")
+            return JSONResponse(await run_in_threadpool(service.score, body))
+        except RewardError as error:
+            return _error(422, str(error))
+        except ClientDisconnect:
+            return _error(400, "the call broke off")  # nobody reads it
+        finally:
+            service.counts.waiting -= 1
+
+    async def health() -> dict[str, Any]:
+        return service.health()
+
+    async def metrics() -> Response:
+        return PlainTextResponse(service.counts.text())
+
+    app.middleware("http")(guard)
+    app.add_api_route("/score", score, methods=["POST"], response_model=None)
+    app.add_api_route("/health", health, methods=["GET"])
+    app.add_api_route("/metrics", metrics, methods=["GET"], response_model=None)
+    return app
+
+
+async def _body(request: Request, most: int) -> bytes | None:
+    """The body, or None as soon as it is too long."""
+    body = bytearray()
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > most:
+            return None
+    return bytes(body)
+
+
+def _error(status: int, problem: str, headers: dict[str, str] | None = None) -> JSONResponse:
+    return JSONResponse({"error": problem}, status_code=status, headers=headers)

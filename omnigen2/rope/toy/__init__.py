@@ -1,1 +1,0 @@
-"""The experiment behind the paper's RoPE table: copy the k-th of N images."""

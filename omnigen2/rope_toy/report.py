@@ -1,0 +1,139 @@
+"""The report of the toy study: the paper's table with our numbers beside it, curves, answers, and raw data."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from omnigen2.files import markdown_table
+from omnigen2.rope_toy.gallery import plot_answers
+from omnigen2.rope_toy.plots import plot_curves, save
+from omnigen2.rope_toy.results import FINAL_EVALUATIONS, RowNumbers, loss_text, numbers_of, sentence
+from omnigen2.runner.reports import StudyReport, StudyResult
+
+
+class ToyReport(StudyReport):
+    """Writes `report.md`, `report.json`, `curves.png`, and `samples.png` if the runs kept answers.
+
+    A row's notes may have `formula` (its position ids), `paper_steps` and `paper_loss` (from the paper's Table 1).
+    Rows with `paper_steps`, in their order, are those whose order is compared with the paper's.
+
+    Args:
+        target: The loss to be reached, above 0; the paper's is 0.014.
+
+    Raises:
+        ValueError: If the target is not above 0.
+    """
+
+    def __init__(self, target: float = 0.014) -> None:
+        if target <= 0:
+            raise ValueError(f"target must be above 0, got {target}; the paper's is 0.014")
+        self.target = target
+
+    def write(self, result: StudyResult, folder: Path) -> None:
+        """Write all files.
+
+        Args:
+            result: The finished study.
+            folder: An existing folder.
+        """
+        rows = numbers_of(result, self.target)
+        save(plot_curves(result, rows, self.target), folder / "curves.png")
+        answers = plot_answers(result)
+        if answers is not None:
+            save(answers, folder / "samples.png")
+        text = self._text(result, rows, pictures=answers is not None)
+        (folder / "report.md").write_text(text, encoding="utf-8")
+        data = json.dumps(self._data(result, rows), indent=1) + "\n"
+        (folder / "report.json").write_text(data, encoding="utf-8")
+
+    def _text(self, result: StudyResult, rows: Sequence[RowNumbers], pictures: bool) -> str:
+        versions = ", ".join(f"{name} {number}" for name, number in result.versions.items())
+        return (
+            "\n\n".join(
+                [
+                    f"# {result.name}",
+                    self.table(rows),
+                    sentence(rows, self.target),
+                    "![loss against steps](curves.png)",
+                    *(["![answers](samples.png)"] if pictures else []),
+                    self._legend(rows, result.seeds),
+                    f"{len(result.cells)} runs, {result.seconds / 60:.1f} minutes of training in all, "
+                    f"{result.jobs} at a time; {versions}.",
+                    f"    {result.command}",
+                ]
+            )
+            + "\n"
+        )
+
+    def _legend(self, rows: Sequence[RowNumbers], seeds: Sequence[int]) -> str:
+        return (
+            f"Mean ± standard deviation over the seeds {', '.join(map(str, seeds))}; {max(row.limit for row in rows)} "
+            "training steps in every run. *Steps*: optimizer steps until the loss on fixed questions from held-out "
+            f"pictures was below {self.target:g}; `> N` where it never was. *Final loss*: mean of the last "
+            f"{FINAL_EVALUATIONS} evaluations. *One more*: loss with one reference more than in training. *Larger*: "
+            "loss with all images larger than in training. The paper publishes neither the model nor the data of its "
+            "table: compare the order of the rows, not the numbers. Δ stands for what the images before k add up to."
+        )
+
+    def table(self, rows: Sequence[RowNumbers]) -> str:
+        """The table.
+
+        Args:
+            rows: The numbers of all rows.
+
+        Returns:
+            Markdown.
+        """
+        head = [
+            "scheme", "image k at (h, w)", "paper: steps", "paper: loss",
+            "steps", "final loss", "one more", "larger", "ms/step",
+        ]  # fmt: skip
+        lines = [
+            [
+                row.row.title,
+                str(row.row.notes.get("formula", "")),
+                f"~{row.row.notes['paper_steps']}" if "paper_steps" in row.row.notes else "–",
+                str(row.row.notes.get("paper_loss", "–")),
+                row.steps_text,
+                loss_text(row.final),
+                loss_text(row.more_references),
+                loss_text(row.larger_images),
+                f"{1000 * sum(row.step_seconds) / len(row.step_seconds):.0f}",
+            ]
+            for row in rows
+        ]
+        return markdown_table(head, lines)
+
+    def _data(self, result: StudyResult, rows: Sequence[RowNumbers]) -> dict[str, Any]:
+        return {
+            "study": result.name,
+            "command": result.command,
+            "seeds": list(result.seeds),
+            "target": self.target,
+            "sentence": sentence(rows, self.target),
+            "seconds": result.seconds,
+            "jobs": result.jobs,
+            "versions": dict(result.versions),
+            "rows": {
+                row.row.name: {
+                    "title": row.row.title,
+                    "notes": dict(row.row.notes),
+                    "limit": row.limit,
+                    "steps_to_target": list(row.steps),
+                    "final_loss": list(row.final),
+                    "more_references": list(row.more_references),
+                    "larger_images": list(row.larger_images),
+                    "step_seconds": list(row.step_seconds),
+                    "curves": {
+                        str(cell.seed): {metric: cell.curve(metric) for metric in _logged(cell.metrics)}
+                        for cell in result.of_row(row.row.name)
+                    },
+                }
+                for row in rows
+            },
+        }
+
+
+def _logged(metrics: Sequence[Any]) -> list[str]:
+    return sorted({name for row in metrics for name in row} - {"step", "epoch"})

@@ -1,0 +1,166 @@
+"""What training costs, estimated from sizes alone: memory of one device, and time."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from torch import nn
+from torch.optim import Optimizer
+
+from omnigen2.runner.dry_run.planned import HasParts
+
+STATES_PER_PARAMETER = {
+    "Adam": 2, "AdamW": 2, "NAdam": 2, "RAdam": 2, "Adamax": 2, "Adadelta": 2, "Adagrad": 1, "RMSprop": 1, "Lion": 1,
+    "SGD": 0, "Muon": 1,
+}  # fmt: skip
+AVERAGE_BYTES = 4
+"""Of a parameter in a moving average, which is float32."""
+
+
+@dataclass(frozen=True)
+class Speed:
+    """How fast devices are taken to be.
+
+    Attributes:
+        mfu: Share of the peak that training reaches, above 0 and at most 1; the default is an assumption.
+        peak_flops: Operations per second of one device at best; the default is an H100 (SXM) in bfloat16 without
+            sparsity, from NVIDIA's data sheet.
+
+    Raises:
+        ValueError: If a number is out of range.
+
+    Source: model FLOPs utilization after Chowdhery et al., arXiv:2204.02311, appendix B.
+    """
+
+    mfu: float = 0.4
+    peak_flops: float = 989e12
+
+    def __post_init__(self) -> None:
+        if not 0 < self.mfu <= 1 or not 0 < self.peak_flops < float("inf"):
+            raise ValueError(f"expected mfu in (0, 1] and peak_flops above 0, got {self.mfu} and {self.peak_flops}")
+
+    @classmethod
+    def of(cls, mfu: float | None, peak_tflops: float | None) -> "Speed":
+        """The defaults, where nothing else is known.
+
+        Args:
+            mfu: Share of the peak.
+            peak_tflops: Of one device, in 10^12 operations per second.
+
+        Returns:
+            The speed.
+        """
+        known = {"mfu": mfu, "peak_flops": None if peak_tflops is None else peak_tflops * 1e12}
+        return cls(**{name: value for name, value in known.items() if value is not None})
+
+    def seconds(self, flops: float, devices: int) -> float:
+        """Time of an amount of arithmetic.
+
+        Args:
+            flops: Operations of all devices together.
+            devices: Their number, at least 1.
+
+        Returns:
+            Seconds.
+
+        Raises:
+            ValueError: If there is no device.
+        """
+        if devices < 1:
+            raise ValueError(f"expected devices >= 1, got {devices}")
+        return flops / (devices * self.mfu * self.peak_flops)
+
+    def __str__(self) -> str:
+        what = "an H100's" if self.peak_flops == Speed.peak_flops else "their"
+        return f"if they reach {self.mfu:.0%} of {what} {self.peak_flops / 1e12:.0f} TFLOP/s"
+
+
+ASSUMED = Speed()
+
+
+@dataclass(frozen=True)
+class Memory:
+    """Bytes that do not depend on the batch.
+
+    Attributes:
+        weights: Of all parameters.
+        gradients: Of the trainable ones.
+        states: Of the optimizers, by their names.
+        averages: Of the moving averages.
+        guessed: Optimizers that are not known, counted with two states per parameter.
+    """
+
+    weights: int
+    gradients: int
+    states: Mapping[str, int]
+    averages: int
+    guessed: tuple[str, ...]
+
+    @property
+    def total(self) -> int:
+        """All of it."""
+        return self.weights + self.gradients + sum(self.states.values()) + self.averages
+
+    def shared_by(self, shards: int) -> "Memory":
+        """The part of one device.
+
+        Args:
+            shards: So many devices share one copy.
+
+        Returns:
+            Rounded up; what is in the way when parameters cannot be divided evenly is not counted.
+        """
+        states = {name: _share(value, shards) for name, value in self.states.items()}
+        whole = (self.weights, self.gradients, self.averages)
+        weights, gradients, averages = (_share(value, shards) for value in whole)
+        return Memory(weights, gradients, states, averages, self.guessed)
+
+
+def memory_of(
+    model: nn.Module, optimizers: Sequence[Optimizer], averages: int = 0, bytes_per_weight: int | None = None
+) -> Memory:
+    """Count the memory of training on one device that holds everything.
+
+    Args:
+        model: On any device, also `meta`.
+        optimizers: Of the model. Their states have the type of the parameters.
+        averages: Number of moving averages, in float32.
+        bytes_per_weight: Of a parameter in training; None for what it has.
+
+    Returns:
+        The bytes.
+    """
+
+    def size(parameters: Sequence[nn.Parameter]) -> int:
+        return sum(each.numel() * (bytes_per_weight or each.element_size()) for each in parameters)
+
+    parameters = list(model.parameters())
+    trainable = [each for each in parameters if each.requires_grad]
+    states: Counter[str] = Counter()
+    parts = [part for optimizer in optimizers for part in parts_of(optimizer)]
+    for part in parts:
+        owned = [each for group in part.param_groups for each in group["params"] if each.requires_grad]
+        states[type(part).__name__] += size(owned) * STATES_PER_PARAMETER.get(type(part).__name__, 2)
+    return Memory(
+        weights=size(parameters),
+        gradients=size(trainable),
+        states=dict(states),
+        averages=averages * AVERAGE_BYTES * sum(each.numel() for each in trainable),
+        guessed=tuple(sorted(states.keys() - STATES_PER_PARAMETER.keys())),
+    )
+
+
+def parts_of(optimizer: Optimizer) -> tuple[Optimizer, ...]:
+    """The optimizers of which one consists.
+
+    Args:
+        optimizer: Any.
+
+    Returns:
+        Itself, or its parts.
+    """
+    return optimizer.parts if isinstance(optimizer, HasParts) else (optimizer,)
+
+
+def _share(value: int, shards: int) -> int:
+    return -(-value // shards)

@@ -1,0 +1,209 @@
+"""One plain run: start it, go on with it, or find it finished."""
+
+import importlib.util
+import logging
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+from lightning.pytorch import Callback, seed_everything
+from lightning.pytorch.callbacks import ModelCheckpoint
+from lightning.pytorch.loggers import Logger, TensorBoardLogger
+from rich.console import Console
+
+from omnigen2.errors import UserError
+from omnigen2.files import read_json, write_json, write_text
+from omnigen2.runner.execute.progress import Bar, PlainLines, Progress, ProgressCallback
+from omnigen2.runner.keep import (
+    CONFIG,
+    REMEDY,
+    STAGES,
+    SUMMARY,
+    CsvLogger,
+    ResumePoint,
+    SaveOnSignal,
+    WriteWeights,
+    committed_checkpoint,
+    emptied,
+    fingerprint,
+    follow_the_first,
+    is_first,
+    locked,
+    roll_back,
+    summarize,
+    write_report,
+)
+from omnigen2.runner.plan import Config, differences
+from omnigen2.runner.recipe import building
+
+NOT_FOR_USERS = (
+    ".*LeafSpec.* is deprecated",  # what Lightning calls in torch
+    "You have overridden `transfer_batch_to_device` in `LightningModule` but",  # on purpose, and it is called
+    "The number of training batches .* is smaller than the logging interval",  # a recipe says how often
+)
+"""Beginnings of warnings about what a recipe cannot or need not change."""
+
+
+@dataclass(frozen=True)
+class Output:
+    """Where a run's words go.
+
+    Attributes:
+        say: Prints one line.
+        send: Takes the progress instead of a progress bar; None for a bar.
+        terminal: Whether a bar can be drawn.
+        verbose: Whether Lightning's own messages are wanted.
+        title: Stands before the progress; nothing if there is only one run to show.
+    """
+
+    say: Callable[[str], None]
+    send: Callable[[Progress], None] | None
+    terminal: bool
+    verbose: bool
+    title: str = ""
+
+
+def run(config: Config, folder: Path, command: str, restart: bool, output: Output) -> dict[str, Any]:
+    """Bring a run to its end, wherever it stands.
+
+    Of several processes that train together, the first one alone cares for the folder; the others find there what it
+    has decided.
+
+    Args:
+        config: The checked recipe.
+        folder: Where everything is written.
+        command: The command that makes the run again, for the report.
+        restart: Whether to delete what the folder has and start over.
+        output: Where words go.
+
+    Returns:
+        The summary, as in `run.json`.
+
+    Raises:
+        UserError: If the folder or the recipe cannot be used. A recipe that was refused before its first checkpoint
+            leaves no settings behind, so that it can be mended.
+    """
+    if not is_first():
+        follow_the_first()
+        finished = read_json(folder / SUMMARY)
+        return finished or _train(config, folder, command, committed_checkpoint(folder), output)
+    with locked(folder, patience=2.0):
+        if restart and (deleted := emptied(folder)):
+            output.say(f"starting over: deleted {', '.join(deleted)} in {folder}")
+        check_unchanged(folder, config)
+        if (summary := read_json(folder / SUMMARY)) is not None:
+            output.say(f"{folder} is finished ({summary['steps']} steps); --restart runs it again")
+            follow_the_first()
+            return summary
+        write_text(folder / CONFIG, config.text)
+        resumed = roll_back(folder)
+        follow_the_first()
+        output.say(f"{folder}: continues from step {resumed[1]}" if resumed else f"{folder}: starts")
+        try:
+            return _train(config, folder, command, resumed[0] if resumed else None, output)
+        except UserError:
+            if committed_checkpoint(folder) is None:  # nothing was trained: the mended recipe need not fit this one
+                (folder / CONFIG).unlink()
+            raise
+
+
+def check_unchanged(folder: Path, config: Config) -> None:
+    """Refuse to mix two recipes in one folder.
+
+    Args:
+        folder: The folder of a run, or one that does not exist yet.
+        config: The recipe of now.
+
+    Raises:
+        UserError: If the folder holds a run with another configuration.
+    """
+    if (folder / STAGES).is_file():
+        raise UserError(f"{folder} holds stages, not a single run\n  {REMEDY}")
+    if not (folder / CONFIG).is_file():
+        return
+    old = yaml.safe_load((folder / CONFIG).read_text(encoding="utf-8"))
+    if changed := differences(old, config.values):
+        more = f"\n  … and {len(changed) - 5} more" if len(changed) > 5 else ""
+        raise UserError(
+            f"{folder} holds a run with other settings:\n  " + "\n  ".join(changed[:5]) + more + f"\n  {REMEDY}"
+        )
+
+
+def _train(config: Config, folder: Path, command: str, checkpoint: Path | None, output: Output) -> dict[str, Any]:
+    quiet(not output.verbose)
+    if config.seed is not None:
+        seed_everything(config.seed, workers=True, verbose=False)
+    with building():
+        trainer, model, data = config.build(
+            lambda callbacks, loggers: _trainer_arguments(config, folder, output, callbacks, loggers)
+        )
+    if output.send is not None and (processes := trainer.num_devices * trainer.num_nodes) > 1:
+        raise UserError(
+            f"a run of a study trains in one process, and this recipe asks for {processes}\n"
+            "  set --trainer.devices=1 for the study, or run its rows one by one as recipes of their own"
+        )
+    try:
+        trainer.fit(model, datamodule=data, ckpt_path=checkpoint, weights_only=True)
+    except SystemExit as stop:
+        if isinstance(stop.__context__, KeyboardInterrupt):
+            raise stop.__context__ from None
+        raise
+    points = [callback for callback in trainer.checkpoint_callbacks if isinstance(callback, ResumePoint)]
+    seconds = points[0].seconds
+    summary = summarize(trainer, model, folder, command=command, seconds=seconds, seed=config.seed)
+    if trainer.is_global_zero:
+        if weights := fingerprint(folder):
+            summary["weights"] = weights
+        write_report(folder, summary)
+        write_json(folder / SUMMARY, summary)
+    return summary
+
+
+def _trainer_arguments(
+    config: Config, folder: Path, output: Output, callbacks: list[Callback], loggers: list[Logger]
+) -> dict[str, Any]:
+    loggers = [CsvLogger(folder), *loggers]
+    unset = config.values["trainer"]["logger"] in (None, True)
+    if unset and importlib.util.find_spec("tensorboard"):
+        loggers.append(TensorBoardLogger(save_dir=folder, name="tensorboard", version=""))
+    if not any(isinstance(callback, ResumePoint) for callback in callbacks):
+        steps = [
+            callback._every_n_train_steps  # pyright: ignore[reportPrivateUsage]
+            for callback in callbacks
+            if isinstance(callback, ModelCheckpoint)
+        ]
+        callbacks.append(ResumePoint(every_n_train_steps=max(steps, default=0)))
+    if not any(isinstance(callback, SaveOnSignal) for callback in callbacks):
+        callbacks.append(SaveOnSignal())
+    callbacks.append(WriteWeights(folder))
+    wanted = config.values["trainer"]["enable_progress_bar"] is not False
+    if output.send is not None:
+        callbacks.append(ProgressCallback(output.send, seconds=0.5))
+    elif wanted and output.terminal:
+        callbacks.append(ProgressCallback(Bar(Console(), output.title or "training"), seconds=0.25))
+    elif wanted:
+        callbacks.append(ProgressCallback(PlainLines(output.say, output.title), seconds=10.0))
+    return {
+        "default_root_dir": str(folder),
+        "logger": loggers,
+        "callbacks": callbacks,
+        "enable_checkpointing": True,
+        "enable_progress_bar": False,
+        "enable_model_summary": False,
+    }
+
+
+def quiet(silent: bool) -> None:
+    """Let Lightning say only what matters.
+
+    Args:
+        silent: False to hear everything.
+    """
+    if silent:
+        for message in NOT_FOR_USERS:
+            warnings.filterwarnings("ignore", message=message)
+    for name in ("lightning.pytorch", "lightning.fabric"):
+        logging.getLogger(name).setLevel(logging.WARNING if silent else logging.INFO)

@@ -1,0 +1,185 @@
+"""Runs a planned study: finished cells stay, interrupted ones go on, then the report is made anew."""
+
+from collections.abc import Iterable
+from typing import Any
+
+from rich.console import Console
+
+from omnigen2.errors import UserError
+from omnigen2.files import read_json, write_text
+from omnigen2.runner.dry_run import ASSUMED, Speed, describe
+from omnigen2.runner.execute.board import Board
+from omnigen2.runner.execute.cell import Task
+from omnigen2.runner.execute.pool import Failure, run_tasks, usable_cores
+from omnigen2.runner.execute.run import check_unchanged
+from omnigen2.runner.execute.stages_run import are_finished, check_stages, describe_stages, last_run
+from omnigen2.runner.keep import SUMMARY, emptied, first_table, locked, read_metrics, versions
+from omnigen2.runner.plan import Config, Plan, StagesPlan, twins
+from omnigen2.runner.reports import CellResult, StudyResult
+
+STUDY = "study.yaml"
+PROCESS_FAILED = 1
+
+
+def describe_study(plan: Plan, speed: Speed = ASSUMED) -> str:
+    """Build every row of a study once and describe it.
+
+    Args:
+        plan: The study.
+        speed: Of the devices, for the time.
+
+    Returns:
+        A block per row, then the number of runs.
+    """
+    parts = [
+        f"row {row.name} ({row.title})\n{_describe(plan.configs[row.name, plan.seeds[0]], speed)}" for row in plan.rows
+    ]
+    rows, seeds = len(plan.rows), len(plan.seeds)
+    return "\n\n".join([*parts, f"{rows} rows × {seeds} seeds = {rows * seeds} runs"])
+
+
+def run_study(plan: Plan, jobs: int | None, restart: bool) -> int:
+    """Bring a study to its end, wherever it stands.
+
+    Args:
+        plan: The study.
+        jobs: How many cells run side by side; None for one per core.
+        restart: Whether to delete what the folder has and start over.
+
+    Returns:
+        0 if all cells are finished and the report is written, 1 if a cell failed.
+    """
+    console = Console()
+    with locked(plan.folder):
+        if restart and (deleted := emptied(plan.folder)):
+            _say(console, f"starting over: deleted {', '.join(deleted)} in {plan.folder}")
+        tasks = open_tasks(plan)
+        write_text(plan.folder / STUDY, plan.text)
+        total = len(plan.configs)
+        side_by_side = jobs or usable_cores()
+        failures: list[Failure] = []
+        if tasks:
+            _say(
+                console, f"{plan.folder}: {len(tasks)} of {total} runs to do, {min(side_by_side, len(tasks))} at a time"
+            )
+            failures = _run(plan, tasks, side_by_side, console)
+        else:
+            _say(console, f"{plan.folder}: all {total} runs are finished (--restart runs them again)")
+        if failures:
+            for failure in failures:
+                _say(console, _describe_failure(failure))
+            done = total - len(failures)
+            _say(
+                console,
+                f"{done} of {total} runs are finished; no report without the others. The same command tries again.",
+            )
+            return PROCESS_FAILED
+        plan.report.write(collect(plan, side_by_side), plan.folder)
+        _say(console, first_table(plan.folder / "report.md"))
+        return 0
+
+
+def open_tasks(plan: Plan) -> list[Task]:
+    """Find the cells that are not finished, all rows of the first seed first.
+
+    Args:
+        plan: The study.
+
+    Returns:
+        What is left to run.
+
+    Raises:
+        UserError: If a cell was run with other settings before.
+    """
+    tasks: list[Task] = []
+    shared = twins({cell: config for cell, config in plan.configs.items() if isinstance(config, StagesPlan)})
+    for (row, seed), config in plan.configs.items():
+        folder = plan.cell_folder(row, seed)
+        try:
+            if isinstance(config, Config):
+                check_unchanged(folder, config)
+                finished = (folder / SUMMARY).is_file()
+            else:
+                check_stages(config)
+                finished = are_finished(config)
+        except UserError as error:
+            raise UserError(f"the recipe has changed since this study was started: {error}") from error
+        if not finished:
+            tasks.append(Task(row, seed, folder, config.text, plan.command, shared.get((row, seed), {})))
+    return tasks
+
+
+def collect(plan: Plan, jobs: int) -> StudyResult:
+    """Read the finished cells from disk.
+
+    Args:
+        plan: The study.
+        jobs: How many cells ran side by side.
+
+    Returns:
+        What a report needs.
+    """
+    cells: list[CellResult] = []
+    for row in plan.rows:
+        for seed in plan.seeds:
+            folder = plan.cell_folder(row.name, seed)
+            metrics = read_metrics(last_run(folder))
+            cells.append(CellResult(row.name, seed, folder, metrics, read_json(folder / SUMMARY) or {}))
+    return StudyResult(
+        name=plan.name,
+        rows=plan.rows,
+        seeds=plan.seeds,
+        cells=tuple(cells),
+        command=plan.command,
+        seconds=sum(cell.summary["seconds"] for cell in cells),
+        jobs=jobs,
+        base=plan.base,
+        versions=versions(),
+    )
+
+
+def _run(plan: Plan, tasks: list[Task], jobs: int, console: Console) -> list[Failure]:
+    finished = {
+        key: (read_json(plan.cell_folder(*key) / SUMMARY) or {})["final"]
+        for key in plan.configs
+        if key not in {(task.row, task.seed) for task in tasks}
+    }
+    modules = sorted(
+        {
+            name
+            for config in plan.configs.values()
+            for name in _modules(config.values if isinstance(config, Config) else config.document)
+        }
+    )
+    with Board(plan.rows, plan.seeds, finished, plan.watch, console) as board:
+        # The share of threads must not depend on how many cells are left: it changes the last digits of sums.
+        threads = max(1, usable_cores() // jobs)
+        return run_tasks(tasks, jobs, threads, modules, board.update, board.tick)
+
+
+def _describe(config: Config | StagesPlan, speed: Speed) -> str:
+    return describe(config, speed) if isinstance(config, Config) else describe_stages(config, speed)
+
+
+def _modules(value: Any) -> Iterable[str]:
+    # The modules of all classes that a configuration names.
+    if isinstance(value, dict):
+        path = value.get("class_path")
+        if isinstance(path, str) and "." in path:
+            yield path.rpartition(".")[0]
+        for inner in value.values():
+            yield from _modules(inner)
+    elif isinstance(value, list):
+        for inner in value:
+            yield from _modules(inner)
+
+
+def _describe_failure(failure: Failure) -> str:
+    task = failure.task
+    how = f"was ended by signal {-failure.exit_code}" if failure.exit_code < 0 else "failed"
+    lines = "".join(f"\n    {line}" for line in failure.lines)
+    return f"{task.row}, seed {task.seed} {how}; its log is {failure.log}{lines}"
+
+
+def _say(console: Console, text: str) -> None:
+    console.print(text, highlight=False, markup=False, soft_wrap=True)

@@ -1,0 +1,294 @@
+"""Checkpoints from which a run goes on to the very numbers it would have reached without a stop."""
+
+import math
+import shutil
+import time
+from pathlib import Path
+from typing import Any
+
+import torch.distributed as dist
+from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch.callbacks import Checkpoint
+from lightning.pytorch.utilities import rank_zero_warn
+
+from omnigen2.files import read_json, write_json
+from omnigen2.runner.keep.metrics import CsvLogger
+from omnigen2.runner.keep.randomness import of_all_processes, random_states, set_random_states
+from omnigen2.runner.keep.running_values import Values, add_running_values, log_running_values, running_values
+
+POINTER = "resume.json"
+
+
+class ResumePoint(Checkpoint):
+    """Keeps one checkpoint, the newest, from which a stopped run continues exactly.
+
+    What Lightning's own checkpoints lack for that: the states of the random number generators; a
+    validation that is due at the same step (we wait for it); and the metrics, since Lightning logs the
+    metrics of a step after its checkpoint. So a checkpoint counts only once everything that was logged
+    up to it is in `metrics.csv`: then `resume.json` is replaced, which names the checkpoint and the
+    number of rows, and the older checkpoint is deleted. A run that is killed at any moment has a valid
+    `resume.json`.
+
+    Exact for any number of processes, as long as it stays the same: each gets its own random states back. With
+    another number there is a warning, and the run goes on with fresh ones. Exact for loaders that can be restored in
+    the middle of an epoch (`StepLoader`) or checkpoints at the ends of epochs.
+
+    Args:
+        every_n_train_steps: Optimizer steps between two checkpoints; 0 for none within an epoch.
+        every_n_epochs: Epochs between two checkpoints at an epoch's end; there is always one at the end.
+        minutes: The most minutes of training that a kill can cost; None for no such limit.
+
+    Raises:
+        ValueError: If a number is out of its range.
+    """
+
+    def __init__(self, every_n_train_steps: int = 0, every_n_epochs: int = 1, minutes: float | None = 5.0) -> None:
+        if every_n_train_steps < 0 or every_n_epochs < 1:
+            raise ValueError(
+                "every_n_train_steps must be at least 0 and every_n_epochs at least 1, "
+                f"got {every_n_train_steps} and {every_n_epochs}"
+            )
+        self.every_n_train_steps = every_n_train_steps
+        self.every_n_epochs = every_n_epochs
+        self.minutes = math.inf if minutes is None else minutes
+        self._pending: Path | None = None
+        self._committed: Path | None = None
+        self._waits_for_validation = False
+        self._saved_step = -1
+        self._saved_time = self._started = time.monotonic()
+        self._earlier_seconds = 0.0
+        self._epoch_ended = False
+        self._logged_step = 0
+        self._running: Values = {}  # what the metrics of this epoch had gathered before a restart
+        self._running_now: Values = {}
+        self._restored: dict[str, Any] | None = None
+        self._random: dict[str, Any] | None = None
+        self._fit_started = False
+        self._asked = False
+
+    @property
+    def seconds(self) -> float:
+        """Seconds of training so far, those before an interruption included."""
+        return self._earlier_seconds + time.monotonic() - self._started
+
+    def ask(self) -> None:
+        """Have a checkpoint written as soon as it can be exact: after this step, or after the validation due then."""
+        self._asked = True
+
+    def answered(self, trainer: Trainer) -> bool:
+        """Tell whether the newest step has a checkpoint that counts, so that the process may end now.
+
+        Args:
+            trainer: At the start of a batch or of an epoch, when all that belongs to the last step has been logged.
+
+        Returns:
+            Whether nothing would be lost.
+        """
+        self._commit(trainer)
+        return self._committed is not None and self._saved_step == trainer.global_step
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return what a checkpoint keeps: random states, seconds, and where in the loop it was taken.
+
+        Every process must call it.
+        """
+        return {
+            "seconds": self.seconds,
+            "epoch_ended": self._epoch_ended,
+            "logged_step": self._logged_step,
+            "processes": of_all_processes({"running": self._running_now, "random": random_states()}),
+        }
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Remember a checkpoint's state until training starts.
+
+        Args:
+            state_dict: What `state_dict` returned.
+        """
+        self._restored = state_dict
+        self._earlier_seconds = state_dict["seconds"]
+        self._random = None
+        saved, processes = state_dict["processes"], dist.get_world_size() if dist.is_initialized() else 1
+        if len(saved) == processes:
+            own = saved[dist.get_rank() if processes > 1 else 0]
+            self._running, self._random = own["running"], own["random"]
+        else:
+            rank_zero_warn(
+                f"the checkpoint was made by {len(saved)} processes, and now there are {processes}: its random states "
+                "and the running metrics of its epoch cannot be restored. The run goes on with other random numbers; "
+                "for the same ones, continue with as many processes as before"
+            )
+        if self._fit_started:  # strategies that shard restore late
+            self._set_random_states(epoch_ended=True)
+
+    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Set the random states if the next thing is a new epoch, whose loader draws its seed early."""
+        self._started = self._saved_time = time.monotonic()
+        self._fit_started = True
+        self._set_random_states(epoch_ended=True)
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Set the random states if the next thing is a batch in the middle of an epoch; else let a new epoch begin."""
+        self._fit_started = False
+        if self._restored is not None and self._restored["epoch_ended"]:
+            _close_epoch(trainer)
+        self._set_random_states(epoch_ended=False)
+        if self._restored is not None:
+            self._committed = committed_checkpoint(_folder(trainer))
+            self._saved_step = trainer.global_step
+
+    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Make the last checkpoint count: all that belongs to it has been logged."""
+        self._commit(trainer)
+
+    def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
+        """Make the last checkpoint count; put the step of the metrics right after a restart.
+
+        Lightning counts that step once more than it should when it restarts from the end of an epoch.
+        """
+        self._commit(trainer)
+        if self._restored is not None:
+            trainer.fit_loop.epoch_loop._batches_that_stepped = self._restored["logged_step"]  # pyright: ignore
+            self._restored = None
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Save if it is time; wait if a validation or the end of the epoch comes next."""
+        loop = trainer.fit_loop.epoch_loop
+        self._epoch_ended = False
+        self._running = add_running_values(trainer, self._running)
+        accumulating = trainer.fit_loop._should_accumulate()  # pyright: ignore[reportPrivateUsage]
+        if accumulating or loop.batch_progress.is_last_batch or not self._is_time(trainer):
+            return
+        if loop._should_check_val_fx(trainer.fit_loop._data_fetcher):  # pyright: ignore
+            self._waits_for_validation = True
+        else:
+            self._save(trainer)
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Save what waited for this validation."""
+        if self._waits_for_validation and not trainer.sanity_checking:
+            self._waits_for_validation = False
+            self._save(trainer)
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Save at the end of an epoch, and at the end of training."""
+        self._epoch_ended = True
+        log_running_values(pl_module, self._running)
+        self._running = {}
+        ends = (
+            trainer.should_stop
+            or 0 <= trainer.max_steps <= trainer.global_step
+            or 0 <= (trainer.max_epochs or -1) <= trainer.current_epoch + 1
+        )
+        if ends or self._asked or (trainer.current_epoch + 1) % self.every_n_epochs == 0:
+            self._save(trainer)
+
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Make the last checkpoint count."""
+        self._commit(trainer)
+
+    def _set_random_states(self, epoch_ended: bool) -> None:
+        if self._restored is not None and self._random is not None and self._restored["epoch_ended"] == epoch_ended:
+            set_random_states(self._random)
+
+    def _is_time(self, trainer: Trainer) -> bool:
+        step = trainer.global_step
+        if step == self._saved_step:
+            return False
+        if self._asked:
+            return True
+        late = time.monotonic() - self._saved_time > 60 * self.minutes
+        if trainer.world_size > 1 and self.minutes < math.inf:
+            late = trainer.strategy.broadcast(late)
+        return late or (self.every_n_train_steps > 0 and step % self.every_n_train_steps == 0)
+
+    def _save(self, trainer: Trainer) -> None:
+        path = _folder(trainer) / "checkpoints" / f"resume-{trainer.global_step:08d}.ckpt"
+        if path == self._committed:
+            return
+        stepped = trainer.fit_loop.epoch_loop._batches_that_stepped  # pyright: ignore[reportPrivateUsage]
+        self._logged_step = stepped if self._epoch_ended else stepped + 1
+        self._running_now = {} if self._epoch_ended else self._running | running_values(trainer)
+        trainer.save_checkpoint(path)
+        self._pending = path
+        self._saved_step = trainer.global_step
+        self._saved_time = time.monotonic()
+
+    def _commit(self, trainer: Trainer) -> None:
+        if self._pending is None:
+            return
+        if trainer.is_global_zero:
+            rows = sum(logger.rows for logger in trainer.loggers if isinstance(logger, CsvLogger))
+            pointer = {"checkpoint": self._pending.name, "rows": rows, "step": self._saved_step}
+            write_json(self._pending.parent / POINTER, pointer)
+            if self._committed is not None:
+                delete(self._committed)
+        self._committed, self._pending = self._pending, None
+
+
+def committed_checkpoint(folder: Path) -> Path | None:
+    """Return the checkpoint from which the run in a folder continues.
+
+    Args:
+        folder: The folder of a run.
+
+    Returns:
+        Its path, or None if there is none yet.
+    """
+    pointer = read_json(folder / "checkpoints" / POINTER)
+    return None if pointer is None else folder / "checkpoints" / pointer["checkpoint"]
+
+
+def roll_back(folder: Path) -> tuple[Path, int] | None:
+    """Bring a folder to the state of its last checkpoint: later metrics and half-written files go.
+
+    Args:
+        folder: The folder of a run, held by this process.
+
+    Returns:
+        The checkpoint and its step, or None if the run has to start from the beginning.
+    """
+    pointer = read_json(folder / "checkpoints" / POINTER)
+    checkpoint = committed_checkpoint(folder)
+    for other in (folder / "checkpoints").glob("resume-*.ckpt"):
+        if other != checkpoint:
+            delete(other)
+    if pointer is None or checkpoint is None:
+        (folder / "metrics.csv").unlink(missing_ok=True)
+        return None
+    CsvLogger(folder).keep(pointer["rows"])
+    return checkpoint, pointer["step"]
+
+
+def delete(checkpoint: Path) -> None:
+    """Delete a checkpoint, be it a file or (when it is sharded) a folder.
+
+    Args:
+        checkpoint: Its path.
+    """
+    if checkpoint.is_dir():
+        shutil.rmtree(checkpoint)
+    else:
+        checkpoint.unlink(missing_ok=True)
+
+
+def _close_epoch(trainer: Trainer) -> None:
+    """Let the loop go on with a new epoch, as it would have done without the stop.
+
+    With `max_steps` Lightning takes every checkpoint for one in the middle of an epoch. From the end of an epoch it
+    then fetches one more batch for that epoch unless a validation was due at its last step, and runs the hooks of the
+    epoch's end a second time. With `max_epochs` alone it does what is right.
+    """
+    loop = trainer.fit_loop
+    if loop.restarting:
+        loop.epoch_progress.increment_completed()
+        loop._restarting = False  # pyright: ignore[reportPrivateUsage] (its setter keeps True where there is max_steps)
+        loop.epoch_loop.restarting = False
+        loop.reset_restart_stage()
+        loop.epoch_loop.reset_restart_stage()
+
+
+def _folder(trainer: Trainer) -> Path:
+    return Path(trainer.default_root_dir)

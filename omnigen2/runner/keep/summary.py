@@ -1,0 +1,108 @@
+"""What is written down when a run ends: `run.json`, and a short report."""
+
+import platform
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from lightning.pytorch import LightningModule, Trainer
+
+from omnigen2.files import markdown_table, write_json, write_text
+from omnigen2.runner.keep.metrics import read_metrics
+
+SUMMARY = "run.json"
+
+
+def summarize(
+    trainer: Trainer, model: LightningModule, folder: Path, *, command: str, seconds: float, seed: int | None
+) -> dict[str, Any]:
+    """Collect the facts of a finished run.
+
+    Args:
+        trainer: Has finished.
+        model: What it trained.
+        folder: Has `metrics.csv`.
+        command: The command that makes the run again.
+        seconds: Training time.
+        seed: The seed, or None.
+
+    Returns:
+        What `run.json` holds.
+    """
+    final = {name: value for row in read_metrics(folder) for name, value in row.items()}
+    return {
+        "status": "finished",
+        "steps": trainer.global_step,
+        "epochs": trainer.current_epoch,
+        "seconds": seconds,
+        "seed": seed,
+        "parameters": count(model, trainable=False),
+        "trainable": count(model, trainable=True),
+        "command": command,
+        "versions": versions(),
+        "final": {name: value for name, value in final.items() if name not in ("step", "epoch")},
+    }
+
+
+def write_report(folder: Path, summary: dict[str, Any]) -> None:
+    """Write `report.md` and `report.json`, unless the recipe's own classes have written one of them.
+
+    Args:
+        folder: The folder of the run.
+        summary: What `summarize` returned.
+    """
+    if (folder / "report.md").exists() or (folder / "report.json").exists():
+        return
+    lines = [[name, f"{value:.6g}"] for name, value in sorted(summary["final"].items())]
+    facts = [
+        ["steps", str(summary["steps"])],
+        ["minutes of training", f"{summary['seconds'] / 60:.1f}"],
+        ["parameters", f"{summary['parameters']:,} ({summary['trainable']:,} trainable)"],
+        ["seed", str(summary["seed"])],
+        ["versions", ", ".join(f"{name} {number}" for name, number in summary["versions"].items())],
+    ]
+    text = (
+        f"# {folder.name}\n\n{markdown_table(['metric', 'final value'], lines)}\n\n{markdown_table(['', ''], facts)}\n"
+    )
+    write_json(folder / "report.json", summary)
+    write_text(folder / "report.md", f"{text}\n    {summary['command']}\n")
+
+
+def first_table(report: Path) -> str:
+    """Return what of a report is worth printing: its first table, and where the rest is.
+
+    Args:
+        report: A Markdown file; a report class may have written other files only.
+
+    Returns:
+        The lines of the table, if there is one, and the path.
+    """
+    if not report.is_file():
+        return f"report: {report.parent}"
+    lines = report.read_text(encoding="utf-8").splitlines()
+    start = next((i for i, line in enumerate(lines) if line.startswith("|")), len(lines))
+    end = next((i for i in range(start, len(lines)) if not lines[i].startswith("|")), len(lines))
+    return "\n".join([*lines[start:end], f"report: {report}"])
+
+
+def count(model: LightningModule, trainable: bool) -> int:
+    """Count the parameters of a model.
+
+    Args:
+        model: The model.
+        trainable: Whether to count the trainable ones only.
+
+    Returns:
+        The number.
+    """
+    return sum(p.numel() for p in model.parameters() if p.requires_grad or not trainable)
+
+
+def versions() -> dict[str, str]:
+    """Return the versions that a report names.
+
+    Returns:
+        Python, torch, lightning and this library.
+    """
+    names = ("torch", "lightning", "omnigen2")
+    return {"python": platform.python_version()} | {name: version(name) for name in names}

@@ -1,0 +1,49 @@
+"""Checks a block of a recipe that is no part of a run, such as `study` or `stages`."""
+
+from argparse import ArgumentError
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+from jsonargparse import (
+    ActionConfigFile,  # pyright: ignore[reportPrivateImportUsage]
+    ArgumentParser,
+    Namespace,
+)
+
+from omnigen2.errors import UserError
+from omnigen2.runner.recipe.messages import building, explain
+from omnigen2.runner.recipe.recipe import Document
+
+
+def read_block(
+    types: Mapping[str, Any], document: Document, options: Sequence[str], files: Sequence[Path]
+) -> Namespace:
+    """Check a block and build what it describes.
+
+    Text such as `a: b` inside of a mapping is read as YAML once more; where that matters, take the text of the file.
+
+    Args:
+        types: The type of each key.
+        document: Some of the keys, as written.
+        options: Of the form `--key=value`; they are applied last.
+        files: The files of the recipe, to name them in messages.
+
+    Returns:
+        The values by key; None for a key that is not given.
+
+    Raises:
+        UserError: If a key, a value or a class is wrong.
+    """
+    parser = ArgumentParser(exit_on_error=False, allow_abbrev=False, parser_mode="yaml")
+    parser.add_argument("--config", action=ActionConfigFile)
+    for key, kind in types.items():
+        parser.add_argument(f"--{key}", type=kind)
+    try:
+        parsed = parser.parse_args([f"--config={yaml.safe_dump(document, sort_keys=False)}", *options])
+    except ArgumentError as error:
+        known = [action.dest for action in parser._actions]  # pyright: ignore[reportPrivateUsage]
+        raise UserError(f"{files[0]}: {explain(str(error), known, files)}") from error
+    with building():
+        return parser.instantiate(parsed)

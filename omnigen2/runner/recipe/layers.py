@@ -1,0 +1,130 @@
+"""Lays recipes, overrides and options over one another, for the parser of `config.py`.
+
+The parser merges layers itself, with two faults that are mended here. It replaces the block `vars`
+where a later layer should add to it. And when a later layer changes a class, it drops those
+`init_args` that are references (`${…}`), because a reference is not yet a number.
+"""
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from omnigen2.errors import UserError
+from omnigen2.runner.recipe.messages import nearest, parameters_of
+from omnigen2.runner.recipe.recipe import Document
+
+
+def nested(overrides: Mapping[str, Any]) -> Document:
+    """Expand dotted keys: `{"a.b": 1, "a": {"c": 2}}` becomes `{"a": {"b": 1, "c": 2}}`.
+
+    Args:
+        overrides: Dotted keys or nested mappings or both.
+
+    Returns:
+        A nested mapping without dotted keys on its first level.
+    """
+    result: Document = {}
+    for dotted, value in overrides.items():
+        *parents, last = dotted.split(".")
+        layer: Document = {last: value}
+        for parent in reversed(parents):
+            layer = {parent: layer}
+        result = merged([result, layer])
+    return result
+
+
+def merged(layers: Iterable[Mapping[str, Any]]) -> Document:
+    """Merge mappings, the later ones over the earlier ones; lists and single values are replaced.
+
+    Args:
+        layers: Mappings, the most important one last.
+
+    Returns:
+        A new mapping.
+    """
+    result: Document = {}
+    for layer in layers:
+        for key, value in layer.items():
+            old = result.get(key)
+            if isinstance(value, dict) and isinstance(old, dict):
+                result[key] = merged([old, value])
+            else:
+                result[key] = value
+    return result
+
+
+def arguments(layers: Sequence[Path | Document], documents: Sequence[Document], options: Sequence[str]) -> list[str]:
+    """Write layers and options as arguments of the parser.
+
+    Args:
+        layers: Files (whose relative paths count from the file) or mappings, the most important one last.
+        documents: The contents of the layers.
+        options: Of the form `--key=value`; they are applied last.
+
+    Returns:
+        Arguments of the form `--config=…`, then the options.
+
+    Raises:
+        UserError: If an option or an override sets a value under `vars` that no file has.
+    """
+    _check_vars(layers, documents, options)
+    whole = merged(documents)
+    changed = {option: change for option in options if (change := _changed_class(option, whole))}
+    changes = list(changed.values())
+    whole = merged([whole, *changes])
+    mended = merged([_references(whole), {"vars": whole["vars"]} if "vars" in whole else {}])
+    configs = [str(layer) if isinstance(layer, Path) else _dump(layer) for layer in [*layers, *changes] if layer]
+    configs += [_dump(mended)] if mended and len(configs) > 1 else []
+    return [f"--config={config}" for config in configs] + [option for option in options if option not in changed]
+
+
+def _check_vars(layers: Sequence[Path | Document], documents: Sequence[Document], options: Sequence[str]) -> None:
+    """Refuse values under `vars` that no file has and nothing refers to: they are misspelt, and would change nothing.
+
+    Raises:
+        UserError: If there is one.
+    """
+    pairs = list(enumerate(zip(layers, documents, strict=True)))
+    named = merged(document for n, (layer, document) in pairs if n == 0 or isinstance(layer, Path)).get("vars") or {}
+    known = {*named, *re.findall(r"\$\{vars\.(\w+)", " ".join((_dump(merged(documents)), *options)))}
+    overridden = (
+        merged(document for n, (layer, document) in pairs if n and not isinstance(layer, Path)).get("vars") or {}
+    )
+    asked = [option.removeprefix("--vars.") for option in options if option.startswith("--vars.")]
+    for name in [*overridden, *(re.split(r"[.=]", option)[0] for option in asked)]:
+        if name not in known:
+            has = f"it has {', '.join(sorted(known))}" if known else "it has none"
+            raise UserError(f"there is no vars.{name} in the recipe{nearest(name, known, 'vars.')}\n  {has}")
+
+
+def _changed_class(option: str, document: Document) -> Document:
+    """Turn the option `--key.class_path=name` (or `--key=name` where the key holds a class) into a layer."""
+    key, _, name = option.removeprefix("--").partition("=")
+    key = key.removesuffix(".class_path")
+    place: Any = document
+    for part in key.split("."):
+        place = place.get(part) if isinstance(place, dict) else None
+    is_class = isinstance(place, dict) and "class_path" in place and parameters_of(name) is not None
+    return nested({f"{key}.class_path": name}) if is_class else {}
+
+
+def _references(value: Document, owner: str | None = None) -> Document:
+    """Keep the references, without those that a class has no parameter for."""
+    found: Document = {}
+    known = parameters_of(owner) if owner else None
+    for key, inner in value.items():
+        if known is not None and key not in known:
+            continue
+        if isinstance(inner, dict):
+            below = _references(inner, value.get("class_path") if key == "init_args" else None)
+            found |= {key: below} if below else {}
+        elif isinstance(inner, str) and "${" in inner:
+            found[key] = inner
+    return found
+
+
+def _dump(document: Document) -> str:
+    return yaml.safe_dump(document, sort_keys=False)

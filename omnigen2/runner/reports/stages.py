@@ -1,0 +1,231 @@
+"""What stages hand to their report, and the report that is used when a recipe names none."""
+
+import json
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from matplotlib.figure import Figure
+
+from omnigen2.files import markdown_table
+
+PLOT = "loss.png"
+INK = "#222222"
+LINE = "#0072B2"
+
+
+@dataclass(frozen=True)
+class StageResult:
+    """One finished stage.
+
+    Attributes:
+        name: Its key under `stages`.
+        start: The stage whose weights it started from; None for none.
+        folder: Where it wrote its files.
+        metrics: The rows of `metrics.csv` in order, numbers only; a metric that a row does not have is
+            absent, and every row has `step`.
+        summary: The stage's `run.json`: `seconds`, `parameters`, `steps`, `seed`, `versions`, `final`, ….
+    """
+
+    name: str
+    start: str | None
+    folder: Path
+    metrics: tuple[Mapping[str, float], ...]
+    summary: Mapping[str, Any]
+
+    @property
+    def seconds(self) -> float:
+        """Training time, interruptions not counted."""
+        return float(self.summary["seconds"])
+
+    @property
+    def steps(self) -> int:
+        """Optimizer steps."""
+        return int(self.summary["steps"])
+
+    def curve(self, metric: str) -> list[tuple[int, float]]:
+        """Return the curve of one metric.
+
+        Args:
+            metric: A column of `metrics.csv`.
+
+        Returns:
+            The (step, value) pairs, counted from the start of the stage; empty if the stage never logged that metric.
+        """
+        return [(int(row["step"]), row[metric]) for row in self.metrics if metric in row]
+
+
+@dataclass(frozen=True)
+class StagesResult:
+    """All finished stages of a recipe.
+
+    Attributes:
+        name: The stem of the recipe.
+        folder: An existing folder, where the report goes; the stages' folders are in it.
+        stages: In the order of the recipe.
+        command: The command that runs the stages again.
+        versions: Versions of Python and of the libraries.
+    """
+
+    name: str
+    folder: Path
+    stages: tuple[StageResult, ...]
+    command: str
+    versions: Mapping[str, str]
+
+    @property
+    def seconds(self) -> float:
+        """Training time summed over the stages."""
+        return sum(stage.seconds for stage in self.stages)
+
+    def stage(self, name: str) -> StageResult:
+        """Return one stage.
+
+        Args:
+            name: Its name.
+
+        Returns:
+            The finished stage.
+
+        Raises:
+            KeyError: If there is no such stage.
+        """
+        for stage in self.stages:
+            if stage.name == name:
+                return stage
+        raise KeyError(f"no stage {name!r} in {self.name!r}; it has {', '.join(s.name for s in self.stages)}")
+
+
+class StagesReport(ABC):
+    """Turns finished stages into files. Recipes name one under `report` by `class_path`."""
+
+    @abstractmethod
+    def write(self, result: StagesResult) -> None:
+        """Write `report.md` and `report.json` (and plots) into `result.folder`; the same result, the same files.
+
+        The runner prints the first table of `report.md` when the last stage ends.
+
+        Args:
+            result: The finished stages.
+        """
+
+
+class StageTable(StagesReport):
+    """One line per stage: steps, minutes, final value of each metric; and the loss over all stages as a plot.
+
+    Args:
+        metrics: Columns of the table; every metric that any stage has logged if not given.
+        loss: The metric to plot; of each stage the first one that has `loss` in its name if not given.
+        digits: Significant digits in the table (the JSON has all).
+
+    Raises:
+        ValueError: If `digits` is less than 1 or `metrics` is an empty list.
+    """
+
+    def __init__(self, metrics: Sequence[str] | None = None, loss: str | None = None, digits: int = 3) -> None:
+        if digits < 1:
+            raise ValueError(f"digits must be at least 1, got {digits}")
+        if metrics is not None and not metrics:
+            raise ValueError("metrics is an empty list; leave it out to get every metric")
+        self.metrics = metrics
+        self.loss = loss
+        self.digits = digits
+
+    def write(self, result: StagesResult) -> None:
+        """Write `report.md`, `report.json`, and `loss.png` if any stage has logged a loss.
+
+        Args:
+            result: The finished stages.
+        """
+        figure = plot_losses(result, self.loss)
+        if figure is not None:
+            figure.savefig(result.folder / PLOT, dpi=160, facecolor="white", metadata={"Software": None})
+        (result.folder / "report.md").write_text(self._text(result, plotted=figure is not None), encoding="utf-8")
+        data = json.dumps(self._data(result), indent=2) + "\n"
+        (result.folder / "report.json").write_text(data, encoding="utf-8")
+
+    def _text(self, result: StagesResult, plotted: bool) -> str:
+        logged = {name for stage in result.stages for name in stage.summary["final"]}
+        names = list(self.metrics) if self.metrics is not None else sorted(logged)
+        lines = [
+            [
+                f"[{stage.name}]({stage.folder.relative_to(result.folder).as_posix()}/report.md)",
+                stage.start or "nothing",
+                str(stage.steps),
+                f"{stage.seconds / 60:.1f}",
+                *(self._final(stage, name) for name in names),
+            ]
+            for stage in result.stages
+        ]
+        versions = ", ".join(f"{name} {number}" for name, number in result.versions.items())
+        parts = [
+            f"# {result.name}",
+            markdown_table(["stage", "starts from", "steps", "minutes", *names], lines),
+            *([f"![loss over all stages]({PLOT})"] if plotted else []),
+            f"Final values. {len(result.stages)} stages, {result.seconds / 60:.1f} minutes of training; {versions}.",
+            f"    {result.command}",
+        ]
+        return "\n\n".join(parts) + "\n"
+
+    def _final(self, stage: StageResult, name: str) -> str:
+        value = stage.summary["final"].get(name)
+        return "–" if value is None else f"{value:.{self.digits}g}"
+
+    def _data(self, result: StagesResult) -> dict[str, Any]:
+        return {
+            "name": result.name,
+            "command": result.command,
+            "seconds": result.seconds,
+            "versions": dict(result.versions),
+            "stages": {stage.name: {"start": stage.start, **stage.summary} for stage in result.stages},
+        }
+
+
+def plot_losses(result: StagesResult, metric: str | None = None) -> Figure | None:
+    """Draw the loss of all stages, one after the other.
+
+    Args:
+        result: The finished stages.
+        metric: What to draw; of each stage the first metric that has `loss` in its name if not given.
+
+    Returns:
+        The figure; None if no stage has logged it.
+    """
+    figure = Figure(figsize=(8, 3.6), layout="constrained")
+    axes = figure.subplots()
+    before, drawn, positive = 0, 0, True
+    for stage in result.stages:
+        name = metric or first_loss(stage)
+        curve = stage.curve(name) if name else []
+        if curve:
+            axes.plot([before + step for step, _ in curve], [value for _, value in curve], color=LINE, linewidth=1.2)
+        drawn += len(curve)
+        positive = positive and all(value > 0 for _, value in curve)
+        axes.axvline(before, color="#cccccc", linewidth=0.8, zorder=0)
+        axes.annotate(
+            stage.name, (before, 1), xycoords=("data", "axes fraction"), xytext=(3, -3), textcoords="offset points",
+            va="top", rotation=90, fontsize=7.5, color=INK,
+        )  # fmt: skip
+        before += stage.steps
+    if positive:
+        axes.set_yscale("log")
+    axes.set_xlim(0, max(before, 1))
+    axes.set_xlabel("training steps, all stages", color=INK)
+    axes.set_ylabel(metric or "loss", color=INK)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.tick_params(colors=INK, labelsize=9)
+    return figure if drawn else None
+
+
+def first_loss(stage: StageResult) -> str | None:
+    """Name the loss of a stage.
+
+    Args:
+        stage: A finished stage.
+
+    Returns:
+        The first metric, in alphabetical order, that has `loss` in its name; None if there is none.
+    """
+    return next((name for name in sorted(stage.summary["final"]) if "loss" in name), None)

@@ -1,0 +1,140 @@
+"""The updates of an iteration: the policy learns from pictures that were drawn and compared."""
+
+from bisect import bisect_right
+from collections.abc import Sequence
+from contextlib import nullcontext
+from copy import deepcopy
+from dataclasses import dataclass
+from itertools import accumulate
+from typing import Any, cast
+
+import torch
+from lightning.pytorch import LightningModule
+from torch import Tensor
+from torch.distributed.fsdp import FSDPModule
+from torch.distributed.tensor import DTensor
+
+from omnigen2.adapters import adapters_disabled
+from omnigen2.dit import DiffusionTransformer
+from omnigen2.flow import StochasticStep, Transition
+from omnigen2.rl import Steps
+from omnigen2.shards import local_part
+from omnigen2.training.alignment.metrics import UpdateMeter
+from omnigen2.training.alignment.policy import Drawn
+from omnigen2.training.alignment.rollout import Studio
+from omnigen2.training.flow_matching import FlowModel
+
+
+@dataclass(frozen=True)
+class Learner:
+    """Makes pictures that are better than others of their group more likely.
+
+    Attributes:
+        module: Has the optimizer and the schedule, and makes the gradients.
+        studio: Has the policy, and says how it learns.
+        frozen: The start weights, for a KL; None where they are the policy without its adapters, or there is no KL.
+    """
+
+    module: LightningModule
+    studio: Studio
+    frozen: DiffusionTransformer | None
+
+    def learn(self, drawn: Sequence[Sequence[Drawn]], advantages: Tensor, steps: Steps) -> UpdateMeter:
+        """All updates of an iteration.
+
+        Args:
+            drawn: The pictures of each update, in parts that were drawn together.
+            advantages: Of all pictures of this process, shape (members,).
+            steps: Which are trained.
+
+        Returns:
+            What the updates say.
+        """
+        meter, module = UpdateMeter(), self.module
+        optimizer, schedule = cast(Any, module.optimizers()), cast(Any, module.lr_schedulers())
+        for number, parts in enumerate(drawn):
+            optimizer.zero_grad()
+            # gradients are averaged over processes, so the sum is divided by the pictures of this one
+            count = len(steps.trained) * sum(len(part.members) for part in parts)
+            for some in self._micro_batches(parts):
+                self._accumulate(some, advantages[list(some.members)], steps.trained, count, meter, number)
+            meter.add_norm(self._clipped())
+            optimizer.step()
+            schedule.step()
+            torch.clear_autocast_cache()  # it has casts of the weights before this step
+        return meter
+
+    def _micro_batches(self, parts: Sequence[Drawn]) -> list[Drawn]:
+        """What one backward pass is made of, as many on every process."""
+        tokens = self.studio.update.tokens
+        if tokens is None:
+            return list(parts)
+        starts = list(accumulate((len(part.members) for part in parts[:-1]), initial=0))
+        found: list[Drawn] = []
+        for cut in self.studio.parts(
+            [part.samples for part in parts], tokens, guided=self.studio.rollout.guided_policy
+        ):
+            number = bisect_right(starts, cut.start) - 1
+            found.append(parts[number].take(range(cut.start - starts[number], cut.stop - starts[number])))
+        return found
+
+    def _accumulate(
+        self,
+        some: Drawn,
+        advantages: Tensor,
+        trained: Sequence[int],
+        count: int,
+        meter: UpdateMeter,
+        number: int,
+    ) -> None:
+        """Add the gradient of one micro-batch, step by step."""
+        rollout, update = some.rollout, self.studio.update
+        weights = update.step_weights(rollout.trajectory.times, trained, rollout.noise_level)
+        models = self.studio.models(some.samples, self.studio.rollout.guided_policy, keep=False)
+        for place, (row, step) in enumerate(rollout.steps(trained)):
+            loss = update.objective(
+                rollout.score(models[step.index], step),
+                step,
+                advantages,
+                weights[place],
+                self._reference_step(some, step),
+                rollout.old(row) if update.needs_velocities else None,
+                count,
+            )
+            meter.add(loss, number)
+            self.module.manual_backward(loss.loss)
+
+    @torch.no_grad()
+    def _reference_step(self, some: Drawn, step: StochasticStep) -> Transition | None:
+        """The step under the start weights; None without a KL."""
+        studio = self.studio
+        if studio.update.objective.kl_weight == 0:
+            return None
+        dtype = studio.dit.target_embedder.weight.dtype  # that which a trainer's precision has given the policy
+        dit = None if self.frozen is None else self.frozen.to(self.module.device, dtype)
+        with nullcontext() if dit is not None else adapters_disabled(studio.dit):
+            models = studio.models(some.samples, studio.rollout.guided_policy, keep=False, dit=dit)
+            return some.rollout.score(models[step.index], step)
+
+    def _clipped(self) -> Tensor:
+        """Clip the gradients; their norm before."""
+        norm = torch.nn.utils.clip_grad_norm_(self.module.parameters(), self.studio.update.max_norm)
+        return norm.full_tensor() if isinstance(norm, DTensor) else norm
+
+
+def frozen_copy(module: FlowModel) -> DiffusionTransformer:
+    """Another transformer with the weights that one has now, sharded in the same way; nothing in it is trained.
+
+    Args:
+        module: Has just built its transformer.
+
+    Returns:
+        The copy. FSDP2 does not copy its modules: where it shards, the transformer is built once more.
+    """
+    if not isinstance(module.dit, FSDPModule):
+        return deepcopy(module.dit).requires_grad_(False)
+    with torch.random.fork_rng(devices=[]):
+        copy = module.placed(module.part.build(module.weights))
+    for mine, its in zip(module.dit.parameters(), copy.parameters(), strict=True):
+        local_part(its).copy_(local_part(mine))
+    return copy.requires_grad_(False)

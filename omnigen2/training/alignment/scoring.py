@@ -1,0 +1,237 @@
+"""Scores for the pictures of a rollout: each by the reward of its task, and by those that are only watched."""
+
+import time
+from collections.abc import Callable, Generator, Sequence
+from concurrent.futures import Future
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from functools import partial
+from queue import SimpleQueue
+from threading import Thread
+from typing import TypeAlias
+
+import torch
+from lightning.pytorch.utilities import rank_zero_warn
+from torch import Tensor
+
+from omnigen2.data.batches import Example, Pixels
+from omnigen2.data.samples import Task
+from omnigen2.errors import UserError
+from omnigen2.rl import Reward, RewardError, RewardRequest, Scores, check_scores
+from omnigen2.rl.rewards.remote import DEADLINE, NO_ANSWER
+from omnigen2.training.alignment.parts import RewardPart
+
+OUTAGES = (NO_ANSWER, DEADLINE)
+"""Causes that say nothing about a picture: nobody was there to score it."""
+
+
+@dataclass(frozen=True)
+class Scored:
+    """Pictures with their scores, in one order.
+
+    Attributes:
+        tasks: Of each picture.
+        scores: By the trained rewards. Parts are called `task/part`, and are NaN for pictures of other tasks.
+        watched: By the watched rewards: a value for each picture, NaN where there is none.
+    """
+
+    tasks: tuple[Task, ...]
+    scores: Scores
+    watched: dict[str, Tensor]
+
+    @property
+    def outage(self) -> str | None:
+        """The problem of the first picture that no server has scored; None if all were looked at."""
+        return next((p for p in self.scores.problem if p is not None and p.partition(": ")[0] in OUTAGES), None)
+
+    @classmethod
+    def joined(cls, parts: Sequence["Scored"]) -> "Scored":
+        """The pictures of all parts, behind one another.
+
+        Args:
+            parts: At least one.
+        """
+        return cls(
+            tasks=tuple(task for part in parts for task in part.tasks),
+            scores=Scores.concatenate([part.scores for part in parts]),
+            watched={name: torch.cat([part.watched[name] for part in parts]) for name in parts[0].watched},
+        )
+
+
+Pending: TypeAlias = Callable[[], Scored]
+"""Waits for scores."""
+Submit: TypeAlias = Callable[[Sequence[RewardRequest], Sequence[Task]], Pending]
+
+
+class Scorer:
+    """Asks the rewards of a recipe.
+
+    Args:
+        part: Which rewards, and how patiently they are asked.
+        sleep: Waits some seconds.
+    """
+
+    def __init__(self, part: RewardPart, sleep: Callable[[float], None] = time.sleep) -> None:
+        self.part = part
+        self.sleep = sleep
+        self.names = sorted({f"{task}/{name}" for task, reward in part.trained.items() for name in reward.part_names})
+
+    def probe(self) -> None:
+        """Find out before training whether all rewards can work.
+
+        Raises:
+            UserError: If one cannot, with what to do.
+        """
+        for name, reward in [*self.part.trained.items(), *((n, w.reward) for n, w in self.part.watched.items())]:
+            try:
+                reward.probe()
+            except RewardError as error:
+                raise UserError(f"the reward {name} ({type(reward).__name__}) is not ready: {error}") from error
+
+    @contextmanager
+    def session(self) -> Generator[Submit]:
+        """Score while something else is done, if a reward is remote; otherwise once the scores are waited for.
+
+        Whoever leaves it by an exception, such as Ctrl-C, does not wait for servers.
+
+        Yields:
+            A function that takes pictures and their tasks, and returns one that waits for the scores.
+        """
+        rewards = [*self.part.trained.values(), *(watched.reward for watched in self.part.watched.values())]
+        if not any(reward.remote for reward in rewards):
+            yield lambda requests, tasks: partial(self.score, requests, tasks)
+            return
+        jobs: SimpleQueue[tuple[Pending, Future[Scored]] | None] = SimpleQueue()
+        futures: list[Future[Scored]] = []
+
+        def submit(requests: Sequence[RewardRequest], tasks: Sequence[Task]) -> Pending:
+            futures.append(Future())
+            jobs.put((partial(self.score, requests, tasks), futures[-1]))
+            return futures[-1].result
+
+        # a thread of its own, since rewards take one call at a time; an executor's would be waited for in any case
+        thread = Thread(target=_work_off, args=(jobs,), daemon=True)
+        thread.start()
+        try:
+            yield submit
+        except BaseException:
+            for future in futures:
+                future.cancel()
+            raise
+        finally:
+            jobs.put(None)
+        thread.join()
+
+    def score(self, requests: Sequence[RewardRequest], tasks: Sequence[Task], patient: bool = True) -> Scored:
+        """Score pictures. Those that no server has scored are sent again, after a pause.
+
+        Args:
+            requests: The pictures.
+            tasks: Of each.
+            patient: Whether they are sent again.
+
+        Returns:
+            What was found; with an `outage` if servers stayed away to the end.
+
+        Raises:
+            UserError: If a task has no reward, or a reward does not fit the data.
+        """
+        try:
+            scores, wait = self._trained(requests, tasks), self.part.wait_s
+            for _ in range(self.part.retries if patient else 0):
+                silent = [i for i, problem in enumerate(scores.problem) if _is_outage(problem)]
+                if not silent:
+                    break
+                share, first = f"{len(silent)} of {len(requests)}", scores.problem[silent[0]]
+                rank_zero_warn(f"{share} pictures were not scored ({first}); they are sent again in {wait:g} s")
+                self.sleep(wait)
+                wait *= 2
+                again = self._trained([requests[i] for i in silent], [tasks[i] for i in silent])
+                scores = _replaced(scores, silent, again)
+            watched = {name: self._watched(name, requests, tasks) for name in self.part.watched}
+        except RewardError as error:
+            raise UserError(str(error)) from error
+        return Scored(tuple(tasks), scores, watched)
+
+    def _trained(self, requests: Sequence[RewardRequest], tasks: Sequence[Task]) -> Scores:
+        """Each picture by the reward of its task.
+
+        Raises:
+            RewardError: If a task has none.
+        """
+        without = sorted(set(tasks) - set(self.part.trained))
+        if without:
+            raise RewardError(
+                f"the prompts ask for {', '.join(without)}, and there is a reward for {', '.join(self.part.trained)} "
+                "alone; name one under rewards.trained, or ask for other tasks"
+            )
+        places: list[int] = []
+        found: list[Scores] = []
+        for task, reward in self.part.trained.items():
+            own = [number for number, other in enumerate(tasks) if other == task]
+            if own:
+                places += own
+                scores = _ask(reward, [requests[number] for number in own])
+                nan = torch.full((len(own),), torch.nan, dtype=torch.float32)
+                parts = dict.fromkeys(self.names, nan) | {f"{task}/{n}": part for n, part in scores.parts.items()}
+                found.append(replace(scores, parts=parts))
+        return _taken(Scores.concatenate(found), sorted(range(len(places)), key=places.__getitem__))
+
+    def _watched(self, name: str, requests: Sequence[RewardRequest], tasks: Sequence[Task]) -> Tensor:
+        watched = self.part.watched[name]
+        own = [number for number, task in enumerate(tasks) if watched.tasks is None or task in watched.tasks]
+        values = torch.full((len(requests),), torch.nan, dtype=torch.float32)
+        if own:
+            values[own] = _ask(watched.reward, [requests[number] for number in own]).value
+        return values
+
+
+def request_of(example: Example, picture: Pixels, key: str) -> RewardRequest:
+    """What a reward is asked about a picture.
+
+    Args:
+        example: What the picture was made for.
+        picture: In [-1, 1], shape (3, height, width).
+        key: Names it in messages.
+
+    Returns:
+        The request.
+    """
+    return RewardRequest(example.instruction, picture, example.references, example.meta, key)
+
+
+def _work_off(jobs: "SimpleQueue[tuple[Pending, Future[Scored]] | None]") -> None:
+    """Do what comes, in order, until None comes."""
+    while (job := jobs.get()) is not None:
+        work, future = job
+        if future.set_running_or_notify_cancel():
+            try:
+                future.set_result(work())
+            except BaseException as error:  # of any kind: whoever waits for the result gets it
+                future.set_exception(error)
+
+
+def _ask(reward: Reward, requests: Sequence[RewardRequest]) -> Scores:
+    return check_scores(reward, requests, reward.score(requests))
+
+
+def _is_outage(problem: str | None) -> bool:
+    return problem is not None and problem.partition(": ")[0] in OUTAGES
+
+
+def _replaced(scores: Scores, places: Sequence[int], newer: Scores) -> Scores:
+    """The same scores, with newer ones in some places."""
+    order = list(range(len(scores)))
+    for number, place in enumerate(places):
+        order[place] = len(scores) + number
+    return _taken(Scores.concatenate([scores, newer]), order)
+
+
+def _taken(scores: Scores, order: Sequence[int]) -> Scores:
+    return Scores(
+        value=scores.value[order],
+        valid=scores.valid[order],
+        parts={name: part[order] for name, part in scores.parts.items()},
+        problem=tuple(scores.problem[i] for i in order),
+        reason=tuple(scores.reason[i] for i in order),
+    )

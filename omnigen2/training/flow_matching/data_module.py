@@ -1,0 +1,225 @@
+"""Pictures of one's own as training data: from a spec, jsonl files, or the chunks of `omnigen2 data optimize`."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal, TypeAlias, assert_never
+
+import lightning as L
+from lightning.pytorch.utilities import rank_zero_warn
+
+from omnigen2.data import (
+    BadRecords,
+    ByteLength,
+    Collate,
+    ConditionDropout,
+    DataError,
+    Mixture,
+    Opened,
+    PixelRange,
+    Planner,
+    Source,
+    TextLength,
+    TokenBudget,
+    open_data,
+)
+from omnigen2.data.batches import BrokenSamples, Mixing, Precomputed
+from omnigen2.layout import ImageSegment, Layout, Segment, TextSegment
+from omnigen2.pictures import ImageReader
+
+TYPICAL_TEXT = 64
+"""Text tokens of a sample in an estimate that no data are read for."""
+Purpose: TypeAlias = Literal["train", "validation"]
+
+
+@dataclass(frozen=True)
+class DataPart:
+    """One part of a mixture.
+
+    Attributes:
+        path: A yml or jsonl file in the official layout; the folder that `omnigen2 data optimize` wrote; or the
+            folder of one of its sources. A path with several sources keeps their ratios among themselves.
+        weight: At least 0; only ratios of weights count.
+        at_least: Fewest pixels of a picture: smaller ones are left out, see `omnigen2.data.PixelRange`.
+        below: Pixels that a picture must stay below; no limit if None.
+    """
+
+    path: str
+    weight: float = 1.0
+    at_least: int = 0
+    below: int | None = None
+
+
+@dataclass(frozen=True)
+class Reading:
+    """How samples are read.
+
+    Attributes:
+        workers: Processes that read and decode; 0 does it in the process that trains.
+        text: Counts the text tokens of jsonl files; the bytes, at most 888, if None. Chunks bring their counts.
+        reader: Decodes images.
+        bad_records: What happens to bad records of jsonl files.
+        broken: What happens to a sample whose image cannot be decoded when it is needed.
+        precomputed: Latents and text states that chunks bring are used, or ignored so that pictures are encoded and
+            instructions read in training. To use them, budget, codec and reading of texts must be those that made
+            them, otherwise the training stops and says so; chunks without them are encoded in training either way.
+    """
+
+    workers: int = 0
+    text: TextLength | None = None
+    reader: ImageReader = field(default_factory=ImageReader)
+    bad_records: BadRecords = "refuse"
+    broken: BrokenSamples = "refuse"
+    precomputed: Precomputed = "use"
+
+
+@dataclass(frozen=True)
+class Validation:
+    """What a model is measured on.
+
+    Attributes:
+        parts: By name.
+        batches: Batches of one validation on one rank, at least 1; the same ones every time.
+    """
+
+    parts: dict[str, DataPart]
+    batches: int = 1
+
+
+class ImageData(L.LightningDataModule):
+    """Batches of real samples, mixed by weight and packed up to a budget of tokens.
+
+    Nothing is read before the first batch is asked for, so a recipe can be built where its data are not. A run that
+    goes on gets the very batches that it would have got, whatever the number of workers; Lightning restores the
+    position by itself.
+
+    Args:
+        train: The parts of the mixture by name. A name is a part of what the order depends on.
+        steps: Optimizer steps of the training; usually `${trainer.max_steps}`.
+        budget: What a batch may hold, and the sizes that images get.
+        validation: Left out if None.
+        dropout: Which conditions are dropped in training; none if None.
+        mixing: Whether a source is chosen for each batch or for each sample, see `omnigen2.data.Planner`.
+        reading: Processes, text lengths, and what to do with broken samples.
+        seed: Of order and choice, at least 0.
+
+    Raises:
+        DataError: If `steps` is below 1 or there are no parts; and, when the first batch is asked for, if a path or
+            what it holds cannot be used.
+    """
+
+    def __init__(
+        self,
+        train: dict[str, DataPart],
+        steps: int,
+        budget: TokenBudget,
+        validation: Validation | None = None,
+        dropout: ConditionDropout | None = None,
+        mixing: Mixing = "batch",
+        reading: Reading | None = None,
+        seed: int = 0,
+    ) -> None:
+        super().__init__()
+        if steps < 1 or seed < 0:
+            raise DataError(f"ImageData needs steps >= 1 and seed >= 0, got {steps} and {seed}")
+        if not train or (validation is not None and not validation.parts):
+            raise DataError("ImageData needs at least 1 part of data; write `train: {NAME: {path: FILE_OR_FOLDER}}`")
+        self.parts = dict(train)
+        self.steps = steps
+        self.budget = budget
+        self.validation = validation
+        self.dropout = dropout
+        self.mixing: Mixing = mixing
+        self.reading = Reading() if reading is None else reading
+        self.seed = seed
+
+    def train_dataloader(self) -> Mixture:
+        """As many batches as the training has; an epoch of the Trainer is all of it."""
+        accumulated = 1 if self.trainer is None else self.trainer.accumulate_grad_batches
+        return self._mixture(self.parts, "train", self.steps * accumulated)
+
+    def val_dataloader(self) -> Mixture | list[Mixture]:
+        """The same batches every time; none without `validation`."""
+        if self.validation is None:
+            return []
+        return self._mixture(self.validation.parts, "validation", self.validation.batches)
+
+    def planned_layout(self) -> Layout:
+        """A full batch of one rank as far as it is known without reading data, to estimate what a step costs.
+
+        Returns:
+            As many pictures of the largest size as fit, each with a text of `TYPICAL_TEXT` tokens. References count
+            like other tokens, so a mixture with references costs about the same, a little more in attention.
+
+        Raises:
+            DataError: If not one of the largest pictures fits the budget.
+        """
+        side = self.budget.resize.multiple
+        width = int(self.budget.resize.max_pixels**0.5) // side
+        sample: tuple[Segment, ...] = (TextSegment(TYPICAL_TEXT), ImageSegment(width, width, "target"))
+        count = self.budget.tokens // (TYPICAL_TEXT + width * width)
+        if count < 1:
+            raise DataError(
+                f"a picture of {self.budget.resize.max_pixels} pixels takes {width * width} tokens, and its text "
+                f"{TYPICAL_TEXT}; the budget is {self.budget.tokens}: raise it, or lower max_pixels"
+            )
+        return Layout((sample,) * min(count, self.budget.max_samples or count))
+
+    def _mixture(self, parts: Mapping[str, DataPart], purpose: Purpose, batches: int) -> Mixture:
+        sources, weights = open_parts(parts, self.reading)
+        reading = self.reading
+        if reading.precomputed == "use":  # now, not when a rare source is drawn for the first time
+            for name, source in sources.items():
+                if (origin := source.origins().latents) is not None:
+                    origin.check_resize(self.budget.resize, f"the data {name!r}")
+        match purpose:
+            case "train":
+                mixing, dropout, epochs = self.mixing, self.dropout, "continue"
+            case "validation":  # all parts in each batch, and all conditions
+                mixing, dropout, epochs = "sample", None, "repeat"
+            case _:
+                assert_never(purpose)
+        planner = Planner(sources, weights, self.budget, mixing, self.seed)
+        collate = Collate(dropout, reading.reader, reading.broken, reading.precomputed)
+        return Mixture(planner, collate, batches, reading.workers, epochs)
+
+
+def open_parts(parts: Mapping[str, DataPart], reading: Reading) -> tuple[dict[str, Source], dict[str, float]]:
+    """Open the parts of a mixture.
+
+    Args:
+        parts: By name.
+        reading: Text lengths, and what to do with bad records.
+
+    Returns:
+        Sources and weights by name: that of the part, or `part/source` where a path holds several.
+
+    Raises:
+        DataError: If a path cannot be used; the message names the part.
+    """
+    sources: dict[str, Source] = {}
+    weights: dict[str, float] = {}
+    for name, part in parts.items():
+        opened = _open(name, part, reading)
+        if opened.bad:
+            number, first = len(opened.bad), opened.bad[0]
+            rank_zero_warn(f"{number} bad records of the data {name!r} are left out, the first: {first}")
+        for inner, source in opened.sources.items():
+            full = name if len(opened.sources) == 1 else f"{name}/{inner}"
+            ranged = part.at_least > 0 or part.below is not None
+            sources[full] = PixelRange(source, part.at_least, part.below) if ranged else source
+            weights[full] = part.weight * opened.weights[inner]
+    return sources, weights
+
+
+def _open(name: str, part: DataPart, reading: Reading) -> Opened:
+    if not Path(part.path).exists():
+        raise DataError(
+            f"the data {name!r} are to be read from {part.path}, which does not exist; give the path of a yml or jsonl "
+            f"file, or write chunks there with `omnigen2 data optimize SPEC {part.path}`"
+        )
+    text = ByteLength(limit=888) if reading.text is None else reading.text
+    try:
+        return open_data(part.path, reading.bad_records, text, reading.reader)
+    except DataError as error:
+        raise DataError(f"the data {name!r} cannot be used: {error}") from error

@@ -1,0 +1,181 @@
+"""Pre-training, fine-tuning and adapter training of the transformer with rectified flow."""
+
+from functools import partial
+from typing import Any
+from weakref import ref
+
+import torch
+from torch import Tensor
+
+from omnigen2.data.batches import Batch
+from omnigen2.data.samples import DataError
+from omnigen2.dit import Inputs, forward_flops
+from omnigen2.flow import RectifiedFlowObjective, TimeBins, VelocityModel, share_of_elements
+from omnigen2.layout import Layout
+from omnigen2.runner.dry_run import planned_batches
+from omnigen2.training.callbacks import SampleGrid
+from omnigen2.training.flow_matching.drawing import Drawing
+from omnigen2.training.flow_matching.flow_model import FlowModel, SettingsError, TextPart
+from omnigen2.training.parts import (
+    CodecSource,
+    LearningRate,
+    OptimizerRecipe,
+    Saved,
+    Stream,
+    TransformerPart,
+    with_companion,
+)
+
+FORWARDS = 3
+"""A training step is about so many forward passes: the backward pass is two."""
+
+
+class FlowMatchingModule(FlowModel):
+    """Trains a transformer to predict the velocity from noise to data, given texts and references.
+
+    The loss of a batch depends on the weights, the batch, the seed, the rank and the number of batches before it, on no
+    random state: a run that goes on makes the same draws as one that was never stopped. The gradient is that of the
+    mean over all elements of all ranks and accumulated batches, however these are cut.
+
+    Logged: `train/loss` at every step; `eval/loss` at every validation, at evenly spread times and with the same noise
+    each time.
+
+    Args:
+        transformer: Its sizes or nothing (then those of the weights), and how it is run.
+        text: What reads instructions; frozen.
+        codec: What makes latents; frozen.
+        objective: Times, shift, weighting.
+        optimizer: Makes the optimizer.
+        schedule: Of the learning rate.
+        weights: A model folder with `transformer/` to start from; new weights if None.
+        optimizer_state: A file to go on with the optimizer of another run: what its `weights/optimizer.pt` holds.
+        drawing: How samples are drawn, for sheets and evaluations.
+        saved: What a run leaves in `weights/`: the transformer (or its adapters), or a whole model folder.
+
+    Source: arXiv:2506.18871, section 4 (training); the loss as in the released training code.
+    """
+
+    def __init__(
+        self,
+        transformer: TransformerPart,
+        text: TextPart,
+        codec: CodecSource,
+        objective: RectifiedFlowObjective,
+        optimizer: OptimizerRecipe,
+        schedule: LearningRate,
+        weights: str | None = None,
+        optimizer_state: str | None = None,
+        drawing: Drawing | None = None,
+        saved: Saved = "transformer",
+    ) -> None:
+        super().__init__(
+            transformer, text, codec, objective.shift, optimizer, schedule, weights, optimizer_state, drawing, saved
+        )
+        self.objective = objective
+        self.time_bins: TimeBins | None = None
+        self._shares: list[Tensor] = []  # elements of the batches whose gradients are being accumulated
+        self._planned: tuple[ref[Batch], Layout] | None = None  # of the last batch
+
+    def setup(self, stage: str) -> None:
+        """Refuse a precision that leaves neither batches nor weights as they are.
+
+        Args:
+            stage: Not used.
+
+        Raises:
+            SettingsError: If the trainer would turn everything into another type.
+        """
+        if (precision := str(self.trainer.precision)).endswith("-true") and precision != "32-true":
+            raise SettingsError(
+                f"trainer.precision is {precision}, but weights, times and data stay float32 here; use "
+                f"{'16-mixed' if precision.startswith('16') else 'bf16-mixed'}, which computes in half precision"
+            )
+
+    def on_train_start(self) -> None:
+        """Refuse sheets that would have nothing to show, before time is spent on the training.
+
+        Raises:
+            DataError: If there is a `SampleGrid` and no validation data.
+        """
+        loaders = self.trainer.val_dataloaders
+        without = not self.trainer.enable_validation or (loaders is not None and not loaders)
+        callbacks: list[Any] = self.trainer.callbacks  # pyright: ignore[reportAttributeAccessIssue]
+        if without and any(isinstance(callback, SampleGrid) for callback in callbacks):
+            raise DataError(
+                "SampleGrid shows validation examples, and there are none; add validation data, or leave the callback "
+                "out of trainer.callbacks"
+            )
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        """The loss of one batch.
+
+        Args:
+            batch: Examples with targets.
+            batch_idx: Not used.
+
+        Returns:
+            The loss.
+        """
+        generator = self.seeded(Stream.TRAINING_NOISE, self.trainer.fit_loop.total_batch_idx)
+        inputs, data, owners, tokens = self.encoder(batch, generator)
+        self._planned = (ref(batch), inputs.layout)
+        self._shares.append(share_of_elements([data.numel()], data.device))
+        out = self.objective(self._velocity(inputs), data, owners, tokens, generator, self._shares[0])
+        self.time_bins = out.bins
+        self.log("train/loss", out.loss.detach(), batch_size=len(batch))
+        return out.loss
+
+    def on_before_optimizer_step(self, optimizer: Any) -> None:
+        """Turn the accumulated gradients into those of the mean over all elements."""
+        shares, self._shares = self._shares, []
+        accumulated = self.trainer.accumulate_grad_batches
+        if accumulated > 1:
+            factor = (shares[0] * accumulated / torch.stack(shares).sum()).float()
+            for parameter in self.parameters():
+                if parameter.grad is not None:
+                    parameter.grad.mul_(factor)
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> None:
+        """Measure the loss at evenly spread times, with noise that depends on the batch's number alone.
+
+        Args:
+            batch: Examples with targets.
+            batch_idx: Its number.
+        """
+        inputs, data, owners, tokens = self.encoder(batch)
+        times = self.objective.shift((torch.arange(len(batch)) + 0.5) / len(batch), tokens).to(data.device)
+        noise = torch.randn(data.shape, generator=self.seeded(Stream.EVALUATION_NOISE, batch_idx)).to(data.device)
+        out = self.objective.at(self._velocity(inputs), noise, data, times, owners)
+        self.log("eval/loss", out.loss, batch_size=data.numel(), on_epoch=True, sync_dist=True)
+
+    def batch_samples(self, batch: Batch) -> int:
+        """Number of samples of a batch."""
+        return len(batch)
+
+    def batch_tokens(self, batch: Batch) -> int:
+        """Number of tokens of a batch."""
+        return self._layout(batch).tokens
+
+    def batch_flops(self, batch: Batch) -> int:
+        """Arithmetic of a training step of the transformer on a batch."""
+        return FORWARDS * forward_flops(self.dit.config, self._layout(batch))
+
+    def tokens_per_step(self) -> int | None:
+        """Tokens of an optimizer step of all processes with full batches; None if the data cannot say."""
+        planned = planned_batches(self.trainer)
+        return None if planned is None else planned[0].tokens * planned[1]
+
+    def flops_per_step(self) -> int | None:
+        """Arithmetic of the transformer in such a step, without recomputation and without the frozen encoders."""
+        planned = planned_batches(self.trainer)
+        return None if planned is None else FORWARDS * forward_flops(self.dit.config, planned[0]) * planned[1]
+
+    def _layout(self, batch: Batch) -> Layout:
+        """The plan of a batch. That of a batch just trained on is known: to plan it anew, its texts are read again."""
+        if self._planned is None or self._planned[0]() is not batch:
+            self._planned = (ref(batch), self.encoder.layout(batch))
+        return self._planned[1]
+
+    def _velocity(self, inputs: Inputs) -> VelocityModel:
+        alone = self.trainer.world_size == 1
+        return partial(self.dit, condition=inputs) if alone else with_companion(self.dit, inputs)

@@ -1,0 +1,79 @@
+"""What a flow training leaves: the transformer or its adapters, alone or as a whole model folder."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Literal, TypeAlias
+
+import torch
+from torch import Tensor
+
+from omnigen2.adapters import merged
+from omnigen2.dit import DiffusionTransformer, save_transformer
+from omnigen2.encoders import HiddenStateBridge, LatentCodec, QwenEncoder
+from omnigen2.flow import IdentityShift, SquareRootShift, TimeShift
+from omnigen2.generate import INDEX, SCHEDULER
+from omnigen2.shards import is_first_process, local_part, reshard, whole
+from omnigen2.training.parts.codecs import save_codec
+from omnigen2.training.parts.transformer_part import TRANSFORMER
+from omnigen2.training.parts.vlm import save_vlm
+
+Saved: TypeAlias = Literal["transformer", "model", "merged"]
+"""The transformer (or, where adapters are trained, those alone); a whole model around it; or the transformer with its
+adapters added to its weights, from which another stage can start."""
+ADAPTER = "adapter"
+
+
+def save_plain_transformer(transformer: DiffusionTransformer, folder: Path) -> None:
+    """Write a transformer in the released layout. If it is sharded, every process must call it; the first one writes.
+
+    Args:
+        transformer: Its adapters, if it has any, are added to the weights.
+        folder: Gets config.json and the weights.
+    """
+    reshard(transformer)
+    state: Mapping[str, Tensor] = transformer.state_dict()
+    tensors = merged(transformer, {name: whole(local_part(tensor), tensor) for name, tensor in state.items()})
+    if not is_first_process():
+        return
+    with torch.device("meta"):
+        plain = DiffusionTransformer(transformer.config, transformer.positions)
+    plain.load_state_dict(tensors, assign=True)
+    save_transformer(plain, folder / TRANSFORMER)
+
+
+def save_rest(
+    encoder: QwenEncoder, bridge: HiddenStateBridge, codec: LatentCodec, shift: TimeShift, folder: Path
+) -> None:
+    """Write everything of a model but its transformer, so that `Generator.from_folder` reads the folder.
+
+    Args:
+        encoder: The vision-language model.
+        bridge: Which of its states the transformer was trained with.
+        codec: The autoencoder.
+        shift: The time shift of the sampler.
+        folder: Gets `vae/`, `mllm/`, `processor/`, `scheduler/` and `model_index.json`.
+
+    Raises:
+        ValueError: If a scheduler's configuration cannot say this shift.
+    """
+    match shift:
+        case IdentityShift():
+            dynamic = False
+        case SquareRootShift():
+            dynamic = True
+        case _:
+            raise ValueError(
+                f"a model folder cannot hold the shift {type(shift).__name__}, only IdentityShift and SquareRootShift; "
+                "set saved: transformer"
+            )
+    save_codec(codec, folder / "vae")
+    save_vlm(encoder, folder)
+    (folder / "scheduler").mkdir(exist_ok=True)
+    _write(folder / "scheduler" / "scheduler_config.json", SCHEDULER | {"dynamic_time_shift": dynamic})
+    _write(folder / "model_index.json", INDEX | {"bridge": asdict(bridge)})
+
+
+def _write(path: Path, content: Mapping[str, object]) -> None:
+    path.write_text(json.dumps(content, indent=2) + "\n")

@@ -1,0 +1,251 @@
+"""The command line, as a new user meets it."""
+
+import io
+import json
+import shutil
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from PIL import Image
+
+from omnigen2.adapters.loading import add_lora, save_lora
+from omnigen2.cli import main
+from omnigen2.dit.checkpoint import load_transformer
+from omnigen2.encoders.qwen import Answer, QwenEncoder
+from omnigen2.generate import Generator, read_parameters
+from omnigen2.generate.tiny import tiny_transformer
+
+SMALL = ("--height", "32", "--width", "48", "--steps", "2", "--device", "cpu")
+
+
+class Shell:
+    """Runs commands in a folder with a model."""
+
+    def __init__(self, folder: Path, model: Path, capture: pytest.CaptureFixture[str]) -> None:
+        self.folder, self.model, self.capture = folder, model, capture
+
+    def __call__(self, *words: object) -> str:
+        """What a command that succeeds prints."""
+        assert main([str(word) for word in words]) == 0, self.capture.readouterr().err
+        return self.capture.readouterr().out
+
+    def generate(self, *words: object) -> str:
+        return self("generate", "--model", self.model, *SMALL, *words)
+
+    def refused(self, *words: object) -> list[str]:
+        """The two lines of a command that fails."""
+        assert main([str(word) for word in words]) == 2
+        lines = self.capture.readouterr().err.splitlines()
+        assert len(lines) == 2, lines
+        assert lines[0].startswith("error: ")
+        assert lines[1].strip()
+        return lines
+
+
+@pytest.fixture
+def shell(tmp_path: Path, model: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Shell:
+    monkeypatch.chdir(tmp_path)
+    return Shell(tmp_path, model, capsys)
+
+
+def pixels(path: Path) -> bytes:
+    with Image.open(path) as image:
+        return image.tobytes()
+
+
+class TestGenerate:
+    def test_text_edit_and_in_context(self, shell: Shell, photos: list[Path], generator: Generator) -> None:
+        assert "wrote a.png (seed 3)" in shell.generate("--prompt", "a cube", "--seed", 3, "--out", "a.png")
+        expected = generator("a cube", height=32, width=48, steps=2, seed=3).images[0]
+        assert pixels(shell.folder / "a.png") == expected.tobytes()
+        shell.generate("--prompt", "blue", "--image", "a.png", "--image-scale", 1.5, "--out", "b.png")
+        found = read_parameters("b.png")
+        assert (found["images"], found["image_scale"], found["solver"]) == (["a.png"], 1.5, "euler")
+        three = [word for path in photos[:3] for word in ("--image", path)]
+        shell.generate("--prompt", "all", *three, "--solver", "dpm2", "--guidance_interval", 0, 0.6, "--out", "c.png")
+        assert read_parameters("c.png")["guidance_interval"] == [0.0, 0.6]
+
+    def test_the_seed_in_the_file_gives_the_picture_again(self, shell: Shell) -> None:
+        shell.generate("--prompt", "a", "--out", "a.png")
+        shell.generate("--prompt", "a", "--seed", read_parameters("a.png")["seed"], "--out", "b.png")
+        assert pixels(shell.folder / "a.png") == pixels(shell.folder / "b.png")
+
+    def test_several_pictures(self, shell: Shell) -> None:
+        shell.generate("--prompt", "a", "--seed", 5, "--num_images", 2, "--batch_size", 2, "--out", "new/a.png")
+        assert [read_parameters(f"new/a-{number}.png")["seed"] for number in (1, 2)] == [5, 6]
+
+    def test_dry_run_loads_and_writes_nothing(self, shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(Generator, "from_folder", None)
+        said = shell.generate("--prompt", "a", "--out", "a.png", "--dry_run")
+        for part in ("transformer", "mllm", "vae", "denoising", "decoding", "peak"):
+            assert part in said
+        assert not (shell.folder / "a.png").exists()
+
+    def test_an_adapter(self, shell: Shell) -> None:
+        dit = tiny_transformer()
+        add_lora(dit)
+        save_lora(dit, "style")
+        shell.generate("--prompt", "a", "--lora", "style", "--out", "a.png", "--vlm_sees_images", "--dtype", "bfloat16")
+        assert read_parameters("a.png")["adapters"] == ["style"]
+
+
+class TestFromFile:
+    LINES = (
+        {"prompt": "one"},
+        {"prompt": "zwei 立方体", "images": ["photo.png"], "height": 16, "width": 16, "seed": 9, "out": "sub/two.png"},
+        {"prompt": "three", "steps": 1, "negative_prompt": "x", "guidance_interval": [0, 0.5], "image_scale": 2},
+    )
+
+    def write(self, *lines: object) -> None:
+        Image.new("RGB", (32, 32), "red").save("photo.png")
+        text = "\n".join(line if isinstance(line, str) else json.dumps(line) for line in lines)
+        Path("prompts.jsonl").write_text(text, encoding="utf-8")
+
+    def draw(self, shell: Shell, *words: object) -> str:
+        return shell.generate("--from_file", "prompts.jsonl", "--out", "pictures", "--batch_size", 2, *words)
+
+    def test_every_line_becomes_a_picture_and_is_not_drawn_again(self, shell: Shell) -> None:
+        self.write(*self.LINES)
+        first = self.draw(shell, "--seed", 100)
+        paths = [Path("pictures") / name for name in ("00001.png", "sub/two.png", "00003.png")]
+        assert [line for line in first.splitlines() if line.startswith("wrote")] == [
+            f"wrote {path} (seed {seed})" for path, seed in zip(paths, (100, 9, 102), strict=True)
+        ]
+        found = [read_parameters(path) for path in paths]
+        assert [each["prompt"] for each in found] == [line["prompt"] for line in self.LINES]
+        assert [each["steps"] for each in found] == [2, 2, 1]
+        before = {path: path.read_bytes() for path in paths}
+        paths[1].unlink()
+        second = self.draw(shell, "--seed", 100)
+        assert second.splitlines() == ["2 of 3 pictures are there already", f"wrote {paths[1]} (seed 9)"]
+        for path in paths:
+            assert pixels(path) == pixels(io.BytesIO(before[path]))  # type: ignore[arg-type]
+        assert self.draw(shell, "--seed", 100) == "3 of 3 pictures are there already\n"
+
+    @pytest.mark.parametrize(
+        ("line", "message"),
+        [
+            ("{", "line 2 is not JSON"),
+            ([1], "line 2 is a JSON list"),
+            ({"prompt": "a", "hight": 3}, "line 2 has the unknown key 'hight'"),
+            ({"images": []}, "line 2 has no prompt"),
+            ({"prompt": "a", "steps": "4"}, "line 2: steps is '4'"),
+            ({"prompt": "a", "seed": True}, "line 2: seed is True"),
+            ({"prompt": "a", "steps": 0}, "line 2: steps must be at least 1, got 0"),
+            ({"prompt": "a", "images": ["no.png"]}, "line 2: there is no image file no.png"),
+            ({"prompt": "a", "images": [3]}, "line 2: images is [3]"),
+            ({"prompt": "a", "out": "../a.png"}, "line 2 writes outside the output folder"),
+            ({"prompt": "a", "out": "00001.png"}, "line 2 writes 00001.png a second time"),
+            ({"prompt": "a", "out": "a.jpg"}, "line 2: pictures are written as PNG, got the name a.jpg"),
+            ({"prompt": "a", "guidance_interval": [1]}, "line 2: guidance_interval is [1]"),
+            ({"prompt": "a", "height": 40, "width": 32}, "height must be a positive multiple of 16, got 40"),
+        ],
+    )
+    def test_a_wrong_line_is_named_before_anything_is_drawn(self, shell: Shell, line: object, message: str) -> None:
+        self.write({"prompt": "fine"}, line)
+        words = ("--from_file", "prompts.jsonl", "--out", "pictures", "--device", "cpu")
+        assert message in shell.refused("generate", "--model", shell.model, *words)[0]
+        assert not Path("pictures").exists()
+
+    def test_files_that_cannot_be_used(self, shell: Shell) -> None:
+        base = ("generate", "--model", shell.model, "--from_file")
+        assert "there is no file none.jsonl" in shell.refused(*base, "none.jsonl", "--out", "p")[0]
+        Path("empty.jsonl").write_text("\n")
+        assert "has no prompts" in shell.refused(*base, "empty.jsonl", "--out", "p")[0]
+        assert "needs a folder" in shell.refused(*base, "empty.jsonl", "--out", "p.png")[0]
+
+
+class TestRefusals:
+    @pytest.mark.parametrize(
+        ("words", "message"),
+        [
+            (("--model", "nowhere", "--prompt", "a", "--out", "a.png"), "the model folder nowhere does not exist"),
+            (("--model", "file", "--prompt", "a", "--out", "a.png"), "the model folder file is a file"),
+            (("--model", "half", "--prompt", "a", "--out", "a.png"), "the model folder half has no vae/"),
+            (("--prompt", "a", "--out", "a.jpg"), "pictures are written as PNG, got the name a.jpg"),
+            (("--prompt", "a"), "the following arguments are required: --out"),
+            (("--out", "a.png"), "give either --prompt or --from_file"),
+            (("--prompt", "a", "--out", "a.png", "--steps", "0"), "steps must be at least 1, got 0"),
+            (("--prompt", "a", "--out", "a.png", "--solver", "rk4"), "invalid choice: 'rk4'"),
+            (("--prompt", "a", "--out", "a.png", "--height", "40", "--width", "32"), "multiple of 16, got 40"),
+            (("--prompt", "a", "--out", "a.png", "--height", "32"), "got height 32 and width None"),
+            (("--prompt", "a", "--out", "a.png", *("--image", "file") * 6), "got 6 reference images"),
+            (("--prompt", "a", "--out", "a.png", "--image", "file"), "image file file cannot be read"),
+            (("--prompt", "a", "--out", "a.png", "--image", "none.png"), "there is no image file none.png"),
+            (("--prompt", "a", "--out", "a.png", "--num_images", "0"), "--num_images must be at least 1, got 0"),
+            (("--prompt", "a", "--out", "a.png", "--batch_size", "0"), "--batch_size must be at least 1, got 0"),
+            (("--prompt", "a", "--out", "a.png", "--device", "abacus"), "there is no device 'abacus'"),
+            (("--prompt", "a", "--out", "a.png", "--device", "cuda:9"), "the device cuda:9 cannot be used here ("),
+            (("--prompt", "a", "--out", "."), "written as PNG, got the name ."),
+            (("--prompt", "a", "--out", "a.png", "--lora", "none"), "none does not exist"),
+            (("--prompt", "a", "--out", "a.png", "--stepps", "3"), "unrecognized arguments: --stepps 3"),
+        ],
+    )
+    def test_two_lines_say_what_and_what_to_do(self, shell: Shell, words: tuple[str, ...], message: str) -> None:
+        Path("file").write_text("no model, no picture")
+        shutil.copytree(shell.model, "half", ignore=shutil.ignore_patterns("vae"))
+        model = () if "--model" in words else ("--model", str(shell.model))
+        assert message in shell.refused("generate", *model, *words)[0]
+        assert not Path("a.png").exists()
+
+    def test_verbose_shows_where(self, shell: Shell) -> None:
+        assert main(["generate", "--model", "no", "--prompt", "a", "--out", "a.png", "--verbose"]) == 2
+        assert "Traceback" in shell.capture.readouterr().err
+
+    @pytest.mark.parametrize("command", ["generate", "chat", "make-tiny", "export"])
+    def test_help(self, command: str, shell: Shell) -> None:
+        with pytest.raises(SystemExit, match="0"):
+            main([command, "--help"])
+        assert f"usage: omnigen2 {command}" in shell.capture.readouterr().out
+
+
+class TestChat:
+    def test_one_message(self, shell: Shell, photos: list[Path]) -> None:
+        said = shell("chat", "--model", shell.model, *SMALL, "--message", "hi", "--image", photos[0])
+        assert said.endswith("\n")
+
+    def test_a_conversation_that_draws(self, shell: Shell, photos: list[Path], monkeypatch: pytest.MonkeyPatch) -> None:
+        heard: list[tuple[str, ...]] = []
+
+        def answer(self: QwenEncoder, conversations: list[list[object]], *_: object) -> list[Answer]:
+            heard.append(tuple(message.text for message in conversations[0][1:]))
+            return [Answer("Here: ", "image") if "draw" in conversations[0][-1].text else Answer("Yes.", "end")]
+
+        monkeypatch.setattr(QwenEncoder, "answer", answer)
+        lines = f"hello\n\n/image {photos[0]}\n/image none.png\ndraw it\n/quit\nnever read\n"
+        monkeypatch.setattr(sys, "stdin", io.StringIO(lines))
+        said = shell("chat", "--model", shell.model, *SMALL, "--out", "drawn")
+        assert heard == [("hello",), ("hello", "Yes.", "draw it")]
+        assert "wrote drawn/001.png" in said
+        assert len(read_parameters("drawn/001.png")["images"]) == 1
+
+    def test_refusals(self, shell: Shell) -> None:
+        base = ("chat", "--model", shell.model)
+        assert "--image goes with --message" in shell.refused(*base, "--image", "a.png")[0]
+        assert "there is no image file a.png" in shell.refused(*base, "--message", "a", "--image", "a.png")[0]
+        words = (*base, "--message", "a", "--max_new_tokens", "0")
+        assert "got max_new_tokens 0" in shell.refused(*words)[0]
+
+
+class TestMakeTinyAndExport:
+    def test_make_tiny(self, shell: Shell) -> None:
+        assert "wrote tiny" in shell("make-tiny", "tiny")
+        assert "tiny has files already" in shell.refused("make-tiny", "tiny")[0]
+        shell("make-tiny", "tiny", "--overwrite", "--seed", 1)
+        for part in ("transformer", "vae", "mllm", "processor", "scheduler"):
+            assert any(Path("tiny", part).iterdir())
+        assert not torch.equal(
+            load_transformer("tiny/transformer").target_embedder.weight, tiny_transformer(0).target_embedder.weight
+        )
+
+    def test_export(self, shell: Shell) -> None:
+        trained = tiny_transformer(seed=4)
+        torch.save({"state_dict": {f"dit.{key}": value for key, value in trained.state_dict().items()}}, "last.ckpt")
+        assert "wrote out/transformer" in shell("export", "last.ckpt", "--base", shell.model, "--out", "out")
+        found = load_transformer("out/transformer").state_dict()
+        assert all(torch.equal(found[name], value) for name, value in trained.state_dict().items())
+        again = shell.refused("export", "last.ckpt", "--base", shell.model, "--out", "out")
+        assert "already" in again[0]
+        assert "there is no file no.ckpt" in shell.refused("export", "no.ckpt", "--base", shell.model, "--out", "o")[0]

@@ -1,0 +1,190 @@
+"""From jsonl to chunks and back: nothing lost, nothing changed, every fault named."""
+
+import json
+import os
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+import pytest
+from torch.utils.data import DataLoader
+
+from omnigen2.data import (
+    ByteLength,
+    ChunkWriter,
+    Collate,
+    DataError,
+    Mixture,
+    OptimizeSettings,
+    Planner,
+    Sample,
+    SampleSizes,
+    StreamingSource,
+    TokenBudget,
+)
+from omnigen2.data.chunks.sizes import SIZES_FILE
+from omnigen2.data.samples.sample import measure
+from omnigen2.pictures import ImageReader
+from tests.data.cases import POLICY, answer, drawing, edit, picture
+
+SAMPLES = [
+    *(drawing(i, 8 + i) for i in range(9)),
+    *(edit(i) for i in range(5)),
+    *(answer(i) for i in range(4)),
+    Sample("reflection", "again", (picture(), picture(9, 9), picture(5, 7)), None, "good", "r:0", '{"a": 1}'),
+    Sample("interleaved", "go on", (), picture(3, 3), "and then", "i:0"),
+]
+
+
+def write(folder: Path, samples: list[Sample] = SAMPLES, chunk_bytes: int = 500) -> Path:
+    with ChunkWriter(folder, chunk_bytes) as writer:
+        for sample in samples:
+            writer.add(sample, measure(sample, ByteLength().count(sample), ImageReader()))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def chunks(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write(tmp_path_factory.mktemp("chunks") / "all")
+
+
+@pytest.fixture
+def copied(chunks: Path, tmp_path: Path) -> Path:
+    for file in chunks.iterdir():
+        (tmp_path / file.name).write_bytes(file.read_bytes())
+    return tmp_path
+
+
+def test_mixed_tasks_lists_of_any_length_and_missing_parts_come_back(chunks: Path) -> None:
+    source = StreamingSource(chunks)
+    assert len(source.chunks) > 5
+    assert [source[i] for i in range(len(source))] == SAMPLES
+    reader = ImageReader()
+    for i, sample in enumerate(SAMPLES):
+        assert source.sizes(i) == measure(sample, ByteLength().count(sample), reader)
+        assert source.task(i) == sample.task
+    with pytest.raises(IndexError, match="has samples 0 to 19, got 20"):
+        source[20]
+
+
+def test_chunks_are_read_by_workers_after_the_parent_has_read_them(chunks: Path) -> None:
+    source = StreamingSource(chunks)
+    assert source[3] == SAMPLES[3]
+    order = [17, 0, 19, 5, 5]
+    loader = DataLoader(source, batch_size=None, sampler=order, num_workers=2, timeout=60)
+    assert list(loader) == [SAMPLES[i] for i in order]
+    assert source[4] == SAMPLES[4]
+
+
+@pytest.mark.parametrize("window", [1, 2, 99])
+def test_an_order_is_a_permutation_that_opens_few_chunks_at_a_time(chunks: Path, window: int) -> None:
+    source = StreamingSource(chunks, window)
+    order = source.order(np.random.default_rng(0))
+    assert sorted(order) == list(range(20))
+    owner = np.repeat(np.arange(len(source.chunks)), source.chunks)
+    places = [np.flatnonzero(owner[order] == chunk) for chunk in range(len(source.chunks))]
+    for now in range(20):
+        assert sum(place[0] <= now <= place[-1] for place in places) <= window
+    assert list(source.order(np.random.default_rng(1))) != list(order)
+
+
+@pytest.mark.parametrize(("before", "after"), [(0, 2), (2, 0)])
+def test_a_mixture_over_chunks_resumes_exactly(chunks: Path, before: int, after: int) -> None:
+    def loader(workers: int) -> Mixture:
+        sources = {"a": StreamingSource(chunks), "b": StreamingSource(chunks)}
+        planner = Planner(sources, {"a": 2, "b": 1}, TokenBudget(400, POLICY))
+        return Mixture(planner, Collate(), 16, workers)
+
+    def keys(batches) -> list[list[tuple[str, str]]]:
+        return [[(example.source, example.key) for example in batch.examples] for batch in batches]
+
+    whole = keys(loader(0))
+    first, second = loader(before), loader(after)
+    head = keys(islice(first, 7))
+    second.load_state_dict(first.state_dict())
+    assert head + keys(second) == whole
+    drawn = [key for batch in whole for source, key in batch if source == "a"]
+    assert set(drawn[:20]) == {sample.key for sample in SAMPLES}
+
+
+def read_all(folder: Path) -> None:
+    source = StreamingSource(folder)
+    for index in range(len(source)):
+        assert source[index].instruction
+
+
+def damage(folder: Path, fault: str) -> None:
+    chunk = folder / "chunk-0-1.bin"
+    index = json.loads((folder / "index.json").read_text())
+    match fault:
+        case "truncated":
+            os.truncate(chunk, chunk.stat().st_size - 3)
+        case "flipped":
+            data = bytearray(chunk.read_bytes())
+            data[-5] ^= 1
+            chunk.write_bytes(bytes(data))
+        case "missing":
+            chunk.unlink()
+        case "pickle" | "str":
+            index["config"]["data_format"] = [fault]
+            (folder / "index.json").write_text(json.dumps(index))
+        case "fewer":
+            index["chunks"].pop()
+            (folder / "index.json").write_text(json.dumps(index))
+        case "no index":
+            (folder / "index.json").unlink()
+        case "half an index":
+            (folder / "index.json").write_text('{"chunks": [')
+        case "no sizes":
+            (folder / SIZES_FILE).unlink()
+        case "half of the sizes":
+            os.truncate(folder / SIZES_FILE, 100)
+
+
+@pytest.mark.parametrize(
+    ("fault", "message"),
+    [
+        ("truncated", r"the chunk .*chunk-0-1.bin has \d+ bytes, expected \d+; it is truncated: copy it anew"),
+        ("flipped", r"sample \d+ of .* is damaged or truncated \(its checksum is wrong\); copy the chunk anew"),
+        ("missing", r"the chunk .*chunk-0-1.bin is missing; copy it anew"),
+        ("pickle", r"data_format \['pickle'\], expected \['bytes'\]; pickle runs whatever code it holds"),
+        ("str", r"data_format \['str'\], expected \['bytes'\]\n"),
+        ("fewer", r"has the sizes of 20 samples, but \d+ in its chunks"),
+        ("no index", "has no index.json"),
+        ("half an index", "is no index of litdata"),
+        ("no sizes", "has no samples.safetensors: it was not written by `omnigen2 data optimize`, or not to the end"),
+        ("half of the sizes", "samples.safetensors is damaged"),
+    ],
+)
+def test_damaged_folders_are_refused(copied: Path, fault: str, message: str) -> None:
+    damage(copied, fault)
+    with pytest.raises(DataError, match=message):
+        read_all(copied)
+
+
+def test_what_reads_back_differently_is_not_finished(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("omnigen2.data.chunks.writer.open_chunks", lambda folder: [b"other"] * 99)
+    with pytest.raises(DataError, match=r"sample 0 of .* reads back differently than it was written"):
+        write(tmp_path / "x")
+    with pytest.raises(DataError, match="not to the end"):
+        StreamingSource(tmp_path / "x")
+
+
+def test_the_writer_refuses_full_folders_no_samples_and_foreign_sizes(chunks: Path, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="has files; name an empty folder"):
+        ChunkWriter(chunks)
+    with pytest.raises(DataError, match="got no samples"):
+        write(tmp_path / "none", [])
+    with (
+        pytest.raises(DataError, match="s:0 got the sizes .* which belong to another sample"),
+        ChunkWriter(tmp_path / "x") as w,
+    ):
+        w.add(drawing(0), SampleSizes(1, (), None))
+    with pytest.raises(DataError, match="chunk_bytes must be at least 1, got 0"):
+        ChunkWriter(tmp_path / "y", 0)
+    with pytest.raises(DataError, match="window must be at least 1 chunk, got 0"):
+        StreamingSource(chunks, 0)
+    with pytest.raises(DataError, match=r"chunk_bytes must be at least 1, got 0; \d+ \(--chunk_mb 64\) are usual"):
+        OptimizeSettings(chunk_bytes=0)
+    with pytest.raises(DataError, match="threads must be at least 1, got 0; 4 are usual"):
+        OptimizeSettings(threads=0)

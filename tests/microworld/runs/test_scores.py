@@ -1,0 +1,91 @@
+"""The benchmarks in miniature, judged by rules."""
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from omnigen2.microworld.runs.scores import MicroTask, micro_judge, micro_scores, subtask
+from omnigen2.evaluation.metrics.omnicontext import SUBTASKS
+from omnigen2.microworld import CONTEXT_KINDS, draw, full_vocabulary, sample_caption, sample_context, sample_edit
+from omnigen2.microworld.tasks.caption import Caption
+from omnigen2.microworld.tasks.edit import EDIT_KINDS
+from omnigen2.microworld.tasks.specification import TAGS
+
+SIZE = 32
+
+
+def tasks_of(seed: int) -> list[MicroTask]:
+    """One task of every tag and kind."""
+    rng, vocabulary = np.random.default_rng(seed), full_vocabulary(SIZE)
+    return [
+        *(sample_caption(vocabulary, rng, tag) for tag in TAGS),
+        *(sample_edit(vocabulary, rng, kind) for kind in EDIT_KINDS),
+        *(sample_context(vocabulary, rng, kind) for kind in CONTEXT_KINDS),
+    ]
+
+
+def perfect(task: MicroTask) -> torch.Tensor:
+    return draw(task.scene if isinstance(task, Caption) else task.target, SIZE)
+
+
+@given(seed=st.integers(0, 2**32 - 1))
+def test_perfect_pictures_have_the_highest_scores(seed: int) -> None:
+    tasks = tasks_of(seed)
+    scores = micro_scores(tasks, [perfect(task) for task in tasks])
+    assert scores["geneval"].result.values == {"correct": 1}
+    assert scores["geneval_graded"].result.values == {"graded": 1}
+    assert scores["edit"].result.values == {"SC": 10, "PQ": 10, "O": 10}
+    assert set(scores["omnicontext"].result.values.values()) == {10}
+    assert scores["edit_exact"].result.values == scores["omnicontext_exact"].result.values == {"exact": 1}
+    assert all(summary.result.complete for summary in scores.summaries.values())
+
+
+@given(seed=st.integers(0, 2**32 - 1))
+def test_copying_the_source_preserves_everything_and_succeeds_in_nothing(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    tasks = [sample_edit(full_vocabulary(SIZE), rng, kind) for kind in EDIT_KINDS if kind not in ("add", "remove")]
+    scores = micro_scores(tasks, [draw(task.source, SIZE) for task in tasks])
+    assert scores["edit"].result.values["PQ"] > scores["edit"].result.values["SC"]
+    assert scores["edit_exact"].result.values["exact"] == 0
+
+
+def test_noise_scores_nothing() -> None:
+    tasks = tasks_of(0)
+    noise = torch.rand(len(tasks), 3, SIZE, SIZE, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    scores = micro_scores(tasks, list(noise))
+    assert scores["geneval"].result.values["correct"] == 0
+    assert scores["edit"].result.values["O"] < 1
+    assert scores["omnicontext"].result.values["overall"] < 1
+
+
+def test_a_higher_tolerance_is_milder() -> None:
+    tasks = tasks_of(1)
+    generator = torch.Generator().manual_seed(0)
+    blurred = [perfect(task) + 0.55 * torch.randn(3, SIZE, SIZE, generator=generator) for task in tasks]
+    strict, mild = (micro_scores(tasks, blurred, tolerance) for tolerance in (0.1, 0.6))
+    assert strict["omnicontext"].result.values["overall"] < mild["omnicontext"].result.values["overall"]
+
+
+def test_kinds_have_the_published_names() -> None:
+    assert {subtask(kind) for kind in CONTEXT_KINDS} == set(SUBTASKS)
+
+
+def test_what_is_missing_is_said_in_words() -> None:
+    task = tasks_of(2)[0]
+    judgement = micro_judge(task, torch.zeros(3, SIZE, SIZE))
+    assert judgement.unmet
+    assert not judgement.exact
+
+
+def test_values_and_table_name_every_group() -> None:
+    tasks = tasks_of(3)
+    scores = micro_scores(tasks, [perfect(task) for task in tasks])
+    assert {f"geneval/{tag}/correct" for tag in TAGS} <= set(scores.values())
+    assert all(name in scores.table() for name in (*TAGS, *EDIT_KINDS, *SUBTASKS))
+
+
+def test_numbers_of_tasks_and_pictures_must_agree() -> None:
+    with pytest.raises(ValueError, match="20 tasks and 1 pictures"):
+        micro_scores(tasks_of(0), [torch.zeros(3, SIZE, SIZE)])

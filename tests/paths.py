@@ -1,0 +1,7 @@
+"""Where the checkout is."""
+
+from pathlib import Path
+
+TESTS = Path(__file__).parent
+ROOT = TESTS.parent
+RECIPES = ROOT / "recipes"

@@ -1,0 +1,113 @@
+"""The recipes of reinforcement learning: each builds, with the numbers of the paper and of the official code."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from omnigen2.adapters.lora import is_adapter
+from omnigen2.dit.released_config import released_config
+from omnigen2.dit.variants import omnigen2_4b
+from omnigen2.microworld.runs.prompts import MicroPrompts
+from omnigen2.rl import NoiseScaled
+from omnigen2.rl.rewards.judge_reward import JudgeReward
+from omnigen2.runner.plan.config import Config
+from omnigen2.runner.plan.stages import plan_stages
+from omnigen2.runner.plan.study import plan_study
+from omnigen2.runner.recipe.layers import arguments
+from omnigen2.runner.recipe.recipe import read_recipe
+from omnigen2.training.alignment.module import FlowGRPOModule
+from omnigen2.training.alignment.prompts import JsonlPrompts
+from omnigen2.training.parts.optimizers import AdamWRecipe
+from tests.paths import RECIPES
+
+MICRO_RECIPES = ["rl_edit", "rl_geneval", "rl_incontext", "rl_ocr", "rl_preference"]
+STEPS = {"rl_1_edit": 700, "rl_2_geneval": 1500, "rl_3_incontext": 200}
+ROWS = [
+    "base", "edit", "geneval", "ocr", "incontext", "edit_geneval", "edit_ocr", "edit_preference",
+    "edit_incontext_geneval", "geneval_edit_incontext", "edit_geneval_incontext",
+]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def released(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The released transformer without its weights."""
+    folder = tmp_path_factory.mktemp("released")
+    (folder / "transformer").mkdir()
+    with torch.device("meta"):
+        (folder / "transformer/config.json").write_text(json.dumps(released_config(omnigen2_4b())))
+    return folder
+
+
+def build(file: Path, *options: str) -> tuple[Any, FlowGRPOModule, Any]:
+    """Build as a laptop can."""
+    recipe = read_recipe([file], options)
+    config = Config(arguments(recipe.files, recipe.documents, recipe.overrides), recipe.files)
+    on_cpu = {"accelerator": "cpu", "devices": 1, "num_nodes": 1, "strategy": "auto", "precision": "32-true"}
+    trainer, model, data = config.build(lambda callbacks, loggers: on_cpu | {"callbacks": callbacks, "logger": False})
+    assert isinstance(model, FlowGRPOModule)
+    return trainer, model, data
+
+
+@pytest.mark.parametrize("name", STEPS)
+def test_a_paper_recipe_builds_with_the_official_numbers(name: str, released: Path) -> None:
+    trainer, model, data = build(RECIPES / f"paper/{name}.yaml", f"--model.init_args.weights={released}")
+    assert isinstance(data, JsonlPrompts)
+    with torch.device("meta"):
+        model.configure_model()
+    trained = [name for name, value in model.dit.named_parameters() if value.requires_grad]
+    assert all(map(is_adapter, trained))
+    assert model.part.lora is not None
+    assert (model.part.lora.rank, model.part.lora.alpha) == (32, 64)
+    assert trainer.max_steps == STEPS[name]
+    rollout, update = model.rollout, model.update
+    assert (rollout.groups, rollout.members, update.updates) == (48, 12, 2)
+    sampling = rollout.sampling
+    assert (sampling.steps, sampling.text_scale, sampling.image_scale) == (20, 4, 2)
+    assert sampling.guidance_interval == (0, 0.6)
+    objective = update.objective
+    assert (objective.clip_low, objective.clip_high, objective.kl_weight) == (1e-4, 5e-4, 0.04)
+    assert len(rollout.selection(20, 0).trained) == 12
+    assert isinstance(update.step_weights, NoiseScaled)
+    optimizer = model.optimizer_recipe
+    assert isinstance(optimizer, AdamWRecipe)
+    assert (optimizer.lr, optimizer.betas, optimizer.weight_decay) == (4e-4, (0.9, 0.95), 0.01)
+    assert (update.max_norm, update.scale) == (1.0, "group")
+    for reward in model.scorer.part.trained.values():
+        assert reward.remote
+        if isinstance(reward, JudgeReward):  # passes at temperature 0 would all give the same answer
+            assert reward.passes == 1 or reward.judge.client.settings.temperature > 0
+    assert model.saved == "merged"
+
+
+def test_the_papers_stages_start_from_each_other() -> None:
+    plan = plan_stages(read_recipe([RECIPES / "paper/rl_curriculum.yaml"], []), Path("runs/rl_curriculum"))
+    assert [stage.name for stage in plan.stages] == list(STEPS)
+    assert [stage.start for stage in plan.stages] == [None, "rl_1_edit", "rl_2_geneval"]
+
+
+@pytest.mark.parametrize("name", MICRO_RECIPES)
+def test_a_micro_recipe_builds(name: str) -> None:
+    trainer, model, data = build(RECIPES / f"micro/{name}.yaml")
+    assert isinstance(data, MicroPrompts)
+    assert trainer.max_steps % model.update.updates == 0
+    example = data.prompt(3)
+    assert example.task in model.scorer.part.trained
+
+
+def test_the_ablation_has_the_rows_of_the_paper() -> None:
+    plan = plan_study(read_recipe([RECIPES / "micro/rl_ablation.yaml"], []), Path("runs/rl_ablation"))
+    assert [row.name for row in plan.rows] == ROWS
+    assert len(plan.seeds) >= 2
+    assert [stage.name for stage in plan.configs["geneval_edit_incontext", 0].stages] == [
+        "geneval",
+        "edit",
+        "incontext",
+    ]
+    quick = plan_study(read_recipe([RECIPES / "micro/rl_ablation_quick.yaml"], []), Path("runs/quick"))
+    assert [row.name for row in quick.rows] == ["base", "edit", "geneval", "edit_geneval"]
+    config = quick.configs["geneval", 0].stages[0].config.values
+    assert config["trainer"]["max_steps"] == 24
+    assert config["model"]["init_args"]["weights"] == "omnigen2/microworld/model"

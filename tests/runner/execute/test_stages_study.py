@@ -1,0 +1,113 @@
+"""A study whose rows are stages."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from omnigen2.cli import main
+from omnigen2.errors import UserError
+from omnigen2.runner.keep.metrics import read_metrics
+from omnigen2.runner.plan.stages import StagesPlan
+from omnigen2.runner.plan.study import Plan, plan_study
+from omnigen2.runner.recipe.recipe import Document, read_recipe
+from tests.runner.stage_recipes import PLAIN, weights, write_stages
+
+ROWS: Document = {
+    "base": {},
+    "one": {"stages": {"edit": None}},
+    "two": {
+        "title": "The two",
+        "overrides": {"model.init_args.lr": 0.05},
+        "stages": {"edit": {}, "geneval": {"recipe": "parts/plain.yaml", "overrides": {"trainer.max_steps": 2}}},
+    },
+}
+
+
+@pytest.fixture(autouse=True)
+def recipes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_stages()
+    write()
+
+
+def write(**study: Any) -> None:
+    block = {"base": "parts/plain.yaml", "seeds": [0, 4], "rows": ROWS} | study
+    Path("study.yaml").write_text(yaml.safe_dump({"study": block}, sort_keys=False))
+
+
+def plan(*options: str, file: str = "study.yaml") -> Plan:
+    return plan_study(read_recipe([Path(file)], options), Path("runs/study"))
+
+
+def stages(planned: Plan, row: str, seed: int) -> StagesPlan:
+    found = planned.configs[row, seed]
+    assert isinstance(found, StagesPlan)
+    return found
+
+
+def test_a_row_of_stages_has_a_folder_per_seed_and_stage() -> None:
+    planned = plan("--data.init_args.first=7")
+    two = stages(planned, "two", 4)
+    assert [str(stage.folder) for stage in two.stages] == [
+        "runs/study/two/seed_4/edit",
+        "runs/study/two/seed_4/geneval",
+    ]
+    values = [stage.config.values for stage in two.stages]
+    assert [v["seed_everything"] for v in values] == [4, 4]
+    assert [v["trainer"]["max_steps"] for v in values] == [4, 2]
+    assert [v["model"]["init_args"]["lr"] for v in values] == [0.05, 0.05]
+    assert [v["data"]["init_args"]["first"] for v in values] == [7, 7]
+    assert values[1]["model"]["init_args"]["weights"] == "runs/study/two/seed_4/edit/weights"
+    assert stages(planned, "one", 0).stages[0].config.values == planned.configs["base", 0].values
+
+
+def values_of(planned: Plan) -> list[Document]:
+    return [c.document if isinstance(c, StagesPlan) else c.values for c in planned.configs.values()]
+
+
+def test_the_resolved_study_is_a_recipe_for_the_same() -> None:
+    first = plan("--study.seeds=[4]")
+    Path("resolved.yaml").write_text(first.text)
+    again = plan(file="resolved.yaml")
+    assert values_of(again) == values_of(first)
+    assert again.text == first.text
+
+
+@pytest.mark.parametrize(
+    ("study", "message"),
+    [
+        ({"rows": {"a": {"stages": {"b": {"start": "c"}}}}}, r"row a: stage b: start: there is no earlier stage 'c'"),
+        ({"rows": {"a": {"stages": {}}}}, r"row a: study.yaml: stages is empty"),
+        ({"base": None}, r"row base: it has no stages, and the study has no base; write `base: FILE.yaml`"),
+        ({"base": None, "rows": {"a": {"stages": {"b": {}}}}}, r"row a: stage b: it names no recipe"),
+        ({"base": "stages.yaml"}, r"the base stages.yaml is a recipe with stages itself"),
+    ],
+)
+def test_a_mistake_in_a_row_of_stages(study: Document, message: str) -> None:
+    write(**study)
+    with pytest.raises(UserError, match=message):
+        plan()
+
+
+def test_a_study_of_stages_runs_and_reports_their_last_stage(capsys: pytest.CaptureFixture[str]) -> None:
+    write(rows={"base": {}, "two": ROWS["two"]}, base=PLAIN)
+    assert main(["run", "study.yaml", "--jobs=1", "--study.seeds=[0]"]) == 0
+    text = capsys.readouterr().out
+    assert "2 of 2 runs to do" in text
+    assert "| The two | " in text
+    folder = Path("runs/study/two/seed_0")
+    assert weights(folder / "edit") != weights(folder / "geneval")
+    assert "| [geneval](geneval/report.md) | edit | 2 |" in (folder / "report.md").read_text()
+    data = json.loads(Path("runs/study/report.json").read_text())
+    assert data["rows"]["two"]["final"]["bias"] == [read_metrics(folder / "geneval")[-1]["bias"]]
+    assert main(["run", "study.yaml", "--study.seeds=[0]"]) == 0
+    assert "all 2 runs are finished" in capsys.readouterr().out
+    (folder / "geneval/run.json").unlink()
+    assert main(["run", "study.yaml", "--study.seeds=[0]", "--model.init_args.lr=0.3"]) == 2
+    assert "the recipe has changed since this study was started" in capsys.readouterr().err
+    write(rows={"base": {"stages": {"edit": {}}}, "two": ROWS["two"]}, base=PLAIN)
+    assert main(["run", "study.yaml", "--study.seeds=[0]"]) == 2
+    assert "runs/study/base/seed_0 holds a single run, not stages" in capsys.readouterr().err

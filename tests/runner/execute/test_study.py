@@ -1,0 +1,209 @@
+"""Studies: planned, run in parallel, killed, continued, failing; and what they write."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from omnigen2.cli import main
+from omnigen2.files.text import read_json
+from omnigen2.runner.execute.run import Output, run
+from omnigen2.runner.keep.metrics import read_metrics
+from omnigen2.runner.plan.study import Plan, plan_study
+from omnigen2.runner.recipe.recipe import read_recipe
+from tests.paths import ROOT
+from tests.runner.recipes import PARTS, PLAIN, checkpoints_every, write
+
+STUDY: dict[str, Any] = {
+    "study": {
+        "base": "parts/plain.yaml",
+        "seeds": [5, 1],
+        "rows": {
+            "zeta": {"title": "The Z", "notes": {"paper": 800, "formula": "(a), b: (c)"}},
+            "alpha": {"overrides": {"vars.width": 6, "model": {"init_args": {"lr": 0.02}}}},
+        },
+    }
+}
+SILENT = Output(say=lambda line: None, send=None, terminal=False, verbose=False)
+
+
+@pytest.fixture(autouse=True)
+def recipes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("parts").mkdir()
+    write(Path("parts/plain.yaml"), PLAIN)
+    write(Path("study.yaml"), STUDY)
+
+
+def plan(*options: str, folder: Path = Path("runs/study")) -> Plan:
+    return plan_study(read_recipe([Path("study.yaml")], options), folder)
+
+
+def start(*words: str) -> subprocess.Popen[str]:
+    """Start the command in a process of its own."""
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, "-m", "omnigen2", "run", *words]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment)
+
+
+def wait_for(happens: Callable[[], bool], seconds: float = 90.0) -> None:
+    deadline = time.monotonic() + seconds
+    while not happens():
+        assert time.monotonic() < deadline, "it did not happen in time"
+        time.sleep(0.02)
+
+
+def test_cells_are_planned_seed_by_seed_with_their_settings() -> None:
+    planned = plan()
+    assert list(planned.configs) == [("zeta", 5), ("alpha", 5), ("zeta", 1), ("alpha", 1)]
+    assert [row.title for row in planned.rows] == ["The Z", "alpha"]
+    assert planned.rows[0].notes == {"paper": 800, "formula": "(a), b: (c)"}
+    zeta, alpha = (planned.configs[row, 1].values for row in ("zeta", "alpha"))
+    assert zeta["seed_everything"] == alpha["seed_everything"] == 1
+    assert zeta["model"]["init_args"] == {"width": 4, "lr": 0.01, "activation": None}
+    assert alpha["model"]["init_args"] == {"width": 6, "lr": 0.02, "activation": None}
+    assert alpha["data"]["init_args"]["width"] == 6
+    assert planned.cell_folder("alpha", 1) == Path("runs/study/alpha/seed_1")
+
+
+def test_options_change_the_study_or_all_rows() -> None:
+    planned = plan("--study.seeds=[7]", "--trainer.max_steps=2", "--model.init_args.lr=0.5")
+    assert list(planned.configs) == [("zeta", 7), ("alpha", 7)]
+    for config in planned.configs.values():
+        assert config.values["trainer"]["max_steps"] == 2
+        assert config.values["model"]["init_args"]["lr"] == 0.5
+
+
+def test_other_keys_and_layers_change_all_rows_but_rows_come_after() -> None:
+    layer = {"study": {"seeds": [2]}, "vars": {"width": 9}, "trainer": {"max_steps": 3}}
+    planned = plan_study(read_recipe([Path("study.yaml"), write(Path("layer.yaml"), layer)], ()), Path("runs/study"))
+    assert list(planned.configs) == [("zeta", 2), ("alpha", 2)]
+    assert [c.values["trainer"]["max_steps"] for c in planned.configs.values()] == [3, 3]
+    assert [c.values["model"]["init_args"]["width"] for c in planned.configs.values()] == [9, 6]
+
+
+def test_the_base_may_be_written_in_the_study() -> None:
+    write(Path("study.yaml"), STUDY, {"study": {"base": None}}, {"study": {"base": PLAIN}})
+    assert plan().configs["alpha", 1].values["data"]["init_args"]["width"] == 6
+
+
+def test_a_row_may_be_empty() -> None:
+    Path("study.yaml").write_text("study:\n  base: parts/plain.yaml\n  seeds: [0]\n  rows:\n    only:\n")
+    assert list(plan().configs) == [("only", 0)]
+
+
+def test_the_resolved_study_is_a_recipe_for_the_same() -> None:
+    first = plan("--vars.lr=0.3", "--study.seeds=[3,4]")
+    Path("resolved.yaml").write_text(first.text)
+    again = plan_study(read_recipe([Path("resolved.yaml")], ()), Path("x"))
+    assert {key: config.values for key, config in again.configs.items()} == {
+        key: config.values for key, config in first.configs.items()
+    }
+    assert again.text == first.text
+
+
+def test_a_dry_run_describes_every_row(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["run", "study.yaml", "--dry_run"]) == 0
+    text = capsys.readouterr().out
+    assert "row zeta (The Z)" in text
+    assert "| all | 21 | 21 |" in text
+    assert "| all | 31 | 31 |" in text
+    assert "2 rows × 2 seeds = 4 runs" in text
+    assert not Path("runs").exists()
+
+
+def reference(planned: Plan) -> dict[tuple[str, int], str]:
+    """The metrics of every cell, each run alone and without a stop."""
+    found: dict[tuple[str, int], str] = {}
+    for (row, seed), config in planned.configs.items():
+        folder = Path("reference") / row / str(seed)
+        run(config, folder, "a command", restart=False, output=SILENT)
+        found[row, seed] = (folder / "metrics.csv").read_text()
+    return found
+
+
+def test_a_killed_study_goes_on_to_the_same_numbers() -> None:
+    slow = {"trainer": {"max_steps": 30, "val_check_interval": 10}, "data": {"init_args": {"delay": 0.08, "steps": 40}}}
+    write(Path("parts/plain.yaml"), PLAIN, slow, checkpoints_every(4))
+    planned = plan()
+    cells = {key: planned.cell_folder(*key) for key in planned.configs}
+
+    def in_the_middle() -> bool:
+        done = [folder for folder in cells.values() if (folder / "run.json").exists()]
+        points = [read_json(folder / "checkpoints/resume.json") for folder in cells.values() if folder not in done]
+        return bool(done) and any(point is not None and point["step"] <= 16 for point in points)
+
+    killed = start("study.yaml", "--jobs=2")
+    wait_for(in_the_middle)
+    killed.send_signal(signal.SIGKILL)
+    killed.communicate()
+    time.sleep(1.0)
+    sizes = {key: (folder / "metrics.csv").stat() for key, folder in cells.items() if (folder / "metrics.csv").exists()}
+    time.sleep(0.5)
+    for key, before in sizes.items():
+        assert (cells[key] / "metrics.csv").stat().st_mtime_ns == before.st_mtime_ns, "a child outlived its parent"
+    finished = {f: (f / "run.json").stat().st_mtime_ns for f in cells.values() if (f / "run.json").exists()}
+    assert 1 <= len(finished) < 4
+
+    again = start("study.yaml", "--jobs=2")
+    text, _ = again.communicate(timeout=120)
+    assert again.returncode == 0, text
+    assert f"{4 - len(finished)} of 4 runs to do" in text
+    assert any("continues from step" in (folder / "log.txt").read_text() for folder in cells.values())
+    assert {f: (f / "run.json").stat().st_mtime_ns for f in finished} == finished
+    assert {key: (folder / "metrics.csv").read_text() for key, folder in cells.items()} == reference(planned)
+
+    report = Path("runs/study/report.md").read_text()
+    assert "| The Z | " in report
+    assert report.index("The Z") < report.index("| alpha")
+    assert "| row | loss | val/error |" in text
+    assert "report: runs/study/report.md" in text
+    data = json.loads(Path("runs/study/report.json").read_text())
+    assert data["rows"]["zeta"]["final"]["loss"] == [
+        read_metrics(planned.cell_folder("zeta", seed))[-2]["loss"] for seed in (5, 1)
+    ]
+    assert yaml.safe_load(Path("runs/study/study.yaml").read_text())["study"]["seeds"] == [5, 1]
+
+    assert main(["run", "study.yaml"]) == 0
+    assert {f: (f / "run.json").stat().st_mtime_ns for f in finished} == finished
+    assert main(["run", "study.yaml", "--vars.lr=0.3"]) == 2
+
+
+def test_ctrl_c_stops_the_children_and_says_how_to_go_on() -> None:
+    write(Path("parts/plain.yaml"), PLAIN, {"data": {"init_args": {"delay": 0.5}}}, checkpoints_every(1))
+    running = start("study.yaml", "--jobs=2", "--study.seeds=[0]")
+    cells = [Path("runs/study") / row / "seed_0" for row in ("zeta", "alpha")]
+    wait_for(lambda: all((cell / "checkpoints/resume.json").exists() for cell in cells))
+    running.send_signal(signal.SIGINT)
+    text, _ = running.communicate(timeout=30)
+    assert running.returncode == 130
+    assert "the same command goes on from the last checkpoint" in text
+    assert "Traceback" not in text
+    rows = [(cell / "metrics.csv").read_text() for cell in cells]
+    time.sleep(1.2)
+    assert [(cell / "metrics.csv").read_text() for cell in cells] == rows
+    assert not any((cell / "run.json").exists() for cell in cells)
+
+
+def test_a_failing_cell_does_not_stop_the_others() -> None:
+    rows = {"bad": {"overrides": {"model.class_path": f"{PARTS}.Broken"}}, "good": {}}
+    write(Path("study.yaml"), {"study": {"base": "parts/plain.yaml", "seeds": [0], "rows": rows}})
+    running = start("study.yaml", "--jobs=1")
+    text, _ = running.communicate(timeout=120)
+    assert running.returncode == 1
+    assert "bad, seed 0 failed; its log is runs/study/bad/seed_0/log.txt" in text
+    assert "RuntimeError: the toy broke" in text
+    assert "1 of 2 runs are finished" in text
+    log = Path("runs/study/bad/seed_0/log.txt").read_text()
+    assert "about to break" in log
+    assert "Traceback" in log
+    assert Path("runs/study/good/seed_0/run.json").exists()
+    assert not Path("runs/study/report.md").exists()

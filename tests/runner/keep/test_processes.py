@@ -1,0 +1,110 @@
+"""Two processes that a launcher, or Lightning, starts: the first one decides, the other one follows, both end."""
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from omnigen2.cli import main
+from omnigen2.files.text import read_json
+from omnigen2.runner.execute.run import Output, run
+from omnigen2.runner.keep.metrics import read_metrics
+from omnigen2.runner.keep.resume import committed_checkpoint
+from tests.runner.recipes import PLAIN, write
+from tests.runner.stage_recipes import PLAIN as STAGE
+from tests.runner.stage_recipes import weights
+from tests.training.rank_parts import Launcher
+
+TWO = {"trainer": {"devices": 2, "strategy": "ddp"}}
+STAGES: dict[str, Any] = {
+    "stages": {"a": {"recipe": STAGE}, "b": {"recipe": STAGE, "optimizer": "carried", "overrides": {"trainer": {}}}}
+}
+
+
+def command(late: int, status: int, *words: str) -> None:
+    """Run a command on both processes, one of which comes a little later."""
+    if int(os.environ["RANK"]) == late:
+        time.sleep(1.0)
+    got = main(["run", *words])
+    assert got == status, f"ended with {got}"
+
+
+Run = Callable[..., str]
+
+
+@pytest.fixture(scope="module")
+def launcher(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Launcher]:
+    launcher = Launcher(tmp_path_factory.mktemp("pair"))
+    yield launcher
+    launcher.close()
+
+
+@pytest.fixture
+def both(launcher: Launcher) -> Run:
+    """Runs a command by two processes, as torchrun does; returns what they said."""
+
+    def run_both(late: int, *words: str, status: int = 0) -> str:
+        for rank in range(2):
+            (launcher.folder / f"rank{rank}.log").unlink(missing_ok=True)
+        assert launcher(command, late, status, *words) == [0, 0], launcher.log()
+        return launcher.log()
+
+    return run_both
+
+
+def test_the_others_follow_what_the_first_one_decides(both: Run, tmp_path: Path) -> None:
+    words = [str(write(tmp_path / "r.yaml", PLAIN, TWO)), "--out", str(tmp_path / "run")]
+    four, two = "--trainer.max_steps=4", "--trainer.max_steps=2"
+    both(0, *words, four)
+    assert [row["step"] for row in read_metrics(tmp_path / "run") if "loss" in row] == [0, 1, 2, 3]
+    for late in (0, 1):  # nobody waits for a training that does not come
+        assert both(late, *words, four).count("is finished (4 steps)") == 1
+    # the checkpoint that the other one finds if it does not wait is deleted
+    assert both(0, *words, two, "--restart").count("starting over: deleted") == 1
+    assert [row["step"] for row in read_metrics(tmp_path / "run") if "loss" in row] == [0, 1]
+    assert (committed_checkpoint(tmp_path / "run") or Path()).name == "resume-00000002.ckpt"
+
+
+def test_stages_by_two_processes(both: Run, tmp_path: Path) -> None:
+    words = [str(write(tmp_path / "s.yaml", STAGES, TWO)), "--out", str(tmp_path / "run")]
+    both(0, *words)
+    first = weights(tmp_path / "run" / "b")
+    assert both(1, *words).count("is finished") == 2
+    for name in ("b/run.json", "run.json"):  # the report of a stage and of the whole were not written
+        (tmp_path / "run" / name).unlink()
+    both(0, *words)
+    assert weights(tmp_path / "run" / "b") == first
+    assert both(0, *words, "--restart").count("starting over") == 1
+    assert weights(tmp_path / "run" / "b") == first
+
+
+def test_a_study_is_refused_by_each_process(both: Run, tmp_path: Path) -> None:
+    base = write(tmp_path / "base.yaml", PLAIN)
+    study = {"study": {"base": str(base), "seeds": [1], "rows": {"a": {}}}}
+    said = both(0, str(write(tmp_path / "study.yaml", study)), "--out", str(tmp_path / "run"), status=2)
+    assert said.count("a study starts the processes of its runs itself; start it once, without torchrun or srun") == 2
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_run_of_a_study_stays_one_process(tmp_path: Path) -> None:
+    from omnigen2.errors import UserError
+    from omnigen2.runner.plan.config import Config
+
+    part = Output(say=lambda line: None, send=lambda progress: None, terminal=False, verbose=False)
+    config = Config([f"--config={write(tmp_path / 'r.yaml', PLAIN, TWO)}"])
+    with pytest.raises(UserError, match="a run of a study trains in one process, and this recipe asks for 2"):
+        run(config, tmp_path / "run", "a command", restart=False, output=part)
+
+
+def test_lightning_starts_the_other_process_of_stages(tmp_path: Path) -> None:
+    recipe = write(tmp_path / "s.yaml", STAGES, TWO)
+    words = [sys.executable, "-m", "omnigen2", "run", str(recipe), "--out", str(tmp_path / "run")]
+    done = subprocess.run(words, capture_output=True, text=True, timeout=200, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("| stage | starts from |") == 1
+    assert (read_json(tmp_path / "run" / "run.json") or {})["stages"] == ["a", "b"]
