@@ -7,14 +7,7 @@ from torch.distributed.tensor import DTensor, distribute_tensor
 
 
 def local_part(tensor: Tensor) -> Tensor:
-    """What this process holds of a tensor.
-
-    Args:
-        tensor: A plain tensor, or one that is sharded over processes.
-
-    Returns:
-        A plain tensor on the same memory, detached: writing into it writes into `tensor`.
-    """
+    """What this process holds of a tensor: a plain one, detached, on the same memory (writing into it writes there)."""
     tensor = tensor.detach()
     return tensor.to_local() if isinstance(tensor, DTensor) else tensor
 
@@ -38,11 +31,10 @@ def whole(part: Tensor, like: Tensor) -> Tensor:
 
 
 def part_of(tensor: Tensor, like: Tensor) -> Tensor:
-    """Cut out what this process holds of a tensor that is to be sharded like another one.
+    """Cut out what this process holds of a tensor that is to be sharded like another one of the same shape.
 
     Args:
         tensor: The whole, the same on every process.
-        like: The other one, of the same shape.
 
     Returns:
         A copy on the device of `like`, in the dtype of `tensor`.
@@ -54,11 +46,7 @@ def part_of(tensor: Tensor, like: Tensor) -> Tensor:
 
 
 def sharded_like(tensor: Tensor, like: Tensor) -> Tensor:
-    """Spread a whole tensor over processes as another one is.
-
-    Args:
-        tensor: The same on every process.
-        like: The other one, of the same shape.
+    """Spread a whole tensor, the same on every process, over processes as another one of its shape is.
 
     Returns:
         A sharded tensor on the device of `like`; the tensor itself if `like` is not sharded.
@@ -73,9 +61,6 @@ def reshard(module: nn.Module) -> None:
 
     After a forward without a backward, FSDP2 leaves the parameters of its root gathered. What is written into those
     copies is lost, and what is written into the shards is not seen before they are gathered again.
-
-    Args:
-        module: Any module.
     """
     for part in module.modules():
         if isinstance(part, FSDPModule):

@@ -1,6 +1,22 @@
-"""TODO."""
+"""LoRA adapters: in the transformer, and in files as diffusers and PEFT write them."""
 
-from omnigen2.adapters.loading import load_lora, merge_lora
-from omnigen2.adapters.lora import LoRA, adapters_disabled, add_lora, is_adapter, merged, save_lora
+from omnigen2.adapters.file import AdapterLayout, Pair, read_lora, write_lora
+from omnigen2.adapters.lora import (
+    ATTENTION,
+    TARGETS,
+    LoRA,
+    adapter_state,
+    adapters_disabled,
+    add_lora,
+    is_adapter,
+    load_adapter_state,
+    load_lora,
+    merge_lora,
+    merged,
+    save_lora,
+)
 
-__all__ = ["LoRA", "adapters_disabled", "add_lora", "is_adapter", "load_lora", "merge_lora", "merged", "save_lora"]
+__all__ = [
+    "ATTENTION", "TARGETS", "AdapterLayout", "LoRA", "Pair", "adapter_state", "adapters_disabled", "add_lora",
+    "is_adapter", "load_adapter_state", "load_lora", "merge_lora", "merged", "read_lora", "save_lora", "write_lora",
+]  # fmt: skip

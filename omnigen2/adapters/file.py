@@ -6,14 +6,13 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, TypeAlias, assert_never, cast
+from typing import Any, Literal, TypeAlias, assert_never
 
 from safetensors import safe_open
-from safetensors.torch import save_file
 from torch import Tensor
 
 from omnigen2.errors import UserError
-from omnigen2.files import read_weights
+from omnigen2.files import read_json, read_weights, save_tensors, write_json
 
 AdapterLayout: TypeAlias = Literal["diffusers", "peft"]
 
@@ -23,17 +22,12 @@ FILES: dict[AdapterLayout, str] = {
 }
 PREFIXES: dict[AdapterLayout, str] = {"diffusers": "transformer.", "peft": "base_model.model."}
 METADATA = "lora_adapter_metadata"
+CONFIG = "adapter_config.json"
 
 
 @dataclass(frozen=True)
 class Pair:
-    """The two matrices of one adapted layer, and the factor on their product.
-
-    Attributes:
-        down: Shape (rank, in channels).
-        up: Shape (out channels, rank).
-        scaling: Factor on `up @ down`.
-    """
+    """The matrices of one adapted layer, shapes (rank, inputs) and (outputs, rank), and the factor on `up @ down`."""
 
     down: Tensor
     up: Tensor
@@ -46,13 +40,10 @@ class Pair:
 
 
 def read_lora(path: str | Path) -> dict[str, Pair]:
-    """Read an adapter.
+    """Read an adapter, by the released layer names.
 
     Args:
-        path: See `load_lora`.
-
-    Returns:
-        Matrices by the released layer name.
+        path: A folder in the layout of diffusers or PEFT, or its file of weights.
 
     Raises:
         UserError: If the file is no LoRA adapter.
@@ -80,31 +71,21 @@ def read_lora(path: str | Path) -> dict[str, Pair]:
 
 
 def write_lora(pairs: Mapping[str, Pair], directory: str | Path, layout: AdapterLayout) -> Path:
-    """Write an adapter.
-
-    Args:
-        pairs: Matrices by the released layer name, at least one.
-        directory: The folder; made if missing.
-        layout: Whose loader reads it.
-
-    Returns:
-        The file of weights.
-    """
+    """Write an adapter, at least one pair by the released layer names; returns the file of weights."""
     directory = Path(directory)
     directory.mkdir(parents=True, exist_ok=True)
-    prefix, config = PREFIXES[layout], _config(pairs)
-    tensors = {f"{prefix}{key}.lora_A.weight": pair.down for key, pair in pairs.items()}
-    tensors |= {f"{prefix}{key}.lora_B.weight": pair.up for key, pair in pairs.items()}
-    metadata = {"format": "pt"}
+    prefix, config, metadata = PREFIXES[layout], _config(pairs), {"format": "pt"}
     match layout:
         case "diffusers":
             metadata[METADATA] = json.dumps({f"{prefix}{key}": value for key, value in config.items()}, sort_keys=True)
         case "peft":
-            (directory / "adapter_config.json").write_text(json.dumps({"peft_type": "LORA", **config}, indent=2) + "\n")
+            write_json(directory / CONFIG, {"peft_type": "LORA", **config})
         case _:
             assert_never(layout)
+    tensors = {f"{prefix}{key}.lora_A.weight": pair.down for key, pair in pairs.items()}
+    tensors |= {f"{prefix}{key}.lora_B.weight": pair.up for key, pair in pairs.items()}
     path = directory / FILES[layout]
-    save_file({key: tensor.detach().cpu().contiguous() for key, tensor in tensors.items()}, path, metadata)
+    save_tensors(tensors, path, metadata)
     return path
 
 
@@ -114,25 +95,20 @@ def _file(path: Path) -> Path:
     for name in (*FILES.values(), "adapter_model.bin"):
         if (path / name).is_file():
             return path / name
-    if not path.exists():
-        raise UserError(f"{path} does not exist", "give an adapter's folder or file")
-    raise UserError(f"{path} has neither {' nor '.join(FILES.values())}", "give an adapter's folder or file")
+    there = f"has neither {' nor '.join(FILES.values())}" if path.exists() else "does not exist"
+    raise UserError(f"{path} {there}", "give an adapter's folder or file")
 
 
 def _read_config(file: Path) -> dict[str, Any]:
-    beside = file.with_name("adapter_config.json")
-    if beside.is_file():
-        config = cast(dict[str, Any], json.loads(beside.read_text()))
-    elif file.suffix == ".safetensors":
+    config = read_json(file.with_name(CONFIG))
+    if config is None and file.suffix == ".safetensors":
         with safe_open(file, framework="pt") as opened:
             text: str = (opened.metadata() or {}).get(METADATA, "{}")
-        content = cast(dict[str, Any], json.loads(text))
+        content: dict[str, Any] = json.loads(text)
         config = {key.removeprefix(PREFIXES["diffusers"]): value for key, value in content.items()}
-    else:
-        config = {}
-    if config.get("use_dora"):
+    if config and config.get("use_dora"):
         raise UserError(f"{file} is a DoRA adapter", "plain LoRA adapters are supported")
-    return config
+    return config or {}
 
 
 def _scaling(layer: str, rank: int, config: Mapping[str, Any]) -> float:

@@ -1,5 +1,6 @@
-"""LoRA fine-tuning of the diffusion transformer: low-rank adapters are trained, everything else is frozen."""
+"""LoRA adapters in the transformer: new ones to train, trained ones from files, as a part of the weights, or off."""
 
+import warnings
 from collections.abc import Generator, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -10,22 +11,17 @@ import torch
 from torch import Tensor, nn
 from torch.distributed.tensor import DTensor
 
-from omnigen2.adapters.file import AdapterLayout, Pair, write_lora
+from omnigen2.adapters.file import AdapterLayout, Pair, read_lora, write_lora
 from omnigen2.dit import DiffusionTransformer, released_key
+from omnigen2.errors import UserError
 from omnigen2.shards import is_first_process, local_part, part_of, reshard, whole
 
-TARGETS = (
-    "attention.query",
-    "attention.key",
-    "attention.value",
-    "attention.output",
-    "feed_forward.gate",
-    "feed_forward.up",
-    "feed_forward.down",
-)
+ATTENTION = ("attention.query", "attention.key", "attention.value", "attention.output")
+"""The layers that the official fine-tuning adapts."""
+TARGETS = (*ATTENTION, "feed_forward.gate", "feed_forward.up", "feed_forward.down")
 """Every matrix of every block, those of the time's modulation excepted."""
-
 NAME = "default"
+"""Of the adapter that is trained and saved."""
 
 
 @dataclass(frozen=True)
@@ -60,18 +56,14 @@ class LoRA:
             raise ValueError(f"targets is empty; name ends of layers, such as {', '.join(TARGETS)}")
 
 
-def add_lora(module: DiffusionTransformer, lora: LoRA) -> None:
-    """Add adapters that change nothing yet, and freeze everything else.
+def add_lora(model: DiffusionTransformer, lora: LoRA) -> None:
+    """Add adapters that change nothing yet, in place, and freeze everything else.
 
     Do it before the parameters are sharded and before the optimizer is made. Adapters of a model in half precision
     are float32.
 
-    Args:
-        module: The transformer; its layers are wrapped in place.
-        lora: What to adapt.
-
     Raises:
-        ValueError: If a target is the end of no layer's name, or the transformer has adapters already or is sharded.
+        UserError: If a target is the end of no layer's name, or the transformer has adapters already or is sharded.
 
     Example:
         >>> from omnigen2.dit import variants
@@ -80,50 +72,134 @@ def add_lora(module: DiffusionTransformer, lora: LoRA) -> None:
         >>> sum(parameter.numel() for parameter in dit.parameters() if parameter.requires_grad)
         16128
     """
-    from peft import LoraConfig, inject_adapter_in_model
-
-    if next(_adapted(module), None) is not None:
-        raise ValueError("the transformer has adapters already; add_lora is called once, on a plain transformer")
-    if any(isinstance(parameter, DTensor) for parameter in module.parameters()):
-        raise ValueError("the transformer is sharded already; call add_lora before shard_transformer")
-    linear = [name for name, part in module.named_modules() if isinstance(part, nn.Linear)]
+    if next(_adapted(model), None) is not None:
+        raise UserError("the transformer has adapters already", "add_lora is called once, on a plain transformer")
+    if any(isinstance(parameter, DTensor) for parameter in model.parameters()):
+        raise UserError("the transformer is sharded already", "call add_lora before shard_transformer")
+    linear = _linear(model).values()
     layers = {target: [name for name in linear if f".{name}".endswith(f".{target}")] for target in lora.targets}
     if missing := [target for target, names in layers.items() if not names]:
-        raise ValueError(f"no linear layer's name ends in {', '.join(missing)}; usual ends are {', '.join(TARGETS)}")
-    config = LoraConfig(
-        r=lora.rank,
-        lora_alpha=lora.rank if lora.alpha is None else lora.alpha,  # pyright: ignore[reportArgumentType]
-        lora_dropout=lora.dropout,
-        target_modules=sorted({name for names in layers.values() for name in names}),
-    )
+        raise UserError(f"no linear layer's name ends in {', '.join(missing)}", f"usual ends are {', '.join(TARGETS)}")
     with torch.random.fork_rng(devices=[]):  # adapters depend on the seed alone, the same on every process
         torch.manual_seed(torch.initial_seed())
-        inject_adapter_in_model(config, module, NAME)
-    for name, parameter in module.named_parameters():
+        _inject(
+            model,
+            NAME,
+            r=lora.rank,
+            lora_alpha=lora.rank if lora.alpha is None else lora.alpha,
+            lora_dropout=lora.dropout,
+            target_modules=sorted({name for names in layers.values() for name in names}),
+        )
+    for name, parameter in model.named_parameters():
         if is_adapter(name) and parameter.dtype in (torch.bfloat16, torch.float16):  # PEFT's layers cast for it
             parameter.data = parameter.data.float()
 
 
-def is_adapter(name: str) -> bool:
-    """Whether a parameter belongs to an adapter.
+def load_lora(model: DiffusionTransformer, path: str | Path, name: str = NAME, scale: float = 1.0) -> None:
+    """Add a trained adapter; several add up.
 
     Args:
-        name: Of the parameter, in any module that holds the transformer.
+        model: The transformer; its layers are wrapped in place.
+        path: A folder in the layout of diffusers or PEFT, or its file of weights.
+        name: A name that no adapter of the model has yet.
+        scale: How strongly it acts; 1 as trained.
+
+    Raises:
+        UserError: If the file is no adapter of this transformer.
+    """
+    pairs, layers = read_lora(path), _linear(model)
+    if unknown := sorted(set(pairs) - set(layers)):
+        raise UserError(f"{path} adapts {unknown[0]}, which the transformer lacks", "it belongs to another model")
+    for released, pair in pairs.items():
+        outputs, inputs = model.get_submodule(layers[released]).weight.shape  # pyright: ignore
+        if (pair.up.shape[0], pair.down.shape[1]) != (outputs, inputs):
+            raise UserError(
+                f"{path}: {released} maps {pair.down.shape[1]} to {pair.up.shape[0]} channels, the transformer's "
+                f"{inputs} to {outputs}",
+                "it belongs to a model of another size",
+            )
+    named = {layers[released]: pair for released, pair in pairs.items()}
+    _inject(
+        model,
+        name,
+        target_modules=list(named),
+        rank_pattern={layer: pair.rank for layer, pair in named.items()},
+        alpha_pattern={layer: pair.scaling * pair.rank * scale for layer, pair in named.items()},
+    )
+    for layer, pair in named.items():
+        adapted: Any = model.get_submodule(layer)
+        adapted.lora_A[name].weight.data.copy_(pair.down)
+        adapted.lora_B[name].weight.data.copy_(pair.up)
+
+
+def save_lora(model: DiffusionTransformer, folder: str | Path, layout: AdapterLayout = "diffusers") -> Path | None:
+    """Write the adapter `default` alone, by the released names, for `load_lora`, diffusers or PEFT.
+
+    Args:
+        model: A transformer with adapters. If it is sharded, every process must call it; the first one writes.
+        folder: Made if missing.
+        layout: Whose loader reads it; ours reads both.
 
     Returns:
-        True for the matrices A and B.
+        The file of weights; None on other processes than the first.
+
+    Raises:
+        UserError: If the transformer has no such adapter.
     """
+    state = adapter_state(model)
+    pairs = {
+        released_key(f"{name}.weight").removesuffix(".weight"): Pair(
+            state[f"{name}.lora_A.{NAME}.weight"], state[f"{name}.lora_B.{NAME}.weight"], float(layer.scaling[NAME])
+        )
+        for name, layer in _adapted(model)
+        if NAME in layer.lora_A
+    }
+    if not pairs:
+        raise UserError(f"the transformer has no adapter {NAME!r}", "add_lora adds one")
+    return write_lora(pairs, folder, layout) if is_first_process() else None
+
+
+def merge_lora(model: DiffusionTransformer) -> None:
+    """Add every adapter's product to the weights and take the adapters away, if there are any.
+
+    Raises:
+        UserError: If an adapter is not made of finite numbers.
+    """
+    weights = merged(model, model.state_dict())
+    for name, layer in list(_adapted(model)):
+        if not weights[f"{name}.weight"].isfinite().all():
+            raise UserError(f"with its adapters {name} has weights that are not finite", "is the adapter broken?")
+        model.set_submodule(name, layer.get_base_layer())
+    model.load_state_dict(weights)
+    if hasattr(model, "peft_config"):
+        delattr(model, "peft_config")
+
+
+def merged(module: nn.Module, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The weights, by name, of a plain model that answers as one with adapters does; sums are taken in float64.
+
+    Of the model, `state` is the `state_dict()`, every tensor whole.
+    """
+    plain = {name.replace(".base_layer.", "."): value for name, value in state.items() if not is_adapter(name)}
+    for name, layer in _adapted(module):
+        weight = plain[f"{name}.weight"]
+        total = weight.double()
+        for adapter in layer.lora_A:
+            down, up = (state[f"{name}.lora_{side}.{adapter}.weight"].double() for side in "AB")
+            total = total + float(layer.scaling[adapter]) * (up @ down)
+        plain[f"{name}.weight"] = total.to(weight.dtype)
+    return plain
+
+
+def is_adapter(name: str) -> bool:
+    """Whether a parameter of this name, in any module that holds the transformer, is a matrix A or B."""
     return ".lora_A." in name or ".lora_B." in name
 
 
 def adapter_state(module: nn.Module) -> dict[str, Tensor]:
-    """Copy the adapters alone, for a checkpoint. Of sharded adapters every process must call it.
+    """Copy the adapters alone, for a checkpoint: whole tensors on the CPU, by the names of `named_parameters()`.
 
-    Args:
-        module: The transformer, or what holds it.
-
-    Returns:
-        Whole tensors on the CPU, by the names of `module.named_parameters()`.
+    Of sharded adapters every process must call it.
     """
     reshard(module)
     return {name: whole(local_part(value), value) for name, value in module.named_parameters() if is_adapter(name)}
@@ -131,11 +207,7 @@ def adapter_state(module: nn.Module) -> dict[str, Tensor]:
 
 @torch.no_grad()
 def load_adapter_state(module: nn.Module, state: Mapping[str, Tensor]) -> None:
-    """Set the adapters, sharded or not.
-
-    Args:
-        module: The transformer with adapters of the same shapes, or what holds it.
-        state: What `adapter_state` returned, the same on every process.
+    """Set the adapters, sharded or not, to what `adapter_state` returned, the same on every process.
 
     Raises:
         ValueError: If names or shapes differ.
@@ -156,56 +228,9 @@ def load_adapter_state(module: nn.Module, state: Mapping[str, Tensor]) -> None:
         local_part(value).copy_(part_of(state[name], value))
 
 
-def save_lora(module: DiffusionTransformer, folder: str | Path, layout: AdapterLayout = "diffusers") -> None:
-    """Write the adapters for `omnigen2.adapters.load_lora`, diffusers or PEFT.
-
-    The first process writes; of a sharded transformer every process must call it.
-
-    Args:
-        module: A transformer with adapters.
-        folder: Made if missing.
-        layout: Whose loader reads it; ours reads both.
-
-    Raises:
-        ValueError: If the transformer has no adapters.
-    """
-    state = adapter_state(module)
-    if not state:
-        raise ValueError("the transformer has no adapters; add_lora adds them")
-    pairs = {
-        released_key(f"{name}.weight").removesuffix(".weight"): Pair(
-            state[f"{name}.lora_A.{NAME}.weight"], state[f"{name}.lora_B.{NAME}.weight"], float(layer.scaling[NAME])
-        )
-        for name, layer in _adapted(module)
-    }
-    if is_first_process():
-        write_lora(pairs, folder, layout)
-
-
-def merged(module: nn.Module, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The weights of a plain model that answers as one with adapters does.
-
-    Args:
-        module: With or without adapters.
-        state: Its `state_dict()`, every tensor whole.
-
-    Returns:
-        By the names of a plain model.
-    """
-    plain = {name.replace(".base_layer.", "."): value for name, value in state.items() if not is_adapter(name)}
-    for name, layer in _adapted(module):
-        down, up = (state[f"{name}.lora_{side}.{NAME}.weight"].double() for side in "AB")
-        weight = plain[f"{name}.weight"]
-        plain[f"{name}.weight"] = (weight.double() + float(layer.scaling[NAME]) * (up @ down)).to(weight.dtype)
-    return plain
-
-
 @contextmanager
 def adapters_disabled(module: nn.Module) -> Generator[None]:
     """Let the model answer as if it had no adapters, for as long as the context lasts: the reference policy.
-
-    Args:
-        module: The transformer, or what holds it.
 
     Yields:
         Nothing.
@@ -223,8 +248,26 @@ def adapters_disabled(module: nn.Module) -> Generator[None]:
             layer._disable_adapters = disabled
 
 
+def _inject(model: DiffusionTransformer, name: str, **config: Any) -> None:
+    """Wrap layers, and let all adapters that a layer has act."""
+    from peft import LoraConfig, inject_adapter_in_model
+
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Already found a `peft_config`")  # a second adapter is meant
+        inject_adapter_in_model(LoraConfig(**config), model, name)
+    for _, layer in _adapted(model):
+        layer.set_adapter(list(layer.lora_A))
+
+
 def _adapted(module: nn.Module) -> Iterator[tuple[str, Any]]:
-    # The adapted layers by name.
+    """The adapted layers by name."""
     for name, part in module.named_modules():
         if hasattr(part, "lora_A"):
             yield name, part
+
+
+def _linear(model: nn.Module) -> dict[str, str]:
+    """Our name of every linear layer, adapted or not, by its released name."""
+    names = [name for name, part in model.named_modules() if isinstance(part, nn.Linear) and ".lora_" not in name]
+    ours = [name.removesuffix(".base_layer") for name in names]
+    return {released_key(f"{name}.weight").removesuffix(".weight"): name for name in ours}

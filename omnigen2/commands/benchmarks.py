@@ -14,37 +14,30 @@ from omnigen2.evaluation import (
     Reader,
 )
 from omnigen2.evaluation.judging import (
-    Item,
+    BenchmarkItem,
     emu_edit_items,
     gedit_items,
     geneval_items,
     imgedit_items,
     omnicontext_items,
+    read_mmbench,
+    read_mmmu,
 )
 from omnigen2.evaluation.metrics import (
-    EMU_EDIT,
-    GEDIT,
-    GENEVAL,
-    IMGEDIT,
     IMGEDIT_SUBTASKS,
-    MMBENCH,
-    MMMU,
-    OMNICONTEXT,
+    PAPERS,
     EditBench,
     EvaluationError,
 )
 from omnigen2.microworld.runs import micro_edit_bench, micro_items
 from omnigen2.microworld.tasks import Caption, ContextTask, EditTask
 
+FULLSET = "fullset"
+"""Where the official layouts have a method's pictures, in its folder."""
+
 
 def find_benchmark(name: str) -> Benchmark:
     """The benchmark of that name.
-
-    Args:
-        name: On the command line.
-
-    Returns:
-        It.
 
     Raises:
         EvaluationError: If there is none.
@@ -54,8 +47,8 @@ def find_benchmark(name: str) -> Benchmark:
     return BENCHMARKS[name]
 
 
-def _with_data(reader: Callable[[Path, Path], list[Item]]) -> Reader:
-    def read(images: Path, data: Path | None) -> list[Item]:
+def _with_data(reader: Callable[[Path, Path], list[BenchmarkItem]]) -> Reader:
+    def read(images: Path, data: Path | None) -> list[BenchmarkItem]:
         if data is None:
             raise EvaluationError("this benchmark needs --data", "name the folder of the published data set")
         return reader(images, data)
@@ -63,7 +56,11 @@ def _with_data(reader: Callable[[Path, Path], list[Item]]) -> Reader:
     return read
 
 
-def _no_pictures(images: Path, data: Path | None) -> list[Item]:
+def _micro(kind: type[Caption | ContextTask | EditTask]) -> Reader:
+    return lambda images, data: micro_items(images, data, kind)
+
+
+def _no_pictures(images: Path, data: Path | None) -> list[BenchmarkItem]:
     raise EvaluationError("this benchmark asks questions; it has no generated pictures", "leave --images out")
 
 
@@ -74,16 +71,16 @@ def _imgedit_bench() -> EditBench:
 BENCHMARKS: Mapping[str, Benchmark] = {
     benchmark.name: benchmark
     for benchmark in (
-        OmniContextBenchmark("omnicontext", _with_data(omnicontext_items), (OMNICONTEXT,)),
-        GenEvalBenchmark("geneval", lambda images, _: geneval_items(images), (GENEVAL,)),
-        EditBenchmark("gedit", _with_data(gedit_items), (GEDIT,)),
-        ImgEditBenchmark("imgedit", _with_data(imgedit_items), (IMGEDIT,)),
+        OmniContextBenchmark("omnicontext", _with_data(omnicontext_items), PAPERS["omnicontext"], FULLSET),
+        GenEvalBenchmark("geneval", lambda images, _: geneval_items(images), PAPERS["geneval"]),
+        EditBenchmark("gedit", _with_data(gedit_items), PAPERS["gedit"], FULLSET),
+        ImgEditBenchmark("imgedit", _with_data(imgedit_items), PAPERS["imgedit"]),
         EditBenchmark("imgedit-sc-pq", _with_data(imgedit_items), bench=_imgedit_bench),
-        EmuEditBenchmark("emu-edit", _with_data(emu_edit_items), EMU_EDIT),
-        ChoiceBenchmark("mmbench", _no_pictures, (MMBENCH,)),
-        ChoiceBenchmark("mmmu", _no_pictures, (MMMU,)),
-        OmniContextBenchmark("micro-omnicontext", lambda images, data: micro_items(images, data, ContextTask)),
-        GenEvalBenchmark("micro-geneval", lambda images, data: micro_items(images, data, Caption)),
-        EditBenchmark("micro-edit", lambda images, data: micro_items(images, data, EditTask), bench=micro_edit_bench),
+        EmuEditBenchmark("emu-edit", _with_data(emu_edit_items), PAPERS["emu-edit"]),
+        ChoiceBenchmark("mmbench", _no_pictures, PAPERS["mmbench"], questions=read_mmbench),
+        ChoiceBenchmark("mmmu", _no_pictures, PAPERS["mmmu"], questions=read_mmmu),
+        OmniContextBenchmark("micro-omnicontext", _micro(ContextTask), rules=True),
+        GenEvalBenchmark("micro-geneval", _micro(Caption), rules=True),
+        EditBenchmark("micro-edit", _micro(EditTask), bench=micro_edit_bench, rules=True),
     )
 }

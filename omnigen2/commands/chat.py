@@ -1,23 +1,17 @@
 """`omnigen2 chat`: talk with the model, and let it draw."""
 
-import argparse
 import sys
 from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from PIL import Image
 
-from omnigen2.commands.model import (
-    add_model_options,
-    add_sampling_options,
-    load_generator,
-    progress_bar,
-    sampling_options,
-)
 from omnigen2.commands.parser import Parser, run_command
+from omnigen2.commands.settings import ModelSettings, PictureSettings, load_generator, progress_bar
 from omnigen2.encoders import Message
 from omnigen2.generate import GenerateError, Generator, ModelFolder, Reply, Sampling
-from omnigen2.pictures import ImageReader
+from omnigen2.pictures import ImageFileError, ImageReader
 
 DESCRIPTION = """\
 Talk with the model. When it wants to draw, the picture is written into the --out folder.
@@ -30,67 +24,70 @@ next message.
 """
 
 
-def main(arguments: Sequence[str]) -> int:
-    """Run the command.
+@dataclass(frozen=True, kw_only=True)
+class ChatSettings:
+    """What is said.
 
-    Args:
-        arguments: What follows the word `chat`.
-
-    Returns:
-        The exit status.
+    Attributes:
+        message: Say this, print the answer, and end.
+        image: Shown with the message; may be repeated.
+        out: Folder for pictures.
+        max_new_tokens: Longest answer.
+        temperature: At 0 the likeliest words are taken.
+        model: See `ModelSettings`.
+        picture: See `PictureSettings`.
+        sampling: See `Sampling`.
     """
-    parser = Parser("chat", "--model DIR [--message TEXT [--image FILE …]] [options]", DESCRIPTION)
-    add_model_options(parser)
-    parser.option("--message", metavar="TEXT", help="say this, print the answer, and end")
-    parser.option("--image", action="append", default=[], metavar="FILE", help="shown with the message")
-    parser.option("--out", type=Path, default=Path("chat"), metavar="FOLDER", help="for pictures (default: chat)")
-    parser.option("--max_new_tokens", type=int, default=256, metavar="N", help="longest answer (default 256)")
-    parser.option("--temperature", type=float, default=0.0, help="0 takes the likeliest words (default)")
-    add_sampling_options(parser)
-    return run_command(parser, arguments, _run)
+
+    message: str | None = None
+    image: tuple[Path, ...] = ()
+    out: Path = Path("chat")
+    max_new_tokens: int = 256
+    temperature: float = 0.0
+    model: ModelSettings
+    picture: PictureSettings = field(default_factory=PictureSettings)
+    sampling: Sampling = field(default_factory=Sampling)
 
 
-def _run(options: argparse.Namespace) -> None:
-    ModelFolder(Path(options.model))
-    Sampling(**sampling_options(options))
-    if options.message is None and options.image:
+def main(arguments: Sequence[str]) -> int:
+    """Run the command; returns the exit status."""
+    usage = "--model DIR [--message TEXT [--image FILE …]] [options]"
+    return run_command(Parser(ChatSettings, "chat", usage, DESCRIPTION), arguments, _run)
+
+
+def _run(settings: ChatSettings) -> None:
+    ModelFolder(settings.model.model)
+    if settings.message is None and settings.image:
         raise GenerateError("--image goes with --message", "or write /image FILE in the conversation")
-    turns = _typed() if options.message is None else iter([_message(options.message, options.image)])
-    generator = load_generator(options)
+    turns = _typed() if settings.message is None else iter([_message(settings.message, settings.image)])
+    generator = load_generator(settings.model)
     talk: list[Message] = []
     for message in turns:
-        reply = _answer(generator, options, [*talk, message])
+        reply = _answer(generator, settings, [*talk, message])
         talk += [message, Message("assistant", reply.text)]
         print(reply.text)
         for picture in reply.pictures:
-            print(f"wrote {picture.save(_free(options.out))} (seed {picture.request.seed})")
+            print(f"wrote {picture.save(_free(settings.out))} (seed {picture.request.seed})")
 
 
-def _answer(generator: Generator, options: argparse.Namespace, talk: list[Message]) -> Reply:
-    sampling = Sampling(**sampling_options(options))
-    with progress_bar(sampling.steps, "drawing") as tell:
+def _answer(generator: Generator, settings: ChatSettings, talk: list[Message]) -> Reply:
+    with progress_bar(settings.sampling.steps, "drawing") as tell:
         return generator.chat(
             talk,
-            height=options.height,
-            width=options.width,
-            seed=options.seed,
-            max_new_tokens=options.max_new_tokens,
-            temperature=options.temperature,
+            max_new_tokens=settings.max_new_tokens,
+            temperature=settings.temperature,
             progress=tell,
-            **sampling_options(options),
+            **asdict(settings.picture),
+            **asdict(settings.sampling),
         )
 
 
-def _message(text: str, paths: Sequence[str]) -> Message:
+def _message(text: str, paths: Sequence[Path]) -> Message:
     return Message("user", text, tuple(ImageReader().read(path) for path in paths))
 
 
 def _typed() -> Iterator[Message]:
-    """Messages from the input; a wrong picture is said and the conversation goes on.
-
-    Yields:
-        The user's turns.
-    """
+    """The user's turns, from the input; a wrong picture is said and the conversation goes on."""
     images: list[Image.Image] = []
     while True:
         if sys.stdin.isatty():
@@ -102,7 +99,7 @@ def _typed() -> Iterator[Message]:
         if text.startswith("/image "):
             try:
                 images.append(ImageReader().read(text.removeprefix("/image ").strip()))
-            except ValueError as error:
+            except ImageFileError as error:
                 print(f"error: {error}", file=sys.stderr)
         elif text:
             yield Message("user", text, tuple(images))

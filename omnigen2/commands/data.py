@@ -1,21 +1,24 @@
 """`omnigen2 data`: jsonl files to chunks, and a look at what a mixture holds."""
 
-import argparse
 import sys
 from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field
 from difflib import get_close_matches
 from pathlib import Path
-from typing import get_args
+from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
-from omnigen2.commands.latents import add_latent_options, latents_of
-from omnigen2.commands.parser import Parser, run_command
-from omnigen2.commands.states import add_state_options, states_of
+from omnigen2.commands.parser import POSITIONAL, Parser, run_command
+from omnigen2.commands.settings import device_of
 from omnigen2.data import BAD_FILE, Advance
-from omnigen2.data.samples import DataError, Origins
-from omnigen2.pictures import AnimatedImages
+from omnigen2.data.samples import DataError, LatentType, Origins
+from omnigen2.encoders import HiddenStateBridge, KeptTemplate, PromptRules, load_codec
+from omnigen2.errors import user_errors
+from omnigen2.pictures import AnimatedImages, ImageReader, ResizePolicy
+from omnigen2.training.flow_matching import CodecLatents, TextStates, VLMStates
+from omnigen2.training.parts import Precision, VLMFolder
 
 USAGE = """\
 usage: omnigen2 data COMMAND …
@@ -47,17 +50,120 @@ stored, unless told to ignore it (`reading: {precomputed: ignore}`).
 INSPECT = """\
 Show what a mixture holds. PATH is the OUT of `omnigen2 data optimize`, one of its folders, or a yml or jsonl file.
 """
+MAX_TEXT = 888
+"""Text tokens that the official training keeps of a prompt."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class LatentSettings:
+    """Whose latents are stored, and of which sizes.
+
+    Attributes:
+        vae: Store latents of this codec too, such as MODEL/vae.
+        max_pixels: With --vae, of a target (default: 1048576).
+        max_side: With --vae, longest side (default: 2048).
+        multiple: With --vae, of all sides (default: 16).
+        reference_pixels: With --vae, of references by their number, such as 1048576,589824 (default: the official).
+        latent_type: With --vae, how latents are stored (default: float16).
+    """
+
+    vae: Path | None = None
+    max_pixels: int | None = None
+    max_side: int | None = None
+    multiple: int | None = None
+    reference_pixels: tuple[int, ...] = ()
+    latent_type: LatentType | None = None
+
+    def encoder(self, device: str | None) -> CodecLatents | None:
+        """What they ask for; None without `vae`. The codec is in float32, as trainings load theirs."""
+        sizes = _given(self, "vae", "latents", "codec")
+        if self.vae is None:
+            return None
+        stored_as = sizes.pop("latent_type", "float16")
+        with user_errors():
+            return CodecLatents(load_codec(self.vae, device=device_of(device)), ResizePolicy(**sizes), stored_as)
+
+
+@dataclass(frozen=True, kw_only=True)
+class StateSettings:
+    """Whose text states are stored.
+
+    Attributes:
+        vlm: Store text states too, of the model in this folder, which has mllm/ and processor/.
+        vlm_type: With --vlm, of all numbers (default: bfloat16).
+        vlm_template: With --vlm, whether the tokens of its template are kept (default: keep).
+    """
+
+    vlm: Path | None = None
+    vlm_type: Precision | None = None
+    vlm_template: KeptTemplate | None = None
+
+    def encoder(self, device: str | None, max_text: int | None) -> VLMStates | None:
+        """What they ask for; None without `vlm`."""
+        _given(self, "vlm", "text states", "model")
+        if self.vlm is None:
+            return None
+        with user_errors():
+            bridge = HiddenStateBridge(template=self.vlm_template or "keep")
+            rules = PromptRules(max_tokens=MAX_TEXT if max_text is None else max_text, overflow="cut")
+            model = VLMFolder(str(self.vlm), self.vlm_type or "bfloat16").load(bridge, rules)
+            return VLMStates(TextStates(model, device=device_of(device)))
+
+
+@dataclass(frozen=True, kw_only=True)
+class ChunkSettings:
+    """How chunks are written.
+
+    Attributes:
+        spec: A yml or jsonl file.
+        out: An empty folder, or one that does not exist.
+        strict: Stop at the first bad record.
+        threads: Images decoded at a time.
+        chunk_mb: Size of a chunk in MiB.
+        tokenizer: Count text tokens with the tokenizer.json of this folder, not bytes.
+        template: Text tokens that the chat template takes.
+        max_text: Text tokens that the encoder keeps of a sample at most.
+        animated: What to do with animations.
+        latents: See `LatentSettings`.
+        states: See `StateSettings`.
+        device: With --vae or --vlm, where it works (default: cuda if there is one).
+    """
+
+    spec: Path = field(metadata=POSITIONAL)
+    out: Path = field(metadata=POSITIONAL)
+    strict: bool = False
+    threads: int = 4
+    chunk_mb: float = 64
+    tokenizer: Path | None = None
+    template: int = 128
+    max_text: int | None = None
+    animated: AnimatedImages = "refuse"
+    latents: LatentSettings = field(default_factory=LatentSettings)
+    states: StateSettings = field(default_factory=StateSettings)
+    device: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class InspectSettings:
+    """What is looked at.
+
+    Attributes:
+        path: Chunks, or a yml or jsonl file.
+        out: Picture of some samples.
+        each: Samples of each source in the picture.
+        seed: Of their choice.
+        animated: What to do with animations.
+    """
+
+    path: Path = field(metadata=POSITIONAL)
+    out: Path = Path("contact_sheet.png")
+    each: int = 12
+    seed: int = 0
+    animated: AnimatedImages = "refuse"
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Run the command.
-
-    Args:
-        arguments: What follows the word `data`.
-
-    Returns:
-        The exit status.
-    """
+    """Run the command; returns the exit status."""
     commands: dict[str, Callable[[Sequence[str]], int]] = {"optimize": _optimize, "inspect": _inspect}
     name = arguments[0] if arguments else "--help"
     if name in commands:
@@ -72,40 +178,27 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def _optimize(arguments: Sequence[str]) -> int:
-    parser = Parser("data optimize", "SPEC OUT [options]", OPTIMIZE)
-    parser.add_argument("spec", type=Path, metavar="SPEC", help="a yml or jsonl file")
-    parser.add_argument("out", type=Path, metavar="OUT", help="an empty folder, or one that does not exist")
-    parser.option("--strict", action="store_true", help="stop at the first bad record")
-    parser.option("--threads", type=int, default=4, help="images decoded at a time (default 4)")
-    parser.option("--chunk_mb", type=float, default=64, help="size of a chunk in MiB (default 64)")
-    parser.option("--tokenizer", type=Path, metavar="DIR", help="count text tokens with its tokenizer.json, not bytes")
-    parser.option("--template", type=int, default=128, help="text tokens that the chat template takes (default 128)")
-    parser.option("--max_text", type=int, metavar="N", help="text tokens that the encoder keeps of a sample at most")
-    parser.option("--animated", choices=get_args(AnimatedImages), default="refuse", help="what to do with animations")
-    add_latent_options(parser)
-    add_state_options(parser)
-    parser.option("--device", help="with --vae or --vlm: where it works (default: cuda if there is one)")
+    parser = Parser(ChunkSettings, "data optimize", "SPEC OUT [options]", OPTIMIZE)
     return run_command(parser, arguments, _run_optimize)
 
 
-def _run_optimize(options: argparse.Namespace) -> None:
+def _run_optimize(chosen: ChunkSettings) -> None:
     from omnigen2.data import ByteLength, OptimizeSettings, TokenizerLength, optimize
-    from omnigen2.pictures import ImageReader
 
-    if options.device is not None and options.vae is None and options.vlm is None:
-        raise DataError("--device is for what is computed; name a model with --vae or --vlm, or leave it out")
-    if options.tokenizer is None:
-        text = ByteLength(options.template, limit=options.max_text)
+    if chosen.device is not None and chosen.latents.vae is None and chosen.states.vlm is None:
+        raise DataError("--device is for what is computed", "name a model with --vae or --vlm, or leave it out")
+    if chosen.tokenizer is None:
+        text = ByteLength(chosen.template, limit=chosen.max_text)
     else:
-        text = TokenizerLength(options.tokenizer, options.template, limit=options.max_text)
+        text = TokenizerLength(chosen.tokenizer, chosen.template, limit=chosen.max_text)
     settings = OptimizeSettings(
-        strict=options.strict,
-        chunk_bytes=int(options.chunk_mb * 2**20),
-        threads=options.threads,
+        strict=chosen.strict,
+        chunk_bytes=int(chosen.chunk_mb * 2**20),
+        threads=chosen.threads,
         text=text,
-        reader=ImageReader(animated=options.animated),
-        latents=latents_of(options),
-        states=states_of(options),
+        reader=ImageReader(animated=chosen.animated),
+        latents=chosen.latents.encoder(chosen.device),
+        states=chosen.states.encoder(chosen.device, chosen.max_text),
     )
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, TextColumn("{task.fields[bad]} bad"), console=Console(stderr=True)) as drawing:
@@ -116,14 +209,26 @@ def _run_optimize(options: argparse.Namespace) -> None:
                 bars[advance.name] = drawing.add_task(advance.name, bad=0)
             drawing.update(bars[advance.name], completed=advance.done, total=advance.total, bad=advance.bad)
 
-        report = optimize(options.spec, options.out, settings, show)
+        report = optimize(chosen.spec, chosen.out, settings, show)
     for source in report.sources:
         print(f"{source.name}: {source.written} samples, {source.bad} bad records left out, ratio {source.ratio:.4g}")
     if report.bad:
-        print(f"what is wrong with the {len(report.bad)} bad records: {options.out / BAD_FILE}")
+        print(f"what is wrong with the {len(report.bad)} bad records: {chosen.out / BAD_FILE}")
         print(f"  the first: {report.bad[0]}")
     _print_origins(settings.origins)
-    print(f"wrote {options.out}")
+    print(f"wrote {chosen.out}")
+
+
+def _given(settings: LatentSettings | StateSettings, owner: str, made: str, maker: str) -> dict[str, Any]:
+    """The options that were given beside the one that they are for.
+
+    Raises:
+        DataError: If that one is missing.
+    """
+    given = {name: value for name, value in asdict(settings).items() if value not in (None, ())}
+    if given.pop(owner, None) is None and given:
+        raise DataError(f"--{next(iter(given))} is for {made}", f"name their {maker} with --{owner}, or leave it out")
+    return given
 
 
 def _print_origins(origins: Origins, indent: str = "") -> None:
@@ -133,24 +238,17 @@ def _print_origins(origins: Origins, indent: str = "") -> None:
 
 
 def _inspect(arguments: Sequence[str]) -> int:
-    parser = Parser("data inspect", "PATH [options]", INSPECT)
-    parser.add_argument("path", type=Path, metavar="PATH", help="chunks, or a yml or jsonl file")
-    parser.option("--out", type=Path, metavar="FILE.png", help="picture of some samples (default: contact_sheet.png)")
-    parser.option("--each", type=int, default=12, help="samples of each source in the picture (default 12)")
-    parser.option("--seed", type=int, default=0, help="of their choice (default 0)")
-    parser.option("--animated", choices=get_args(AnimatedImages), default="refuse", help="what to do with animations")
-    return run_command(parser, arguments, _run_inspect)
+    return run_command(Parser(InspectSettings, "data inspect", "PATH [options]", INSPECT), arguments, _run_inspect)
 
 
-def _run_inspect(options: argparse.Namespace) -> None:
+def _run_inspect(settings: InspectSettings) -> None:
     from omnigen2.data import contact_sheet, open_data, summarise
-    from omnigen2.pictures import ImageReader
+    from omnigen2.files import write_bytes
 
-    out: Path = options.out or Path("contact_sheet.png")
-    if out.suffix.lower() != ".png":
-        raise DataError(f"--out is {out}, expected a name that ends in .png")
-    reader = ImageReader(animated=options.animated)
-    opened = open_data(options.path, bad_records="skip", reader=reader)
+    if settings.out.suffix.lower() != ".png":
+        raise DataError(f"--out is {settings.out}, expected a name that ends in .png")
+    reader = ImageReader(animated=settings.animated)
+    opened = open_data(settings.path, bad_records="skip", reader=reader)
     for name, source in opened.sources.items():
         summary = summarise(source)
         print(f"{name}: {summary.samples} samples, ratio {opened.weights[name]:.4g}")
@@ -165,5 +263,5 @@ def _run_inspect(options: argparse.Namespace) -> None:
         print(f"bad record left out: {record}")
     if len(opened.bad) > 20:
         print(f"and {len(opened.bad) - 20} more bad records")
-    contact_sheet(opened.sources, options.each, options.seed, reader).save(out)
-    print(f"wrote {out}")
+    write_bytes(settings.out, contact_sheet(opened.sources, settings.each, settings.seed, reader))
+    print(f"wrote {settings.out}")

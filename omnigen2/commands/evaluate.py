@@ -1,23 +1,33 @@
-"""`omnigen2 evaluate`: judge a folder of pictures on a benchmark, or compare two results."""
+"""`omnigen2 evaluate`: judge a folder of pictures or answers on a benchmark, or compare two results."""
 
-import argparse
 import shlex
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from PIL import Image
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Bar
 
-from omnigen2.commands.judges import add_judge_options, judge_of
-from omnigen2.commands.model import DTYPES, add_sampling_options, load_generator, progress_bar, sampling_options
-from omnigen2.commands.parser import Parser, run_command
-from omnigen2.commands.questions import add_question_options, evaluate_questions
+from omnigen2.commands.judges import JudgeSettings, judge_of
+from omnigen2.commands.parser import POSITIONAL, Parser, run_command
+from omnigen2.commands.settings import (
+    DType,
+    ModelSettings,
+    PictureSettings,
+    device_of,
+    dtype_of,
+    load_generator,
+    progress_bar,
+)
+from omnigen2.errors import user_errors
+from omnigen2.generate import Request, Sampling
 
 if TYPE_CHECKING:
-    from omnigen2.evaluation import Progress
-    from omnigen2.evaluation.judging import Item
+    from omnigen2.evaluation import Answerer, Benchmark, ChoiceBenchmark, EvaluationProgress
+    from omnigen2.evaluation.judging import BenchmarkItem, BenchmarkResult
 
 EVALUATE = """\
 Judge the pictures of a folder, and write a report and a gallery. The same command again goes on where it stopped:
@@ -51,55 +61,106 @@ Compare two results item by item. They must be of one benchmark, judged by one p
 """
 
 
-def main(arguments: Sequence[str]) -> int:
-    """Run the command.
+@dataclass(frozen=True, kw_only=True)
+class EvaluateSettings:
+    """What is judged.
 
-    Args:
-        arguments: What follows the word `evaluate`.
-
-    Returns:
-        The exit status.
+    Attributes:
+        benchmark: One of those above, or `compare`.
+        images: The folder of the pictures.
+        model: Draw the pictures that --images lacks, or make the answers, with this model folder.
+        device: Of --model, or of --clip and --dino (default: cuda if there is one).
+        dtype: Of --model (default: bfloat16, on the CPU float32).
+        picture: See `PictureSettings`.
+        sampling: See `Sampling`.
+        data: The published data set.
+        judging: See `JudgeSettings`.
+        answers: For `mmbench` and `mmmu`, lines with key and answer.
+        max_new_tokens: Longest answer that --model makes.
+        name: What the report calls the pictures (default: the folder's name).
+        out: Where to write (default: runs/evaluate/BENCH/NAME).
+        batch_size: Pictures judged together.
     """
+
+    benchmark: str = field(metadata=POSITIONAL)
+    images: Path | None = None
+    model: Path | None = None
+    device: str | None = None
+    dtype: DType | None = None
+    picture: PictureSettings = field(default_factory=PictureSettings)
+    sampling: Sampling = field(default_factory=Sampling)
+    data: Path | None = None
+    judging: JudgeSettings = field(default_factory=JudgeSettings)
+    answers: Path | None = None
+    max_new_tokens: int = 16
+    name: str | None = None
+    out: Path | None = None
+    batch_size: int = 8
+
+    def called(self, name: str) -> str:
+        """What the report calls what is judged."""
+        return self.name or name
+
+    def folder(self, benchmark: "Benchmark", name: str) -> Path:
+        """Where to write."""
+        return self.out or Path("runs") / "evaluate" / benchmark.name / name
+
+
+@dataclass(frozen=True, kw_only=True)
+class CompareSettings:
+    """What is compared.
+
+    Attributes:
+        first: A result.json, or the folder that it is in.
+        second: Another.
+        resamples: Of the bootstrap.
+        level: Of the intervals.
+        seed: Of the resampling.
+    """
+
+    first: Path = field(metadata=POSITIONAL)
+    second: Path = field(metadata=POSITIONAL)
+    resamples: int = 2000
+    level: float = 0.95
+    seed: int = 0
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run the command; returns the exit status."""
     if arguments and arguments[0] == "compare":
-        return _compare(arguments[1:])
-    parser = Parser("evaluate", "BENCH [--images DIR --judge JUDGE] [options]", EVALUATE)
-    parser.add_argument("benchmark", metavar="BENCH", help="one of those above, or `compare`")
-    parser.option("--images", type=Path, metavar="DIR", help="the pictures")
-    parser.option("--model", metavar="DIR", help="draw the pictures that --images lacks with this model folder")
-    parser.option("--device", default=None, help="of --model (default: cuda if there is one)")
-    parser.option("--dtype", choices=DTYPES, help="of --model (default: bfloat16, on the CPU float32)")
-    add_sampling_options(parser)
-    parser.option("--data", type=Path, metavar="DIR", help="the published data set")
-    add_judge_options(parser)
-    add_question_options(parser)
-    parser.option("--name", help="what the report calls the pictures (default: the folder's name)")
-    parser.option("--out", type=Path, metavar="DIR", help="where to write (default: runs/evaluate/BENCH/NAME)")
-    parser.option("--batch_size", type=int, default=8, help="pictures judged together (default 8)")
+        parser = Parser(CompareSettings, "evaluate compare", "FIRST SECOND [options]", COMPARE)
+        return run_command(parser, arguments[1:], _run_compare)
+    parser = Parser(EvaluateSettings, "evaluate", "BENCHMARK [--images DIR --judge JUDGE] [options]", EVALUATE)
     words = shlex.join(["omnigen2", "evaluate", *arguments])
-    return run_command(parser, arguments, lambda options: _run(options, words))
+    return run_command(parser, arguments, lambda settings: _run(settings, words))
 
 
-def _run(options: argparse.Namespace, command: str) -> None:
+def _run(settings: EvaluateSettings, command: str) -> None:
     from omnigen2.commands.benchmarks import find_benchmark
-    from omnigen2.evaluation import ChoiceBenchmark, evaluate, write_report
-    from omnigen2.evaluation.metrics import EvaluationError
+    from omnigen2.evaluation import ChoiceBenchmark, EvaluationError
 
-    if options.batch_size < 1:
-        raise EvaluationError(f"--batch_size must be at least 1, got {options.batch_size}", "8 is the default")
-    benchmark = find_benchmark(options.benchmark)
+    if settings.batch_size < 1:
+        raise EvaluationError(f"--batch_size must be at least 1, got {settings.batch_size}", "8 is the default")
+    benchmark = find_benchmark(settings.benchmark)
     if isinstance(benchmark, ChoiceBenchmark):
-        evaluate_questions(options, benchmark, command)
-        return
-    if options.images is None:
+        _judge_answers(settings, benchmark, command)
+    else:
+        _judge_pictures(settings, benchmark, command)
+
+
+def _judge_pictures(settings: EvaluateSettings, benchmark: "Benchmark", command: str) -> None:
+    from omnigen2.evaluation import EvaluationError, evaluate
+
+    if settings.images is None:
         raise EvaluationError("--images is missing", "name the folder of the pictures")
-    name = options.name or options.images.resolve().name
-    out: Path = options.out or Path("runs") / "evaluate" / benchmark.name / name
-    if options.model is not None and benchmark.name in ("omnicontext", "gedit"):
-        (options.images / "fullset").mkdir(parents=True, exist_ok=True)
-    items = benchmark.items(options.images, options.data)
-    judge = judge_of(options, benchmark)
-    if options.model is not None:
-        _draw_missing(options, items)
+    name = settings.called(settings.images.resolve().name)
+    out = settings.folder(benchmark, name)
+    if settings.model is not None and benchmark.folder:
+        (settings.images / benchmark.folder).mkdir(parents=True, exist_ok=True)
+    items = benchmark.items(settings.images, settings.data)
+    judge = judge_of(settings.judging, benchmark, settings.device)
+    if settings.model is not None:
+        _draw_missing(settings, settings.model, items)
     if not any(item.output.is_file() for item in items):
         raise EvaluationError(
             f"none of the {len(items)} pictures is there, the first would be {items[0].output}", "check --images"
@@ -114,51 +175,92 @@ def _run(options: argparse.Namespace, command: str) -> None:
     with Bar(*columns, console=Console(stderr=True)) as bar:
         task = bar.add_task("judging", total=len(items), reused=0, failed=0)
 
-        def show(now: "Progress") -> None:
+        def show(now: "EvaluationProgress") -> None:
             bar.update(task, completed=now.done, reused=now.reused, failed=now.failed)
 
-        result = evaluate(benchmark, items, judge, out, name, options.batch_size, show)
-    write_report(out, benchmark, result, items, command)
-    for summary in benchmark.summaries(result.records):
-        print(f"{summary.title}\n\n{summary.table()}\n")
+        result = evaluate(benchmark, items, judge, out, name, settings.batch_size, show)
+    _report(out, benchmark, result, items, command)
     print(f"wrote {out / 'report.md'} and {out / 'gallery' / 'index.html'}")
 
 
-def _draw_missing(options: argparse.Namespace, items: "Sequence[Item]") -> None:
+def _judge_answers(settings: EvaluateSettings, benchmark: "ChoiceBenchmark", command: str) -> None:
+    from omnigen2.evaluation import EvaluationError, ask, letter_protocol, marked
+    from omnigen2.evaluation.judging import BenchmarkResult, read_answers
+
+    source = settings.answers or settings.model
+    if settings.data is None or source is None or None not in (settings.answers, settings.model):
+        raise EvaluationError(
+            f"{benchmark.name} needs --data, and either --answers or --model", "a file of answers, or a model folder"
+        )
+    choices = benchmark.questions(settings.data)
+    name = settings.called(source.resolve().stem)
+    out = settings.folder(benchmark, name)
+    out.mkdir(parents=True, exist_ok=True)
+    if settings.answers is not None:
+        answers, tokens = read_answers(settings.answers), None
+    else:
+        tokens = settings.max_new_tokens
+        facts = (str(source.resolve()), tokens)  # not the model's weights: another model is another --out
+        with progress_bar(len(choices), "asking") as tell:
+            answers = ask(choices, lambda: _answerer(settings, source), facts, out / "answers.jsonl", tell)
+    result = BenchmarkResult(benchmark.name, name, letter_protocol(tokens), tuple(marked(choices, answers)))
+    _report(out, benchmark, result, [], command)
+    print(f"wrote {out / 'report.md'}")
+
+
+def _report(
+    out: Path, benchmark: "Benchmark", result: "BenchmarkResult", items: "Sequence[BenchmarkItem]", command: str
+) -> None:
+    from omnigen2.evaluation import write_report
+
+    write_report(out, benchmark, result, items, command)
+    for summary in benchmark.summaries(result.records):
+        print(f"{summary.title}\n\n{summary.table()}\n")
+
+
+def _draw_missing(settings: EvaluateSettings, model: Path, items: "Sequence[BenchmarkItem]") -> None:
     """Draw what is not there, one picture after another; each is kept as soon as it is whole."""
-    from omnigen2.generate import Request, Sampling
     from omnigen2.pictures import ImageReader
 
     pending = [item for item in items if not item.output.is_file()]
     if not pending:
         return
-    usual = {"lora": [], "offload": "none", "vae_memory": "one_by_one", "vlm_sees_images": False}
-    generator = load_generator(argparse.Namespace(**usual, **vars(options)))
-    sampling = Sampling(**sampling_options(options))
-    size = {"height": options.height, "width": options.width}
-    with progress_bar(len(pending) * sampling.steps, "drawing") as tell:
+    generator = load_generator(ModelSettings(model=model, device=settings.device, dtype=settings.dtype))
+    size, seed = settings.picture, settings.picture.seed or 0
+    with progress_bar(len(pending) * settings.sampling.steps, "drawing") as tell:
         for item in pending:
             given = tuple(ImageReader().read(one, "input") if isinstance(one, bytes) else one for one in item.inputs)
-            request = Request(prompt=item.instruction, images=given, seed=options.seed or 0, **size)
+            request = Request(prompt=item.instruction, images=given, height=size.height, width=size.width, seed=seed)
             item.output.parent.mkdir(parents=True, exist_ok=True)
-            generator.many([request], sampling, tell)[0].save(item.output)
+            generator.many([request], settings.sampling, tell)[0].save(item.output)
 
 
-def _compare(arguments: Sequence[str]) -> int:
-    parser = Parser("evaluate compare", "A B [options]", COMPARE)
-    parser.add_argument("first", type=Path, metavar="A", help="a result.json, or the folder that it is in")
-    parser.add_argument("second", type=Path, metavar="B", help="another")
-    parser.option("--resamples", type=int, default=2000, help="of the bootstrap (default 2000)")
-    parser.option("--level", type=float, default=0.95, help="of the intervals (default 0.95)")
-    parser.option("--seed", type=int, default=0, help="of the resampling (default 0)")
-    return run_command(parser, arguments, _run_compare)
+def _answerer(settings: EvaluateSettings, model: Path) -> "Answerer":
+    from omnigen2.encoders import Message, PromptRules, QwenEncoder
+    from omnigen2.generate import ModelFolder
+
+    folder, device = ModelFolder(model), device_of(settings.device)
+    with user_errors():
+        encoder = QwenEncoder.from_folder(
+            folder.part("mllm"),
+            folder.part("processor"),
+            dtype=dtype_of(settings.dtype, device),
+            device=device,
+            rules=PromptRules(sees="text_and_images"),
+        )
+
+    def answer(system: str, question: str, images: tuple[Image.Image, ...]) -> str:
+        talk = (Message("system", system), Message("user", question, images))
+        return encoder.answer([talk], max_new_tokens=settings.max_new_tokens)[0].text
+
+    return answer
 
 
-def _run_compare(options: argparse.Namespace) -> None:
+def _run_compare(settings: CompareSettings) -> None:
     from omnigen2.commands.benchmarks import find_benchmark
     from omnigen2.evaluation import compare
-    from omnigen2.evaluation.judging import Result
+    from omnigen2.evaluation.judging import BenchmarkResult
 
-    first, second = Result.load(options.first), Result.load(options.second)
+    first, second = BenchmarkResult.load(settings.first), BenchmarkResult.load(settings.second)
     benchmark = find_benchmark(first.benchmark)
-    print(compare(first, second, benchmark, options.resamples, options.level, options.seed).table())
+    print(compare(first, second, benchmark, settings.resamples, settings.level, settings.seed).table())

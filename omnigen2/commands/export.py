@@ -1,11 +1,11 @@
 """`omnigen2 export`: trained weights as a model folder."""
 
-import argparse
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
-from omnigen2.commands.model import DTYPES
-from omnigen2.commands.parser import Parser, run_command
+from omnigen2.commands.parser import POSITIONAL, Parser, run_command
+from omnigen2.commands.settings import DTYPES, DType
 from omnigen2.generate import export_model
 
 DESCRIPTION = """\
@@ -19,36 +19,46 @@ a folder in the released layout.
 """
 
 
-def main(arguments: Sequence[str]) -> int:
-    """Run the command.
+@dataclass(frozen=True, kw_only=True)
+class ExportSettings:
+    """What is written.
 
-    Args:
-        arguments: What follows the word `export`.
-
-    Returns:
-        The exit status.
+    Attributes:
+        source: Checkpoint, file of weights, or folder.
+        base: The model folder that was trained from.
+        out: The folder to write.
+        lora: Adapter that is merged into the weights.
+        prefix: Of the transformer's names, if the checkpoint holds several.
+        dtype: Of the written weights (default: as they are).
+        transformer_only: Leave the other parts out.
+        overwrite: Replace parts that are there already.
     """
-    parser = Parser("export", "SOURCE --base DIR --out DIR [options]", DESCRIPTION)
-    parser.add_argument("source", type=Path, metavar="SOURCE", help="checkpoint, file of weights, or folder")
-    parser.option("--base", required=True, type=Path, metavar="DIR", help="the model folder that was trained from")
-    parser.option("--out", required=True, type=Path, metavar="DIR", help="the folder to write")
-    parser.option("--lora", type=Path, metavar="DIR", help="adapter that is merged into the weights")
-    parser.option("--prefix", help="of the transformer's names, if the checkpoint holds several")
-    parser.option("--dtype", choices=DTYPES, help="of the written weights (default: as they are)")
-    parser.option("--transformer_only", action="store_true", help="leave the other parts out")
-    parser.option("--overwrite", action="store_true", help="replace parts that are there already")
+
+    source: Path = field(metadata=POSITIONAL)
+    base: Path
+    out: Path
+    lora: Path | None = None
+    prefix: str | None = None
+    dtype: DType | None = None
+    transformer_only: bool = False
+    overwrite: bool = False
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run the command; returns the exit status."""
+    parser = Parser(ExportSettings, "export", "SOURCE --base DIR --out DIR [options]", DESCRIPTION)
     return run_command(parser, arguments, _run)
 
 
-def _run(options: argparse.Namespace) -> None:
+def _run(settings: ExportSettings) -> None:
     written = export_model(
-        options.source,
-        options.base,
-        options.out,
-        lora=options.lora,
-        prefix=options.prefix,
-        dtype=DTYPES[options.dtype] if options.dtype else None,
-        transformer_only=options.transformer_only,
-        overwrite=options.overwrite,
+        settings.source,
+        settings.base,
+        settings.out,
+        lora=settings.lora,
+        prefix=settings.prefix,
+        dtype=DTYPES[settings.dtype] if settings.dtype else None,
+        transformer_only=settings.transformer_only,
+        overwrite=settings.overwrite,
     )
     print("\n".join(f"wrote {path}" for path in written))

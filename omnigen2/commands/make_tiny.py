@@ -1,11 +1,11 @@
 """`omnigen2 make-tiny`: a small random model to try everything with."""
 
-import argparse
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
 
-from omnigen2.commands.parser import Parser, run_command
+from omnigen2.commands.parser import POSITIONAL, Parser, run_command
 
 DESCRIPTION = """\
 Write a complete model folder in the released layout with small random weights: a model that draws noise, in a second
@@ -16,28 +16,32 @@ and without a network. Every other command takes it.
 """
 
 
-def main(arguments: Sequence[str]) -> int:
-    """Run the command.
+@dataclass(frozen=True, kw_only=True)
+class TinySettings:
+    """What is written.
 
-    Args:
-        arguments: What follows the word `make-tiny`.
-
-    Returns:
-        The exit status.
+    Attributes:
+        folder: The folder to write.
+        seed: Of the weights.
+        overwrite: Write into a folder that has files.
     """
-    parser = Parser("make-tiny", "DIR [options]", DESCRIPTION)
-    parser.add_argument("folder", type=Path, metavar="DIR", help="the folder to write")
-    parser.option("--seed", type=int, default=0, help="of the weights (default 0)")
-    parser.option("--overwrite", action="store_true", help="write into a folder that has files")
-    return run_command(parser, arguments, _run)
+
+    folder: Path = field(metadata=POSITIONAL)
+    seed: int = 0
+    overwrite: bool = False
 
 
-def _run(options: argparse.Namespace) -> None:
+def main(arguments: Sequence[str]) -> int:
+    """Run the command; returns the exit status."""
+    return run_command(Parser(TinySettings, "make-tiny", "FOLDER [options]", DESCRIPTION), arguments, _run)
+
+
+def _run(settings: TinySettings) -> None:
     from transformers.utils import logging
 
     from omnigen2.generate import make_tiny
 
     cast(Any, logging).disable_progress_bar()
-    folder = make_tiny(options.folder, options.seed, options.overwrite)
+    folder = make_tiny(settings.folder, settings.seed, settings.overwrite)
     size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
     print(f"wrote {folder} ({size / 2**20:.1f} MiB)")

@@ -1,10 +1,12 @@
 """`omnigen2 microworld`: look at the drawn world that everything can be tried on."""
 
-import argparse
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal, assert_never
 
-from omnigen2.commands.parser import Parser, run_command
+from omnigen2.commands.parser import POSITIONAL, Parser, run_command
+from omnigen2.errors import UserError
 
 DESCRIPTION = """\
 preview  writes a contact sheet of every task of the micro-world (captions, edits, in-context, questions, letters)
@@ -20,39 +22,57 @@ tasks    writes tasks of every kind of the easy vocabulary, and pictures of what
 """
 
 
-def main(arguments: Sequence[str]) -> int:
-    """Run the command.
+@dataclass(frozen=True, kw_only=True)
+class MicroSettings:
+    """What is written.
 
-    Args:
-        arguments: What follows the word `microworld`.
-
-    Returns:
-        The exit status.
+    Attributes:
+        action: What to do.
+        out: The picture (.png, .pdf or .svg) or the folder to write.
+        size: Of the pictures in pixels.
+        seed: Of the tasks, from 0.
+        count: Of tasks of each kind.
     """
-    parser = Parser("microworld", "preview OUT.png | model OUT | tasks OUT [options]", DESCRIPTION)
-    parser.add_argument("action", choices=["preview", "model", "tasks"], help="what to do")
-    parser.add_argument("out", type=Path, metavar="OUT", help="the picture (.png, .pdf or .svg) or the folder to write")
-    parser.option("--size", type=int, choices=[16, 32, 64], default=64, help="of the pictures in pixels (default 64)")
-    parser.option("--seed", type=int, default=0, help="of the tasks, from 0 (default 0)")
-    parser.option("--count", type=int, default=24, help="of tasks of each kind (default 24)")
+
+    action: Literal["preview", "model", "tasks"] = field(metadata=POSITIONAL)
+    out: Path = field(metadata=POSITIONAL)
+    size: Literal[16, 32, 64] = 64
+    seed: int = 0
+    count: int = 24
+
+    def __post_init__(self) -> None:
+        if self.count < 1 or self.seed < 0:
+            raise UserError(
+                f"expected --count of at least 1 and --seed of at least 0, got {self.count} and {self.seed}",
+                "24 and 0 are usual",
+            )
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run the command; returns the exit status."""
+    parser = Parser(MicroSettings, "microworld", "preview OUT.png | model OUT | tasks OUT [options]", DESCRIPTION)
     return run_command(parser, arguments, _run)
 
 
-def _run(options: argparse.Namespace) -> None:
+def _run(settings: MicroSettings) -> None:
     from omnigen2.microworld import copy_micro_model
     from omnigen2.microworld.reports import preview
 
-    match options.action:
+    match settings.action:
         case "preview":
-            if options.out.suffix not in (".png", ".pdf", ".svg"):
-                raise ValueError(f"the preview cannot be written to {options.out}; end its name in .png, .pdf or .svg")
-            options.out.parent.mkdir(parents=True, exist_ok=True)
-            preview(options.size, options.seed).savefig(options.out, dpi=120)
+            if settings.out.suffix not in (".png", ".pdf", ".svg"):
+                raise UserError(
+                    f"the preview cannot be written to {settings.out}", "end its name in .png, .pdf or .svg"
+                )
+            settings.out.parent.mkdir(parents=True, exist_ok=True)
+            preview(settings.size, settings.seed).savefig(settings.out, dpi=120)
         case "model":
-            copy_micro_model(options.out)
+            copy_micro_model(settings.out)
+        case "tasks":
+            _write_tasks(settings.out, settings.size, settings.count, settings.seed)
         case _:
-            _write_tasks(options.out, options.size, options.count, options.seed)
-    print(f"wrote {options.out}")
+            assert_never(settings.action)
+    print(f"wrote {settings.out}")
 
 
 def _write_tasks(folder: Path, size: int, count: int, seed: int) -> None:
@@ -60,14 +80,10 @@ def _write_tasks(folder: Path, size: int, count: int, seed: int) -> None:
 
     from omnigen2.microworld import EASY, draw
     from omnigen2.microworld.runs import write_micro
-    from omnigen2.microworld.tasks import FAMILIES, kinds_of, sample_task, target_of
+    from omnigen2.microworld.tasks import FAMILIES, kinds_of, sample_task
 
-    if count < 1 or seed < 0:
-        raise ValueError(
-            f"expected --count of at least 1 and --seed of at least 0, got {count} and {seed}; 24 and 0 are usual"
-        )
     if folder.is_dir() and any(folder.iterdir()):
-        raise FileExistsError(f"{folder} has files already; name a new or empty folder")
+        raise UserError(f"{folder} has files already", "name a new or empty folder")
     rng = np.random.default_rng(seed)
     tasks = [
         sample_task(family, kind, EASY, rng)
@@ -75,4 +91,4 @@ def _write_tasks(folder: Path, size: int, count: int, seed: int) -> None:
         for kind in kinds_of(family, EASY)
         for _ in range(count)
     ]
-    write_micro(folder, tasks, [draw(target_of(task), size) for task in tasks])
+    write_micro(folder, tasks, [draw(task.target, size) for task in tasks])

@@ -1,14 +1,15 @@
 """`omnigen2 reward`: host a reward for training on other machines."""
 
-import argparse
 import ipaddress
 import os
 import socket
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
-from omnigen2.commands.parser import Parser, run_command
+from omnigen2.commands.parser import POSITIONAL, Parser, run_command
+from omnigen2.errors import UserError
 
 TOKEN = "OMNIGEN2_REWARD_TOKEN"  # noqa: S105  (the variable's name)
 DESCRIPTION = f"""\
@@ -30,34 +31,38 @@ Addresses other than this machine's own need a token in the environment variable
 """
 
 
-def main(arguments: Sequence[str]) -> int:
-    """Run the command.
+@dataclass(frozen=True, kw_only=True)
+class ServeSettings:
+    """What is served, and where.
 
-    Args:
-        arguments: What follows the word `reward`.
-
-    Returns:
-        The exit status.
+    Attributes:
+        action: What to do.
+        recipe: Names the reward.
+        host: The address to listen on.
+        port: Its port; 0 takes a free one.
     """
-    parser = Parser("reward", "serve RECIPE.yaml [options]", DESCRIPTION)
-    parser.add_argument("action", choices=["serve"], help="what to do")
-    parser.add_argument("recipe", type=Path, metavar="RECIPE.yaml", help="names the reward")
-    parser.option("--host", default="127.0.0.1", metavar="ADDRESS", help="listen there (default 127.0.0.1)")
-    parser.option("--port", type=int, default=8100, metavar="N", help="0 takes a free one (default 8100)")
-    return run_command(parser, arguments, _run)
+
+    action: Literal["serve"] = field(metadata=POSITIONAL)
+    recipe: Path = field(metadata=POSITIONAL)
+    host: str = "127.0.0.1"
+    port: int = 8100
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.port < 2**16:
+            raise UserError(f"--port is {self.port}", "use one from 1 to 65535, or 0 for a free one")
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run the command; returns the exit status."""
+    return run_command(Parser(ServeSettings, "reward", "serve RECIPE.yaml [options]", DESCRIPTION), arguments, _run)
 
 
 def load_reward(recipe: Path) -> Any:
-    """Build the reward that a recipe names.
-
-    Args:
-        recipe: A YAML file with the key `reward`: class_path and init_args.
-
-    Returns:
-        A `Reward`.
+    """Build the `Reward` that a YAML file names under the key `reward`, with class_path and init_args.
 
     Raises:
         RewardError: If the file does not say how to build one.
+        UserError: If the reward itself says so.
     """
     from jsonargparse import ArgumentError, ArgumentParser  # pyright: ignore[reportPrivateImportUsage]
 
@@ -66,40 +71,41 @@ def load_reward(recipe: Path) -> Any:
     parser = ArgumentParser(exit_on_error=False)
     parser.add_subclass_arguments(Reward, "reward", required=True)
     if not recipe.is_file():
-        raise RewardError(f"there is no recipe {recipe}; name a YAML file")
+        raise RewardError(f"there is no recipe {recipe}", "name a YAML file")
     try:
         built: Any = parser.instantiate(parser.parse_path(recipe))
-    except (ArgumentError, TypeError) as error:
+    except UserError:
+        raise
+    except (ArgumentError, TypeError, ValueError) as error:
         said = " ".join(str(error).split())
         raise RewardError(
-            f"{recipe.name} names no reward that can be built ({said}); correct its key reward"
+            f"{recipe.name} names no reward that can be built ({said})", "correct its key reward"
         ) from error
     return built.reward
 
 
-def _run(options: argparse.Namespace) -> None:
+def _run(settings: ServeSettings) -> None:
     from omnigen2.rl import RewardError
 
-    if not 0 <= options.port < 2**16:
-        raise RewardError(f"--port is {options.port}; use one from 1 to 65535, or 0 for a free one")
     token = os.environ.get(TOKEN) or None
-    if token is None and not _is_loopback(options.host):
+    if token is None and not _is_loopback(settings.host):
         raise RewardError(
-            f"{options.host} can be reached from other machines and {TOKEN} is not set; set it to a secret, or leave "
-            "--host out"
+            f"{settings.host} can be reached from other machines and {TOKEN} is not set",
+            "set it to a secret, or leave --host out",
         )
     try:
+        import fastapi  # noqa: F401  # pyright: ignore[reportUnusedImport]  (create_app needs it; said before loading)
         import uvicorn
 
-        from omnigen2.rl.rewards.remote.server import create_app
+        from omnigen2.rl.rewards.remote import create_app
     except ModuleNotFoundError as error:
-        raise RewardError(f"{error.name} is not installed; pip install 'omnigen2[serve]'") from error
-    reward = load_reward(options.recipe)
+        raise RewardError(f"{error.name} is not installed", "pip install 'omnigen2[serve]'") from error
+    reward = load_reward(settings.recipe)
     reward.probe()
     app = create_app(reward, token)
-    with _bound(options.host, options.port) as listener:
+    with _bound(settings.host, settings.port) as listener:
         port = listener.getsockname()[1]
-        host = f"[{options.host}]" if ":" in options.host else options.host
+        host = f"[{settings.host}]" if ":" in settings.host else settings.host
         print(f"serving {type(reward).__name__} ({reward.description}) on http://{host}:{port}", flush=True)
         config = uvicorn.Config(app, log_level="warning", access_log=False)
         uvicorn.Server(config).run(sockets=[listener])

@@ -41,9 +41,6 @@ def open_data(
         text: Counts the text tokens of jsonl files. Chunks bring their counts.
         reader: Decodes the images of jsonl files to find their sizes.
 
-    Returns:
-        Sources and their weights.
-
     Raises:
         DataError: If the path is neither, or what it holds cannot be used.
     """

@@ -5,8 +5,7 @@
 `answer` (understanding, reflection), `meta` and null or missing `input_images` / `output_image` are allowed too.
 """
 
-import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, TypeAlias, assert_never, cast
 
@@ -15,13 +14,14 @@ from omnigen2.data.samples import (
     BadRecord,
     ByteLength,
     DataError,
+    ListSource,
     Sample,
     SampleSizes,
-    Source,
     Task,
     TextLength,
     measure,
 )
+from omnigen2.files import BadLine, each_json_line
 from omnigen2.pictures import ImageFileError, ImageReader
 
 BadRecords: TypeAlias = Literal["refuse", "skip"]
@@ -40,51 +40,36 @@ FIELDS = ("task_type", "instruction", "input_images", "output_image", "answer", 
 
 
 def read_jsonl(file: Path, image_root: Path | None = None) -> Iterator[tuple[int, Sample | BadRecord]]:
-    """Read a jsonl file, line by line.
+    """Read a jsonl file, line by line, as `omnigen2.files.each_json_line` does.
 
     Args:
-        file: UTF-8. Empty lines are passed over.
         image_root: What relative image paths start from; the file's folder if None.
 
     Yields:
         The line's number, counted from 1, and a sample or what is wrong with it. Images are looked for, not opened.
-
-    Raises:
-        DataError: If there is no such file.
     """
-    if not file.is_file():
-        raise DataError(f"there is no file {file}; check the path, which is relative to the file that names it")
     root = file.parent if image_root is None else image_root
-    with file.open("rb") as lines:
-        for number, line in enumerate(lines, start=1):
-            if not line.strip():
-                continue
-            try:
-                record = json.loads(line.decode("utf-8-sig").strip(), object_pairs_hook=_fields)
-                yield number, parse_record(record, f"{file.name}:{number}", root)
-            except json.JSONDecodeError as error:
-                yield number, BadRecord(file, number, f"is no JSON ({error.msg} at character {error.pos + 1})")
-            except (ValueError, RecursionError) as error:
-                yield number, BadRecord(file, number, str(error))
+    for line in each_json_line(file, DataError):
+        if isinstance(line, BadLine):
+            yield line.number, BadRecord(file, line.number, line.problem)
+            continue
+        try:
+            yield line.number, parse_record(line.value, f"{file.name}:{line.number}", root)
+        except DataError as error:
+            yield line.number, BadRecord(file, line.number, str(error))
 
 
-def parse_record(record: Any, key: str, root: Path) -> Sample:
-    """Make a sample of one record.
+def parse_record(fields: Mapping[str, Any], key: str, root: Path) -> Sample:
+    """Make a sample of one record; its images are paths of existing files.
 
     Args:
-        record: What JSON gave.
+        fields: What JSON gave.
         key: What messages call it.
         root: What relative image paths start from.
-
-    Returns:
-        The sample; its images are paths of existing files.
 
     Raises:
         DataError: If the record does not follow the layout, or an image file is missing.
     """
-    if not isinstance(record, dict):
-        raise DataError(f"{key} is a {type(record).__name__}, expected a JSON object")
-    fields = cast(dict[str, Any], record)
     unknown = sorted(fields.keys() - set(FIELDS))
     if unknown:
         raise DataError(f"{key} has unknown fields {', '.join(unknown)}; known are {', '.join(FIELDS)}")
@@ -107,16 +92,7 @@ def parse_record(record: Any, key: str, root: Path) -> Sample:
     )
 
 
-def _fields(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    fields = dict(pairs)
-    if len(fields) < len(pairs):
-        names = [name for name, _ in pairs]
-        twice = sorted({name for name in names if names.count(name) > 1})
-        raise DataError(f"has {', '.join(twice)} twice; keep one of them")
-    return fields
-
-
-def _text(fields: dict[str, Any], name: str, key: str) -> str:
+def _text(fields: Mapping[str, Any], name: str, key: str) -> str:
     value = fields.get(name)
     if not isinstance(value, str):
         raise DataError(f"{key} has {name} {value!r}, expected text")
@@ -140,7 +116,7 @@ def _existing(path: Path, key: str) -> Path:
     return path
 
 
-class JsonlSource(Source):
+class JsonlSource(ListSource):
     """The samples of jsonl files in the official layout.
 
     For small sets, such as fine-tuning on one's own pictures: all images are decoded once when the source is made, to
@@ -168,41 +144,29 @@ class JsonlSource(Source):
         reader: ImageReader | None = None,
     ) -> None:
         self.bad: list[BadRecord] = []
-        self._samples: list[Sample] = []
-        self._sizes: list[SampleSizes] = []
         listed = [files] if isinstance(files, str | Path) else files
         root = None if image_root is None else Path(image_root)
         text, reader = text or ByteLength(), reader or ImageReader()
+        usable: list[tuple[Sample, SampleSizes]] = []
         for file in map(Path, listed):
             for line, read in read_jsonl(file, root):
-                self._add(_measured(read, file, line, text, reader), bad_records)
-        if not self._samples:
+                made = _measured(read, file, line, text, reader)
+                if not isinstance(made, BadRecord):
+                    usable.append(made)
+                    continue
+                match bad_records:
+                    case "refuse":
+                        raise DataError(f"{made}\nmend or remove that line, or use bad_records='skip'")
+                    case "skip":
+                        self.bad.append(made)
+                    case _:
+                        assert_never(bad_records)
+        if not usable:
             first = f", the first: {self.bad[0]}" if self.bad else ""
             names = ", ".join(map(str, listed))
             raise DataError(f"{names} has no usable record ({len(self.bad)} bad{first}); fill or remove it")
-
-    def __len__(self) -> int:
-        return len(self._samples)
-
-    def __getitem__(self, index: int) -> Sample:
-        return self._samples[index]
-
-    def sizes(self, index: int) -> SampleSizes:
-        """Sizes of one sample, found when the source was made."""
-        return self._sizes[index]
-
-    def _add(self, made: tuple[Sample, SampleSizes] | BadRecord, bad_records: BadRecords) -> None:
-        if not isinstance(made, BadRecord):
-            self._samples.append(made[0])
-            self._sizes.append(made[1])
-            return
-        match bad_records:
-            case "refuse":
-                raise DataError(f"{made}\nmend or remove that line, or use bad_records='skip'")
-            case "skip":
-                self.bad.append(made)
-            case _:
-                assert_never(bad_records)
+        super().__init__([sample for sample, _ in usable], text, reader)
+        self._sizes = {number: sizes for number, (_, sizes) in enumerate(usable)}
 
 
 def _measured(

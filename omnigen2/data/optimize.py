@@ -25,6 +25,7 @@ from omnigen2.data.samples import (
     measure,
 )
 from omnigen2.data.spec import SpecEntry, read_spec
+from omnigen2.files import write_json
 from omnigen2.pictures import ImageFileError, ImageReader
 
 REPORT_FILE = "report.json"
@@ -35,14 +36,7 @@ Made = TypeVar("Made")
 
 @dataclass(frozen=True)
 class SourceReport:
-    """What became of one entry of a spec.
-
-    Attributes:
-        name: Of the entry, and of its folder.
-        ratio: Its share of the draws.
-        written: Records in its chunks.
-        bad: Records that were left out.
-    """
+    """What became of one entry of a spec: its share of the draws, and how many records were written or left out."""
 
     name: str
     ratio: float
@@ -52,12 +46,7 @@ class SourceReport:
 
 @dataclass(frozen=True)
 class OptimizeReport:
-    """What `optimize` did.
-
-    Attributes:
-        sources: One per entry of the spec.
-        bad: All records that were left out.
-    """
+    """What `optimize` did with each entry of the spec, and all records that were left out."""
 
     sources: tuple[SourceReport, ...]
     bad: tuple[BadRecord, ...]
@@ -106,14 +95,7 @@ class OptimizeSettings:
 
 @dataclass(frozen=True)
 class Advance:
-    """How far the writing is.
-
-    Attributes:
-        name: The source that is being written.
-        done: Its records that are dealt with.
-        total: Its records in all.
-        bad: Its bad records so far.
-    """
+    """How many records of a source are dealt with, how many of them were bad, and how many there are in all."""
 
     name: str
     done: int
@@ -122,13 +104,7 @@ class Advance:
 
 
 class Item(NamedTuple):
-    """A record on its way.
-
-    Attributes:
-        file: The jsonl file.
-        line: Counted from 1.
-        read: What the line holds.
-    """
+    """A record on its way: where it was read, and what the line holds."""
 
     file: Path
     line: int
@@ -149,9 +125,6 @@ def optimize(
         out: Gets `NAME/` for each entry, `report.json`, and `bad_records.jsonl` with file, line and problem.
         settings: How chunks are written.
         progress: Is told after every record.
-
-    Returns:
-        What was written and what was left out.
 
     Raises:
         DataError: If the spec is wrong, the folder is a file or has files, an entry has no usable record, or (strict) a
@@ -175,7 +148,7 @@ def optimize(
             bad += found
     report = OptimizeReport(tuple(sources), tuple(bad))
     content = {"sources": [asdict(source) for source in sources], "bad": len(bad)}
-    (folder / REPORT_FILE).write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+    write_json(folder / REPORT_FILE, content)
     empty = [source.name for source in sources if not source.written]
     if empty:
         raise DataError(
@@ -239,11 +212,7 @@ def _contents(image: ImageFile) -> bytes:
 
 
 def _in_order(function: Callable[[Given], Made], items: Iterable[Given], threads: int) -> Iterator[Made]:
-    """Map with several threads, reading only a little ahead.
-
-    Yields:
-        What the function made, in the order of the items.
-    """
+    """Map with several threads, reading only a little ahead; results come in the order of the items."""
     with ThreadPoolExecutor(threads) as pool:
         waiting: deque[Future[Made]] = deque()
         for item in items:

@@ -44,9 +44,6 @@ class SpecEntry:
 def read_spec(file: str | Path) -> tuple[SpecEntry, ...]:
     """Read a yml file in the official layout, or a single jsonl file.
 
-    Args:
-        file: `.yml`, `.yaml` or `.jsonl`.
-
     Returns:
         Its entries in order. Ratios are normalised; those of a nested file are shares of the entry that names it.
 

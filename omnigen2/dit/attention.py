@@ -1,6 +1,7 @@
 """Self-attention with grouped key/value heads, normalised queries and keys, and rotary positions."""
 
 from torch import nn
+from typing_extensions import override
 
 from omnigen2.dit.backends import AttentionBackend, Borders, attend, check_backend
 from omnigen2.layout import TokenStates
@@ -11,17 +12,10 @@ QK_NORM_EPS = 1e-5
 
 
 class Attention(nn.Module):
-    """Multi-head self-attention inside the sequences of a packed batch.
+    """Multi-head self-attention inside the sequences of a packed batch, by a backend of `omnigen2.dit.attend`.
 
-    Args:
-        hidden_size: Channels of the tokens.
-        num_heads: Query heads; divides the hidden size.
-        num_kv_heads: Key and value heads; divides `num_heads`.
-        backend: See `omnigen2.dit.backends.attend`.
-
-    Raises:
-        ValueError: If the numbers of heads do not divide.
-        ImportError: If the backend's package is not installed.
+    The number of query heads divides the hidden size, that of key and value heads the number of query heads; otherwise
+    it is a ValueError. It is an ImportError if the backend's package is not installed.
 
     Source: arXiv:2503.21758 (Lumina-Image 2.0), arXiv:2305.13245 (grouped queries).
     """
@@ -46,17 +40,8 @@ class Attention(nn.Module):
         self.key_norm = nn.RMSNorm(self.head_dim, eps=QK_NORM_EPS)
         self.output = nn.Linear(hidden_size, hidden_size, bias=False)
 
+    @override
     def forward(self, states: TokenStates, rotation: Rotation, borders: Borders) -> TokenStates:
-        """Let every token attend to its own sequence.
-
-        Args:
-            states: Shape (tokens, hidden).
-            rotation: Of the same tokens, for this head dimension.
-            borders: The sequences.
-
-        Returns:
-            Shape (tokens, hidden).
-        """
         query, key, value = (
             projection(states).unflatten(-1, (-1, self.head_dim)) for projection in (self.query, self.key, self.value)
         )

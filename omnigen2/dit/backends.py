@@ -43,15 +43,7 @@ class Borders(NamedTuple):
 
     @classmethod
     def of(cls, ragged: Ragged, device: torch.device) -> "Borders":
-        """Borders for sequences planned on the host.
-
-        Args:
-            ragged: The plan.
-            device: Where attention runs.
-
-        Returns:
-            The same borders in both places.
-        """
+        """Borders for sequences planned on the host, there and on the device where attention runs."""
         offsets = torch.tensor(ragged.offsets, dtype=torch.int32).to(device, non_blocking=True)
         counts = Counter(length for length in ragged.lengths if length)
         groups = tuple(sorted(counts.items()))
@@ -64,9 +56,6 @@ class Borders(NamedTuple):
 
 def check_backend(backend: AttentionBackend) -> None:
     """Refuse a backend whose package is missing, before a model is built on it.
-
-    Args:
-        backend: The wanted backend.
 
     Raises:
         ImportError: If the backend's package is not installed.
@@ -81,16 +70,13 @@ def attend(query: Queries, key: Keys, value: Keys, borders: Borders, backend: At
     Key and value heads may be fewer than query heads: with a ratio of r, query heads 0 to r - 1 share the first.
 
     Args:
-        query: Shape (tokens, heads, head_dim).
+        query: Shape (tokens, heads, head_dim), as the result.
         key: Shape (tokens, kv_heads, head_dim).
         value: Shape (tokens, kv_heads, head_dim).
         borders: The sequences.
         backend: `"sdpa"` runs anywhere, sequences of one length together, and is the reference; `"varlen"` is torch's
             and `"flash_attn"` the flash-attn package's kernel for all sequences at once, both for float16 and
             bfloat16 on CUDA; `"auto"` is `"varlen"` where that works, else `"sdpa"`.
-
-    Returns:
-        Shape (tokens, heads, head_dim).
 
     Raises:
         ValueError: If the backend does not run on this device or dtype.

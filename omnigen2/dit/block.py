@@ -1,23 +1,36 @@
-"""Transformer blocks: attention and feed-forward between two norms each, with and without time modulation."""
+"""Transformer blocks: attention and a gated feed-forward between two norms each, with and without time modulation."""
 
 from jaxtyping import Float
 from torch import Tensor, nn
+from torch.nn import functional as F
+from typing_extensions import override
 
 from omnigen2.dit.attention import Attention
 from omnigen2.dit.backends import Borders
-from omnigen2.dit.feed_forward import SwiGLU
 from omnigen2.dit.modulation import Modulation, ScaleGate
 from omnigen2.layout import TokenIndex, TokenStates
 from omnigen2.rope import Rotation
 
 
-class Sandwich(nn.Module):
-    """The RMS norms in front of and behind a layer on a residual branch.
+class SwiGLU(nn.Module):
+    """`down(silu(gate(x)) * up(x))` without biases.
 
-    Args:
-        hidden_size: Channels of the tokens.
-        eps: Of both norms.
+    Source: arXiv:2002.05202; in the released weights gate, down, up are `linear_1`, `linear_2`, `linear_3`.
     """
+
+    def __init__(self, hidden_size: int, inner: int) -> None:
+        super().__init__()
+        self.gate = nn.Linear(hidden_size, inner, bias=False)
+        self.up = nn.Linear(hidden_size, inner, bias=False)
+        self.down = nn.Linear(inner, hidden_size, bias=False)
+
+    @override
+    def forward(self, states: Float[Tensor, "*tokens hidden"]) -> Float[Tensor, "*tokens hidden"]:
+        return self.down(F.silu(self.gate(states)) * self.up(states))
+
+
+class Sandwich(nn.Module):
+    """The RMS norms in front of and behind a layer on a residual branch."""
 
     def __init__(self, hidden_size: int, eps: float) -> None:
         super().__init__()
@@ -25,29 +38,12 @@ class Sandwich(nn.Module):
         self.after = nn.RMSNorm(hidden_size, eps=eps)
 
     def enter(self, states: TokenStates, modulation: ScaleGate | None) -> TokenStates:
-        """The layer's input: normalised, and scaled if there is a modulation.
-
-        Args:
-            states: The residual stream, shape (tokens, hidden).
-            modulation: The time's effect on this branch.
-
-        Returns:
-            Same shape.
-        """
+        """The layer's input: the residual stream normalised, and scaled if there is a modulation."""
         normalised = self.before(states)
         return normalised if modulation is None else normalised * modulation.scale
 
     def leave(self, states: TokenStates, output: TokenStates, modulation: ScaleGate | None) -> TokenStates:
-        """The residual stream with the layer's output, normalised and gated, added.
-
-        Args:
-            states: The residual stream, shape (tokens, hidden).
-            output: What the layer made of it.
-            modulation: The time's effect on this branch.
-
-        Returns:
-            Same shape.
-        """
+        """The residual stream with the layer's output, normalised and gated, added."""
         normalised = self.after(output)
         return states + (normalised if modulation is None else modulation.gate * normalised)
 
@@ -56,12 +52,6 @@ class Block(nn.Module):
     """Attention, then feed-forward; both on residual branches between two norms.
 
     The plain block refines text. It is also the body of `ModulatedBlock`.
-
-    Args:
-        attention: The attention layer.
-        feed_forward: The feed-forward layer.
-        hidden_size: Channels of the tokens.
-        eps: Of the norms.
     """
 
     def __init__(self, attention: Attention, feed_forward: SwiGLU, hidden_size: int, eps: float) -> None:
@@ -71,6 +61,7 @@ class Block(nn.Module):
         self.feed_forward = feed_forward
         self.feed_forward_norms = Sandwich(hidden_size, eps)
 
+    @override
     def forward(
         self,
         states: TokenStates,
@@ -78,17 +69,7 @@ class Block(nn.Module):
         borders: Borders,
         modulation: tuple[ScaleGate, ScaleGate] | None = None,
     ) -> TokenStates:
-        """Transform tokens.
-
-        Args:
-            states: Shape (tokens, hidden).
-            rotation: Of the same tokens.
-            borders: The sequences inside which tokens attend to one another.
-            modulation: For the attention and for the feed-forward branch.
-
-        Returns:
-            Same shape.
-        """
+        """Transform tokens inside the borders; the modulations are the attention's and the feed-forward's."""
         first, second = modulation or (None, None)
         norms = self.attention_norms
         states = norms.leave(states, self.attention(norms.enter(states, first), rotation, borders), first)
@@ -99,10 +80,6 @@ class Block(nn.Module):
 class ModulatedBlock(nn.Module):
     """A block whose branches are scaled and gated by the time: `x + tanh(g) norm(layer(norm(x) (1 + s)))`.
 
-    Args:
-        body: The block.
-        modulation: From the time embedding to scales and gates.
-
     Source: arXiv:2503.21758; the gates' tanh as in the released model.
     """
 
@@ -111,6 +88,7 @@ class ModulatedBlock(nn.Module):
         self.body = body
         self.modulation = modulation
 
+    @override
     def forward(
         self,
         states: TokenStates,
@@ -119,16 +97,5 @@ class ModulatedBlock(nn.Module):
         time: Float[Tensor, "samples time_size"],
         owner: TokenIndex,
     ) -> TokenStates:
-        """Transform tokens at the time of their sample.
-
-        Args:
-            states: Shape (tokens, hidden).
-            rotation: Of the same tokens.
-            borders: The sequences inside which tokens attend to one another.
-            time: Time embedding, shape (samples, time_size).
-            owner: The sample of each token, shape (tokens,).
-
-        Returns:
-            Same shape.
-        """
+        """Transform tokens at the time of their sample; `owner` says which that is."""
         return self.body(states, rotation, borders, self.modulation(time, owner))

@@ -16,9 +16,8 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from omnigen2.dit.backends import AttentionBackend
-from omnigen2.dit.keys import released_key
 from omnigen2.dit.model import DiffusionTransformer
-from omnigen2.dit.released_config import model_from_config, released_config
+from omnigen2.dit.released import model_from_config, released_config, released_key
 from omnigen2.errors import UserError
 from omnigen2.rope import PositionScheme
 
@@ -41,15 +40,10 @@ def load_transformer(
     """Read a transformer, one tensor after another, each straight to its place.
 
     Args:
-        directory: A folder in the released layout.
         dtype: Of the parameters; by default as stored.
-        device: Of the parameters.
         positions: Where tokens stand, if not where the folder's configuration says (Omni-RoPE, unless it was
             saved with another scheme).
-        backend: Attention kernel, see `omnigen2.dit.backends.attend`.
-
-    Returns:
-        The model in training mode, parameters on `device`.
+        backend: Attention kernel, see `omnigen2.dit.attend`.
 
     Raises:
         CheckpointError: If a file is missing or broken, a key is missing or unexpected, or a shape is wrong.
@@ -76,16 +70,13 @@ def load_transformer(
 def save_transformer(
     model: DiffusionTransformer, directory: str | Path, *, max_shard_bytes: int = 10 * 1024**3, overwrite: bool = False
 ) -> list[Path]:
-    """Write a transformer in the released layout, in the dtype it has.
+    """Write a transformer in the released layout, in the dtype it has, and return the files.
 
     Args:
-        model: The transformer, with parameters on any one device.
-        directory: The folder; made if missing.
+        model: With parameters on any one device.
+        directory: Made if missing.
         max_shard_bytes: Largest shard, in bytes of tensors. With one shard there is no index.
         overwrite: Whether weights that are already there may be replaced.
-
-    Returns:
-        The files written.
 
     Raises:
         FileExistsError: If the folder has weights already and `overwrite` is not set.

@@ -2,8 +2,6 @@
 
 from dataclasses import dataclass
 
-from omnigen2.dit.feed_forward import inner_size
-
 
 @dataclass(frozen=True, kw_only=True)
 class TransformerConfig:
@@ -73,3 +71,12 @@ class TransformerConfig:
     def inner_size(self) -> int:
         """Channels inside the feed-forward layers."""
         return inner_size(self.hidden_size, self.multiple_of, self.ffn_multiplier)
+
+
+def inner_size(hidden_size: int, multiple_of: int, multiplier: float | None = None) -> int:
+    """Inner width of the released model's feed-forward layers.
+
+    Four times the hidden size, times the multiplier (rounded down) if there is one, rounded up to a multiple.
+    """
+    inner = 4 * hidden_size if multiplier is None else int(multiplier * 4 * hidden_size)
+    return -(-inner // multiple_of) * multiple_of

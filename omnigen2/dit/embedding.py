@@ -4,6 +4,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
+from typing_extensions import override
 
 from omnigen2.layout import TokenStates
 
@@ -12,15 +13,7 @@ FREQUENCIES = 256
 
 
 def sinusoid(t: Float[Tensor, " samples"], scale: float) -> Float[Tensor, "samples frequencies"]:
-    """Cosines, then sines, of the scaled time at 128 geometrically spaced frequencies.
-
-    Args:
-        t: Times, 0 noise and 1 data, shape (samples,).
-        scale: Factor on the time; the released model uses 1000.
-
-    Returns:
-        float32, shape (samples, 256).
-    """
+    """Cosines, then sines, of `scale` times the time at 128 geometrically spaced frequencies, in float32."""
     half = FREQUENCIES // 2
     exponent = torch.arange(half, dtype=torch.float32, device=t.device) / half
     angle = scale * (t.float()[:, None] * 10000.0**-exponent)
@@ -28,12 +21,7 @@ def sinusoid(t: Float[Tensor, " samples"], scale: float) -> Float[Tensor, "sampl
 
 
 class TimeEmbedder(nn.Module):
-    """A sinusoid of the time through a two-layer perceptron.
-
-    Args:
-        size: Channels of the embedding.
-        scale: Factor on the time.
-    """
+    """A sinusoid of `scale` times the time (1000 in the released model) through a two-layer perceptron."""
 
     def __init__(self, size: int, scale: float) -> None:
         super().__init__()
@@ -41,42 +29,23 @@ class TimeEmbedder(nn.Module):
         self.linear_in = nn.Linear(FREQUENCIES, size)
         self.linear_out = nn.Linear(size, size)
 
+    @override
     def forward(self, t: Float[Tensor, " samples"]) -> Float[Tensor, "samples size"]:
-        """Embed times.
-
-        Args:
-            t: Shape (samples,).
-
-        Returns:
-            In the dtype of the weights, shape (samples, size).
-        """
+        """Embed times, in the dtype of the weights."""
         waves = sinusoid(t, self.scale).to(self.linear_in.weight.dtype)
         return self.linear_out(F.silu(self.linear_in(waves)))
 
 
 class TextEmbedder(nn.Module):
-    """Text features, normalised and projected to the transformer's width.
-
-    Args:
-        text_dim: Channels of the features (the hidden size of the language model).
-        hidden_size: Channels of the transformer.
-        eps: Of the RMS norm.
-    """
+    """Text features (states of the language model), normalised and projected to the transformer's width."""
 
     def __init__(self, text_dim: int, hidden_size: int, eps: float) -> None:
         super().__init__()
         self.norm = nn.RMSNorm(text_dim, eps=eps)
         self.linear = nn.Linear(text_dim, hidden_size)
 
+    @override
     def forward(self, features: Float[Tensor, "tokens text_dim"]) -> TokenStates:
-        """Project features.
-
-        Args:
-            features: Shape (tokens, text_dim).
-
-        Returns:
-            Shape (tokens, hidden).
-        """
         return self.linear(self.norm(features))
 
     @torch.no_grad()

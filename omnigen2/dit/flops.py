@@ -12,13 +12,7 @@ def forward_flops(config: TransformerConfig, layout: Layout, joint: Joint | None
     A multiplication and an addition count as two. A training step costs three times as much, and four times where
     all activations are computed again.
 
-    Args:
-        config: Sizes of the transformer.
-        layout: The batch.
-        joint: What attends together, see `Inputs`.
-
-    Returns:
-        The number of operations.
+    For `joint` see `Inputs`.
     """
     hidden, samples = config.hidden_size, len(layout)
     texts, references, targets = (layout.segments(kind) for kind in ("text", "reference", "target"))

@@ -7,13 +7,13 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
+from typing_extensions import override
 
 from omnigen2.dit.attention import Attention
 from omnigen2.dit.backends import AttentionBackend, Borders
-from omnigen2.dit.block import Block, ModulatedBlock
+from omnigen2.dit.block import Block, ModulatedBlock, SwiGLU
 from omnigen2.dit.config import TransformerConfig
 from omnigen2.dit.embedding import TextEmbedder, TimeEmbedder
-from omnigen2.dit.feed_forward import SwiGLU
 from omnigen2.dit.modulation import Modulation, OutputLayer
 from omnigen2.dit.routing import Joint, Routes, joint_layout, own_segments
 from omnigen2.layout import Layout, TokenStates
@@ -80,7 +80,7 @@ class DiffusionTransformer(nn.Module):
     Args:
         config: Sizes.
         positions: Where tokens stand; the paper's Omni-RoPE by default.
-        backend: Attention kernel, see `omnigen2.dit.backends.attend`.
+        backend: Attention kernel, see `omnigen2.dit.attend`.
         checkpointing: Groups of blocks whose activations are computed again in the backward pass instead of kept.
 
     Raises:
@@ -152,12 +152,6 @@ class DiffusionTransformer(nn.Module):
     def prepare(self, inputs: Inputs) -> Condition:
         """Do once what does not depend on the time: embed everything given, refine the text, place the tokens.
 
-        Args:
-            inputs: Layout, text features and reference patches.
-
-        Returns:
-            What `forward` needs at every step.
-
         Raises:
             ValueError: If features or patches do not fit the layout, or a sample has too many references.
         """
@@ -187,6 +181,7 @@ class DiffusionTransformer(nn.Module):
             target_rotation=rotation.take(routes.target_place),
         )
 
+    @override
     def forward(self, x_t: Patches, t: Times, condition: Condition | Inputs) -> Float[Tensor, "_ patch_channels"]:
         """The velocity of the noisy targets.
 

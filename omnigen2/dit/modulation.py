@@ -6,6 +6,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
+from typing_extensions import override
 
 from omnigen2.layout import TokenIndex, TokenStates
 
@@ -19,12 +20,14 @@ class _Spread(torch.autograd.Function):
     """
 
     @staticmethod
+    @override
     def forward(ctx: Any, values: Tensor, owner: Tensor) -> Tensor:
         ctx.save_for_backward(owner)
         ctx.samples = values.shape[0]
         return values.index_select(0, owner)
 
     @staticmethod
+    @override
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:
         (owner,) = ctx.saved_tensors
         (grad,) = grads
@@ -33,15 +36,7 @@ class _Spread(torch.autograd.Function):
 
 
 def spread(values: Float[Tensor, "samples channels"], owner: TokenIndex) -> Float[Tensor, "tokens channels"]:
-    """Give every token the values of its sample.
-
-    Args:
-        values: Shape (samples, channels).
-        owner: The sample of each token, shape (tokens,).
-
-    Returns:
-        Shape (tokens, channels).
-    """
+    """Give every token the values of its sample, `owner`."""
     return _Spread.apply(values, owner)  # pyright: ignore[reportReturnType]
 
 
@@ -60,12 +55,8 @@ class ScaleGate(NamedTuple):
 class Modulation(nn.Module):
     """Scale and tanh gate of the attention and the feed-forward branch, from the time embedding.
 
-    The linear layer starts at zero weights, so a new block is the identity unless `gate_bias` opens its gates.
-
-    Args:
-        time_size: Channels of the time embedding.
-        hidden_size: Channels of the tokens.
-        gate_bias: Initial bias of both gates (before tanh), 0 in the released model.
+    The linear layer starts at zero weights, so a new block is the identity unless `gate_bias`, the initial bias of both
+    gates before their tanh (0 in the released model), opens them.
 
     Source: the order of the chunks (scale, gate, scale, gate) is that of the released weights.
     """
@@ -83,16 +74,9 @@ class Modulation(nn.Module):
             self.linear.bias.view(2, 2, -1)[:, 0].fill_(0.0)
             self.linear.bias.view(2, 2, -1)[:, 1].fill_(self.gate_bias)
 
+    @override
     def forward(self, time: Float[Tensor, "samples time_size"], owner: TokenIndex) -> tuple[ScaleGate, ScaleGate]:
-        """Scales and gates for every token.
-
-        Args:
-            time: Time embedding, shape (samples, time_size).
-            owner: The sample of each token, shape (tokens,).
-
-        Returns:
-            For the attention branch and for the feed-forward branch.
-        """
+        """Scales and gates for every token, of the attention branch and of the feed-forward branch."""
         scale, gate, scale_2, gate_2 = self.linear(F.silu(time)).chunk(4, dim=1)
         values = torch.cat((1 + scale, gate.tanh(), 1 + scale_2, gate_2.tanh()), dim=1)
         first, second, third, fourth = spread(values, owner).chunk(4, dim=1)
@@ -102,11 +86,7 @@ class Modulation(nn.Module):
 class OutputLayer(nn.Module):
     """Layer norm without weights, scaled by the time, and the projection to patches. Starts at zero output.
 
-    Args:
-        time_size: Channels of the time embedding.
-        hidden_size: Channels of the tokens.
-        patch_channels: Channels of a patch.
-        eps: Of the layer norm; 1e-6 in the released model, whatever the other norms use.
+    In the released model `eps` is 1e-6 here, whatever the other norms use.
     """
 
     def __init__(self, time_size: int, hidden_size: int, patch_channels: int, eps: float = 1e-6) -> None:
@@ -115,18 +95,10 @@ class OutputLayer(nn.Module):
         self.scale = nn.Linear(time_size, hidden_size)
         self.linear = nn.Linear(hidden_size, patch_channels)
 
+    @override
     def forward(
         self, states: TokenStates, time: Float[Tensor, "samples time_size"], owner: TokenIndex
     ) -> Float[Tensor, "tokens patch_channels"]:
-        """Read the velocity off the target tokens.
-
-        Args:
-            states: Target tokens, shape (tokens, hidden).
-            time: Time embedding, shape (samples, time_size).
-            owner: The sample of each target token, shape (tokens,).
-
-        Returns:
-            Shape (tokens, patch_channels).
-        """
+        """Read the velocity off the target tokens."""
         scale = spread(1 + self.scale(F.silu(time)), owner)
         return self.linear(self.norm(states) * scale)

@@ -10,12 +10,7 @@ from omnigen2.layout import ImageRole, ImageSegment
 def patchify(latent: Float[Tensor, "channels height width"], patch_size: int) -> Float[Tensor, "tokens patch_channels"]:
     """Cut a latent image into square patches, row by row; inside a patch the channels vary fastest.
 
-    Args:
-        latent: Shape (channels, height, width), height and width in latent pixels, multiples of `patch_size`.
-        patch_size: Side of a patch in latent pixels.
-
-    Returns:
-        Shape (tokens, patch_size^2 * channels), tokens = height * width / patch_size^2.
+    Sides are in latent pixels; there are height * width / patch_size^2 tokens of patch_size^2 * channels each.
 
     Raises:
         ValueError: If a side is not a multiple of the patch size.
@@ -27,15 +22,7 @@ def patchify(latent: Float[Tensor, "channels height width"], patch_size: int) ->
 def unpatchify(
     patches: Float[Tensor, "tokens patch_channels"], image: ImageSegment, patch_size: int
 ) -> Float[Tensor, "channels height width"]:
-    """Put patches together again: the inverse of `patchify`.
-
-    Args:
-        patches: Shape (tokens, patch_size^2 * channels).
-        image: The image's size in tokens.
-        patch_size: Side of a patch in latent pixels.
-
-    Returns:
-        Shape (channels, height * patch_size, width * patch_size).
+    """Put the patches of an image together again: the inverse of `patchify`.
 
     Raises:
         ValueError: If the number of tokens is not the image's.
@@ -50,15 +37,7 @@ def unpatchify(
 
 
 def segment(latent: Float[Tensor, "channels height width"], patch_size: int, role: ImageRole) -> ImageSegment:
-    """The segment that a latent image becomes in a `Layout`.
-
-    Args:
-        latent: Shape (channels, height, width) in latent pixels.
-        patch_size: Side of a patch in latent pixels.
-        role: `"reference"` or `"target"`.
-
-    Returns:
-        Its size in tokens.
+    """The segment, sized in tokens, that a latent image becomes in a `Layout`.
 
     Raises:
         ValueError: If a side is not a multiple of the patch size.

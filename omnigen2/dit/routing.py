@@ -15,27 +15,13 @@ Joint: TypeAlias = tuple[tuple[int, ...], ...]
 
 
 def own_segments(layout: Layout) -> Joint:
-    """Every sample made of its own segments: nothing shared.
-
-    Args:
-        layout: The packed batch.
-
-    Returns:
-        Consecutive numbers, sample by sample.
-    """
+    """Every sample made of its own segments: nothing shared."""
     numbers = iter(range(len(layout.segments())))
     return tuple(tuple(next(numbers) for _ in sample) for sample in layout.batch)
 
 
 def joint_layout(layout: Layout, joint: Joint) -> Layout:
     """The layout of the joint axis, where segments may stand in several samples.
-
-    Args:
-        layout: Every segment once.
-        joint: Segments of each joint sample.
-
-    Returns:
-        As many samples as `joint` has.
 
     Raises:
         ValueError: If a number is out of range, or a segment is in no joint sample.
@@ -77,16 +63,7 @@ class Routes(NamedTuple):
 
     @classmethod
     def of(cls, layout: Layout, joint: Joint, device: torch.device) -> "Routes":
-        """Derive all indices on the host and send them to the device.
-
-        Args:
-            layout: Every segment once.
-            joint: Segments of each joint sample.
-            device: Where the model runs.
-
-        Returns:
-            The routes.
-        """
+        """Derive all indices on the host and send them to the device."""
         together = joint_layout(layout, joint)
         kinds: tuple[SegmentKind, ...] = ("text", "reference", "target")
         text, reference, target = (layout.indices(kind) for kind in kinds)
@@ -103,14 +80,7 @@ class Routes(NamedTuple):
         )
 
     def join(self, *kinds: Float[Tensor, "_ hidden"]) -> TokenStates:
-        """Put the three kinds of tokens together on the joint axis, sample by sample.
-
-        Args:
-            *kinds: Texts, references and targets, each of shape (its tokens, hidden).
-
-        Returns:
-            Shape (joint tokens, hidden).
-        """
+        """Put texts, references and targets together on the joint axis, sample by sample."""
         return torch.cat(kinds).index_select(0, self.order)
 
 

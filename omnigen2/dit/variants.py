@@ -47,27 +47,10 @@ TOY = TransformerConfig(
 
 
 def omnigen2_4b() -> DiffusionTransformer:
-    """The released 4B transformer. Build it under `torch.device("meta")` unless 16 GB of float32 are wanted.
-
-    Returns:
-        The model.
-    """
+    """The released 4B transformer. Build it under `torch.device("meta")` unless 16 GB of float32 are wanted."""
     return DiffusionTransformer(OMNIGEN2_4B)
 
 
 def micro() -> DiffusionTransformer:
-    """A model of about 2 million parameters for experiments on a CPU.
-
-    Returns:
-        The model.
-    """
+    """A model of about 2 million parameters for experiments on a CPU."""
     return DiffusionTransformer(MICRO)
-
-
-def toy() -> DiffusionTransformer:
-    """The model of the RoPE toy experiment, about half a million parameters.
-
-    Returns:
-        The model.
-    """
-    return DiffusionTransformer(TOY)

@@ -14,12 +14,11 @@ from omnigen2.encoders.chat import (
     drawing,
     render,
 )
-from omnigen2.encoders.codec import LatentCodec
-from omnigen2.encoders.dct import CLASS_NAME, BlockDCT
+from omnigen2.encoders.codec import CodecSize, LatentCodec, Moments, draw
+from omnigen2.encoders.dct import BlockDCT
 from omnigen2.encoders.fingerprint import fingerprint
 from omnigen2.encoders.folder import check_folder
 from omnigen2.encoders.image_token import ImageToken, InitialRow
-from omnigen2.encoders.posterior import draw, identity, moments
 from omnigen2.encoders.qwen import Answer, QwenEncoder, load_tokenizer
 from omnigen2.encoders.tiny import (
     SPECIAL_TOKENS,
@@ -30,13 +29,13 @@ from omnigen2.encoders.tiny import (
     write_tiny_vlm,
 )
 from omnigen2.encoders.tokens import ChatTokenizer, PromptBatch, PromptRules
-from omnigen2.encoders.vae import FluxVAE, VAEMemory, load_codec
+from omnigen2.encoders.vae import FluxVAE, VAEMemory, codec_class, load_codec
 
 __all__ = [
-    "CLASS_NAME", "IMAGE_TOKEN", "SPECIAL_TOKENS", "SYSTEM_PROMPT", "SYSTEM_PROMPT_DROPPED", "SYSTEM_PROMPT_PLAIN",
-    "Answer", "BlockDCT", "ChatTokenizer", "Conversation", "FluxVAE", "HiddenStateBridge", "ImageToken", "InitialRow",
-    "KeptTemplate", "KeptTokens", "LatentCodec", "Message", "PackedText", "PromptBatch", "PromptRules", "QwenEncoder",
-    "TokenRole", "VAEMemory", "check_folder", "draw", "drawing", "fingerprint", "identity", "load_codec",
-    "load_tokenizer", "moments", "random_vlm", "render", "token_roles", "write_image_processor", "write_tiny_processor",
-    "write_tiny_vae", "write_tiny_vlm",
+    "IMAGE_TOKEN", "SPECIAL_TOKENS", "SYSTEM_PROMPT", "SYSTEM_PROMPT_DROPPED", "SYSTEM_PROMPT_PLAIN", "Answer",
+    "BlockDCT", "ChatTokenizer", "CodecSize", "Conversation", "FluxVAE", "HiddenStateBridge", "ImageToken",
+    "InitialRow", "KeptTemplate", "KeptTokens", "LatentCodec", "Message", "Moments", "PackedText", "PromptBatch",
+    "PromptRules", "QwenEncoder", "TokenRole", "VAEMemory", "check_folder", "codec_class", "draw", "drawing",
+    "fingerprint", "load_codec", "load_tokenizer", "random_vlm", "render", "token_roles", "write_image_processor",
+    "write_tiny_processor", "write_tiny_vae", "write_tiny_vlm",
 ]  # fmt: skip

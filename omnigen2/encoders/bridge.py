@@ -15,7 +15,7 @@ TokenIds: TypeAlias = Int[Tensor, "batch length"]
 TokenMask: TypeAlias = Shaped[Tensor, "batch length"]
 """1 or True where a padded batch has a token."""
 TokenRoles: TypeAlias = Int[Tensor, "batch length"]
-"""What each token of a padded batch is, values of `TokenRole`; always on the host."""
+"""What each token of a padded batch is, int8 values of `TokenRole`; always on the host."""
 PaddedStates: TypeAlias = Float[Tensor, "_ _ dim"]
 """Hidden states of a padded batch, shape (batch, length, dim)."""
 
@@ -24,28 +24,23 @@ KeptTemplate: TypeAlias = Literal["keep", "drop"]
 
 
 class TokenRole(IntEnum):
-    """What a token is.
-
-    Attributes:
-        PADDING: Fills the batch; never kept.
-        TEMPLATE: Written by the chat template: role names, the system prompt, borders of messages and images.
-        TEXT: Written by a person, or by the model as its answer.
-        IMAGE: Stands for a part of an image that the model sees.
-    """
+    """What a token is."""
 
     PADDING = 0
+    """Fills the batch; never kept."""
     TEMPLATE = 1
+    """Written by the chat template: role names, the system prompt, borders of messages and images."""
     TEXT = 2
+    """Written by a person, or by the model as its answer."""
     IMAGE = 3
+    """Stands for a part of an image that the model sees."""
 
 
 class PackedText(NamedTuple):
-    """Kept hidden states behind one another.
+    """Kept hidden states behind one another, shape (tokens, dim), and where each sample starts.
 
-    Attributes:
-        states: Shape (tokens, dim), sample by sample.
-        borders: Where each sample starts. A sample may have length 0 when the template is dropped and the prompt
-            is empty: leave its `TextSegment` out of the layout then.
+    A sample may have length 0 when the template is dropped and the prompt is empty: leave its `TextSegment` out of the
+    layout then.
     """
 
     states: Float[Tensor, "tokens dim"]
@@ -78,13 +73,7 @@ class HiddenStateBridge:
     template: KeptTemplate = "keep"
 
     def keeps(self, roles: TokenRoles) -> Bool[Tensor, "batch length"]:
-        """Which tokens are passed on.
-
-        Args:
-            roles: Values of `TokenRole`, on the host.
-
-        Returns:
-            True where the state is kept.
+        """True where the state of a token is passed on.
 
         Raises:
             ValueError: If the roles are not on the host.
@@ -102,25 +91,11 @@ class HiddenStateBridge:
         return kept
 
     def borders(self, roles: TokenRoles) -> Ragged:
-        """How many tokens of each sample are passed on: what a `Layout` needs at collate time.
-
-        Args:
-            roles: Values of `TokenRole`, on the host.
-
-        Returns:
-            Borders of the samples on the packed axis.
-        """
+        """Where samples begin on the packed axis, and so how many tokens each has: what a `Layout` needs."""
         return Ragged.of(int(length) for length in self.keeps(roles).sum(1).tolist())
 
     def __call__(self, states: PaddedStates, roles: TokenRoles) -> PackedText:
-        """Pack the kept states.
-
-        Args:
-            states: Last hidden states after the final norm, shape (batch, length, dim), on any device.
-            roles: Values of `TokenRole`, on the host.
-
-        Returns:
-            Kept states and their borders, on the device of `states`.
+        """Pack the kept states of a batch: last hidden states after the final norm, on any device.
 
         Raises:
             ValueError: If states and roles differ in batch or length.
@@ -140,17 +115,9 @@ def token_roles(
 ) -> TokenRoles:
     """Roles for a model whose tokenizer is not ours, told by ids alone.
 
-    Ids cannot tell the words of a system prompt from those of a user: everything that is neither an image nor
-    listed as template counts as text. `ChatTokenizer` knows more.
-
-    Args:
-        ids: Token ids, on the host.
-        attention_mask: 1 or True where there is a token, on the host.
-        image_ids: Ids that stand for parts of images, such as that of `<|image_pad|>`.
-        template_ids: Ids that count as template, such as that of `<|im_start|>`.
-
-    Returns:
-        int8, shape (batch, length).
+    Ids cannot tell the words of a system prompt from those of a user: everything that is neither an image (such as
+    `<|image_pad|>`) nor listed as template (such as `<|im_start|>`) counts as text. `ChatTokenizer` knows more.
+    Everything is on the host.
     """
     roles = torch.full_like(ids, TokenRole.TEXT, dtype=torch.int8)
     roles[torch.isin(ids, torch.tensor(template_ids, dtype=ids.dtype))] = TokenRole.TEMPLATE

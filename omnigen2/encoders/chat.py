@@ -25,7 +25,7 @@ class Message:
 
     Attributes:
         speaker: Who says it.
-        text: What is said, taken literally: `<|im_end|>` in it is eight letters, not the end of the turn.
+        text: What is said, taken literally: `<|im_end|>` in it is ten letters, not the end of the turn.
         images: Pictures shown with it, in front of the text.
     """
 
@@ -77,9 +77,6 @@ def drawing(text: str, images: Sequence[Image.Image] = (), system: str = SYSTEM_
         text: The instruction; empty for the unconditional branch.
         images: References that the vision-language model is to see; none in the released training code.
         system: System prompt.
-
-    Returns:
-        A system and a user message.
     """
     return (Message("system", system), Message("user", text, tuple(images)))
 

@@ -2,14 +2,16 @@
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
+from typing_extensions import override
 
-from omnigen2.encoders.codec import Latent, LatentCodec, Pixels, Posterior, check_channels, check_sides
+from omnigen2.encoders.codec import CodecSize, Latent, LatentCodec, Moments, Pixels, Posterior
 
 KEPT = 2
 """Frequencies that are kept in each direction: 2 x 2 for each of three colours, 12 channels."""
@@ -47,20 +49,16 @@ class BlockDCT(LatentCodec):
         if factor < KEPT or not scale > 0:
             raise ValueError(f"BlockDCT needs factor >= {KEPT} and scale > 0, got {factor} and {scale}")
         self.channels = 3 * KEPT**2
-        self.reduction = factor
+        self.reduction = self.multiple = factor
         self.scale = scale
         self.register_buffer("cosines", _cosines(factor), persistent=False)
         self.cosines: Float[Tensor, "kept factor"]
 
     @classmethod
-    def from_folder(cls, directory: str | Path) -> "BlockDCT":
-        """Read what `save` has written.
-
-        Args:
-            directory: Folder with config.json.
-
-        Returns:
-            The codec.
+    def from_folder(
+        cls, directory: str | Path, dtype: object = None, device: torch.device | str = "cpu", memory: object = None
+    ) -> "BlockDCT":
+        """Read what `save` has written; without weights, there is no choice of `dtype` and `memory`.
 
         Raises:
             ValueError: If the configuration is another codec's.
@@ -68,48 +66,44 @@ class BlockDCT(LatentCodec):
         config = json.loads((Path(directory) / "config.json").read_text())
         if config.get("_class_name") != CLASS_NAME:
             raise ValueError(f"{directory} holds a {config.get('_class_name')}, expected {CLASS_NAME}; use load_codec")
-        return cls(config["factor"], config["scale"])
+        return cls(config["factor"], config["scale"]).to(device)
 
-    def save(self, directory: str | Path) -> None:
-        """Write the configuration; there is nothing else.
-
-        Args:
-            directory: Folder to write; it is made.
-        """
-        Path(directory).mkdir(parents=True, exist_ok=True)
-        config = {"_class_name": CLASS_NAME, "factor": self.reduction, "scale": self.scale}
-        (Path(directory) / "config.json").write_text(json.dumps(config, indent=2) + "\n")
-
+    @override
     def encode(
         self,
         images: Sequence[Pixels],
         posterior: Posterior = "sample",
         generators: Sequence[torch.Generator] | None = None,
     ) -> list[Latent]:
-        """Images to latents; there is nothing to draw, so `posterior` and `generators` change nothing.
-
-        Args:
-            images: Each of shape (3, height, width) in [-1, 1], sides multiples of the factor.
-            posterior: Not used.
-            generators: Not used.
-
-        Returns:
-            float32, shape (12, height / factor, width / factor): for each frequency the three colours.
-        """
-        check_sides(images, self.reduction, "a block")
+        """Images to latents, for each frequency the three colours; there is nothing to draw."""
+        self.check_sides(images, "a block")
         return [self._encode(image.to(self.cosines)) for image in images]
 
+    @override
     def decode(self, latents: Sequence[Latent]) -> list[Pixels]:
-        """Latents to images: the inverse on everything that blocks of two pixels can hold.
-
-        Args:
-            latents: Each of shape (12, height, width) in blocks.
-
-        Returns:
-            float32, shape (3, factor * height, factor * width), clipped to [-1, 1].
-        """
-        check_channels(latents, self.channels)
+        """Latents to images: the inverse on everything that blocks of two pixels can hold, clipped to [-1, 1]."""
+        self.check_channels(latents)
         return [self._decode(latent.to(self.cosines)).clamp(-1, 1) for latent in latents]
+
+    @override
+    @torch.no_grad()
+    def moments(self, images: Sequence[Pixels]) -> list[Moments]:
+        return [mean[None] for mean in self.encode(images, "mode")]
+
+    @override
+    def facts(self) -> Mapping[str, Any]:
+        return {"factor": self.reduction, "scale": self.scale}
+
+    @override
+    def save(self, directory: str | Path) -> None:
+        Path(directory).mkdir(parents=True, exist_ok=True)
+        text = json.dumps({"_class_name": CLASS_NAME, **self.facts()}, indent=2)
+        (Path(directory) / "config.json").write_text(text + "\n")
+
+    @override
+    @staticmethod
+    def size(config: Mapping[str, Any]) -> CodecSize:
+        return CodecSize(int(config["factor"]), widest=3, weights=False)
 
     def _encode(self, image: Pixels) -> Latent:
         side, (height, width) = self.reduction, image.shape[1:]

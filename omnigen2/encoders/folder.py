@@ -1,4 +1,4 @@
-"""Looking into model folders before a library does."""
+"""Looking into model folders before a library does, and the number formats that their weights work in."""
 
 from collections.abc import Generator
 from contextlib import contextmanager
@@ -8,34 +8,24 @@ import torch
 from safetensors import SafetensorError
 
 
-def check_folder(folder: str | Path, needed: str, local_files_only: bool = True) -> None:
+def check_folder(folder: str | Path, needed: str) -> None:
     """Refuse a folder that cannot be a model folder, before anything could look for it on the network.
 
-    Args:
-        folder: Path of the folder.
-        needed: A file it must have.
-        local_files_only: Whether a name that is no folder is an error.
-
     Raises:
-        FileNotFoundError: If the folder or the file is missing.
+        FileNotFoundError: If the folder is missing, or a file that it must have.
     """
     path = Path(folder)
-    if path.is_dir():
-        if not (path / needed).is_file():
-            raise FileNotFoundError(f"{path} has no {needed}; expected a model folder written by save_pretrained")
-    elif local_files_only:
+    if not path.is_dir():
         raise FileNotFoundError(
-            f"there is no folder {path}; give the folder of a downloaded model (nothing is downloaded unless "
-            "local_files_only=False)"
+            f"there is no folder {path}; give the folder of a downloaded model (nothing is downloaded)"
         )
+    if not (path / needed).is_file():
+        raise FileNotFoundError(f"{path} has no {needed}; expected a model folder written by save_pretrained")
 
 
 @contextmanager
 def loading(folder: str | Path) -> Generator[None]:
     """Say what to do about a folder that a library cannot load.
-
-    Args:
-        folder: Path of the folder.
 
     Yields:
         To the library.
@@ -55,3 +45,13 @@ def loading(folder: str | Path) -> Generator[None]:
             f"{folder} cannot be loaded ({reason}); is the download complete, and are config.json and weights of one "
             "model?"
         ) from error
+
+
+def check_dtype(dtype: torch.dtype, what: str) -> None:
+    """Refuse number formats in which the released weights fail: float16 overflows in the FLUX VAE, black pictures.
+
+    Raises:
+        ValueError: If it is neither float32 nor bfloat16 (float64 is allowed for tests); `what` says who asks.
+    """
+    if dtype not in (torch.float32, torch.bfloat16, torch.float64):
+        raise ValueError(f"{what} cannot run in {dtype}; use torch.bfloat16 or torch.float32")

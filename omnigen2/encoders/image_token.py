@@ -42,16 +42,13 @@ class ImageToken(nn.Module):
 
     @classmethod
     def of(cls, model: nn.Module, token_id: int, initial: InitialRow = "row") -> "ImageToken":
-        """Start from a model.
+        """Start from a language model of transformers, not yet attached to it.
 
         Args:
-            model: A language model of transformers.
+            model: The model.
             token_id: Id of `<|img|>`.
             initial: `"row"` starts from the model's own rows, `"mean"` from the mean of all rows, for a model that
                 has never seen the token.
-
-        Returns:
-            Not yet attached.
 
         Raises:
             ValueError: If the model has no such row.
@@ -74,9 +71,6 @@ class ImageToken(nn.Module):
     def attach(self, model: nn.Module) -> None:
         """Freeze a model and let it read and predict the token by these rows.
 
-        Args:
-            model: A language model of transformers.
-
         Raises:
             ValueError: If it is attached already, or the model ties its embeddings otherwise.
         """
@@ -98,21 +92,13 @@ class ImageToken(nn.Module):
 
     @torch.no_grad()
     def merge(self, model: nn.Module) -> None:
-        """Write the rows into a model; every other number in it stays as it is.
-
-        Args:
-            model: A language model of transformers.
-        """
+        """Write the rows into a model; every other number in it stays as it is."""
         self._fits(model)
         for row, table in zip((self.input, self.output), _tables(model), strict=True):
             table[self.token_id] = row.to(table)
 
     def save(self, path: str | Path) -> None:
-        """Write the rows and the token's id.
-
-        Args:
-            path: A `.safetensors` file; its folder is made.
-        """
+        """Write the rows and the token's id into a `.safetensors` file; its folder is made."""
         Path(path).parent.mkdir(parents=True, exist_ok=True)
         rows = {"input": self.input.detach().cpu().contiguous()}
         if not self.tied:
@@ -121,13 +107,7 @@ class ImageToken(nn.Module):
 
     @classmethod
     def load(cls, path: str | Path) -> "ImageToken":
-        """Read what `save` wrote.
-
-        Args:
-            path: A `.safetensors` file.
-
-        Returns:
-            Not yet attached.
+        """Read what `save` wrote, not yet attached.
 
         Raises:
             ValueError: If the file is something else.

@@ -7,27 +7,22 @@ from typing import Any, Literal, NamedTuple, TypeAlias, cast
 import torch
 from jaxtyping import Int
 from torch import Tensor, nn
+from typing_extensions import override
 
 from omnigen2.encoders.bridge import HiddenStateBridge, PackedText
 from omnigen2.encoders.chat import Conversation
-from omnigen2.encoders.dtype import check_dtype
-from omnigen2.encoders.folder import check_folder, loading
+from omnigen2.encoders.folder import check_dtype, check_folder, loading
 from omnigen2.encoders.tokens import ChatTokenizer, PromptBatch, PromptRules
 
 Stop: TypeAlias = Literal["end", "image", "length"]
 
 
 class Answer(NamedTuple):
-    """What the model said.
-
-    Attributes:
-        text: Its words, without what ended them.
-        stop: `"image"` when it said `<|img|>` and wants to draw, `"end"` when it was done, `"length"` when it was
-            cut off.
-    """
+    """What the model said, without what ended it."""
 
     text: str
     stop: Stop
+    """`"image"` when it said `<|img|>` and wants to draw, `"end"` when it was done, `"length"` when it was cut off."""
 
 
 class QwenEncoder(nn.Module):
@@ -70,9 +65,8 @@ class QwenEncoder(nn.Module):
         device: torch.device | str = "cpu",
         rules: PromptRules | None = None,
         bridge: HiddenStateBridge | None = None,
-        local_files_only: bool = True,
     ) -> "QwenEncoder":
-        """Load a model folder written by transformers, such as `mllm/` and `processor/` of the released model.
+        """Load a folder written by transformers, such as `mllm/` of the released model; nothing is downloaded.
 
         Args:
             mllm_dir: Folder with config.json and safetensors files.
@@ -82,10 +76,6 @@ class QwenEncoder(nn.Module):
             device: Where the model goes.
             rules: How prompts become tokens.
             bridge: Which hidden states are passed on.
-            local_files_only: False also accepts names of the Hugging Face hub and downloads.
-
-        Returns:
-            The frozen encoder.
 
         Raises:
             FileNotFoundError: If a folder or its config is missing.
@@ -94,11 +84,11 @@ class QwenEncoder(nn.Module):
         from transformers import Qwen2_5_VLForConditionalGeneration
 
         check_dtype(dtype, "Qwen2.5-VL")
-        check_folder(mllm_dir, "config.json", local_files_only)
-        tokenizer = load_tokenizer(processor_dir, rules, local_files_only)
+        check_folder(mllm_dir, "config.json")
+        tokenizer = load_tokenizer(processor_dir, rules)
         with loading(mllm_dir):
             model = Qwen2_5_VLForConditionalGeneration.from_pretrained(
-                str(mllm_dir), dtype=dtype, local_files_only=local_files_only, use_safetensors=True
+                str(mllm_dir), dtype=dtype, local_files_only=True, use_safetensors=True
             )
         return cls(cast(nn.Module, model), tokenizer, bridge).to(device)
 
@@ -112,26 +102,15 @@ class QwenEncoder(nn.Module):
         """Where the model is."""
         return next(self.model.parameters()).device
 
+    @override
     def train(self, mode: bool = True) -> "QwenEncoder":
-        """Stay in evaluation mode as long as nothing of the model trains.
-
-        Args:
-            mode: What the surrounding module is set to.
-
-        Returns:
-            Itself.
-        """
+        """Stay in evaluation mode as long as nothing of the model trains."""
         return super().train(mode and any(parameter.requires_grad for parameter in self.model.parameters()))
 
     def positions(self, batch: PromptBatch) -> Int[Tensor, "3 batch length"]:
-        """(time, height, width) positions of every token, computed on the host.
+        """(time, height, width) positions of every token, int64, computed on the host; padding is at 0.
 
-        Args:
-            batch: Tokens on any device.
-
-        Returns:
-            int64 on the host; padding is at 0. Text counts in all three axes alike; the tokens of an image share
-            the time at which it begins.
+        Text counts in all three axes alike; the tokens of an image share the time at which it begins.
         """
         model: Any = cast(Any, self.model).model
         roles, mask = batch.image_mask, batch.attention_mask
@@ -139,15 +118,9 @@ class QwenEncoder(nn.Module):
         positions, _ = model.get_rope_index(roles, roles, image_grid_thw=batch.grids, attention_mask=mask)
         return positions
 
+    @override
     def forward(self, batch: PromptBatch) -> PackedText:
-        """Read prompts.
-
-        Args:
-            batch: Tokens on any device; roles on the host.
-
-        Returns:
-            Last hidden states after the final norm, in the model's dtype, packed by the bridge.
-        """
+        """Last hidden states of prompts after the final norm, in the model's dtype, packed by the bridge."""
         device = self.device
         grids = None if batch.grids is None else batch.grids.to(device, non_blocking=True)
         here = batch.to(device)
@@ -167,15 +140,14 @@ class QwenEncoder(nn.Module):
     ) -> list[Answer]:
         """Continue conversations with the assistant's next turn, up to its end or to `<|img|>`.
 
+        To draw after an answer that stopped at `"image"`, encode the conversation with the answer's text as the
+        beginning of the assistant's turn: `tokenizer([conversation], answers=[answer.text])`.
+
         Args:
             conversations: One per sample; their images are always seen.
             max_new_tokens: Longest answer, in tokens.
             temperature: 0 takes the likeliest token each time; above, tokens are drawn from torch's global generator
                 with the other sampling settings of the model folder.
-
-        Returns:
-            One answer per conversation. To draw after `"image"`, encode the conversation with the answer's text
-            as the beginning of the assistant's turn: `tokenizer([conversation], answers=[answer.text])`.
 
         Raises:
             ValueError: If a setting is out of range.
@@ -219,35 +191,20 @@ class QwenEncoder(nn.Module):
         return Answer(text, stops[ids[at]] if at < len(ids) else "length")
 
 
-def load_tokenizer(
-    processor_dir: str | Path, rules: PromptRules | None = None, local_files_only: bool = True
-) -> ChatTokenizer:
+def load_tokenizer(processor_dir: str | Path, rules: PromptRules | None = None) -> ChatTokenizer:
     """Load the tokenizer, and the image processor if the folder has one: all that a data loader needs.
-
-    Args:
-        processor_dir: Folder written by transformers.
-        rules: How prompts become tokens.
-        local_files_only: False also accepts names of the Hugging Face hub and downloads.
-
-    Returns:
-        The tokenizer of conversations.
 
     Raises:
         FileNotFoundError: If the folder or its tokenizer is missing.
     """
     from transformers import AutoImageProcessor, AutoTokenizer
 
-    check_folder(processor_dir, "tokenizer_config.json", local_files_only)
+    check_folder(processor_dir, "tokenizer_config.json")
     folder = Path(processor_dir)
-    if folder.is_dir() and not any((folder / name).is_file() for name in ("tokenizer.json", "vocab.json")):
+    if not any((folder / name).is_file() for name in ("tokenizer.json", "vocab.json")):
         raise FileNotFoundError(f"{folder} has neither tokenizer.json nor vocab.json; is the download complete?")
-    tokenizer = AutoTokenizer.from_pretrained(str(processor_dir), local_files_only=local_files_only)
-    has_images = not folder.is_dir() or any(
-        (folder / name).exists() for name in ("preprocessor_config.json", "processor_config.json")
-    )
-    images = (
-        AutoImageProcessor.from_pretrained(str(processor_dir), local_files_only=local_files_only, backend="pil")
-        if has_images
-        else None
-    )
+    tokenizer = AutoTokenizer.from_pretrained(str(folder), local_files_only=True)
+    images = None
+    if any((folder / name).exists() for name in ("preprocessor_config.json", "processor_config.json")):
+        images = AutoImageProcessor.from_pretrained(str(folder), local_files_only=True, backend="pil")
     return ChatTokenizer(tokenizer, images, rules)

@@ -27,7 +27,7 @@ def write_tiny_vlm(directory: str | Path, hidden_size: int = 64, tied: bool = Tr
     """Write a random Qwen2.5-VL of two layers, as in `mllm/`.
 
     Args:
-        directory: Folder to write; it is made.
+        directory: It is made.
         hidden_size: Channels, a multiple of 32: the transformer's `text_dim`.
         tied: Whether input and output embeddings are one table, as in the released 3B model.
         seed: Of the weights; torch's global generator is not touched.
@@ -46,9 +46,6 @@ def write_tiny_processor(directory: str | Path) -> None:
     """Write a byte-level tokenizer with the special tokens of Qwen2.5-VL and its image processor, as in `processor/`.
 
     One token is one byte; images are cut to at most 16 tokens.
-
-    Args:
-        directory: Folder to write; it is made.
     """
     from tokenizers.pre_tokenizers import ByteLevel
     from transformers import Qwen2Tokenizer
@@ -69,10 +66,7 @@ def write_tiny_processor(directory: str | Path) -> None:
 def write_tiny_vae(directory: str | Path, latent_channels: int = 16, seed: int = 0) -> None:
     """Write a random autoencoder with the reduction, shift and scale of FLUX's, as in `vae/`.
 
-    Args:
-        directory: Folder to write; it is made.
-        latent_channels: Channels of the latents.
-        seed: Of the weights; torch's global generator is not touched.
+    The seed is that of the weights; torch's global generator is not touched.
     """
     from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
 
@@ -99,7 +93,7 @@ def write_tiny_vae(directory: str | Path, latent_channels: int = 16, seed: int =
 def random_vlm(
     text: Mapping[str, Any], vision: Mapping[str, Any], ids: Mapping[str, int], tied: bool, seed: int
 ) -> nn.Module:
-    """Make a random Qwen2.5-VL.
+    """Make a random Qwen2.5-VL of transformers, which ends its answers as the released one does.
 
     Args:
         text: Sizes of the language model, as `text_config` of transformers names them.
@@ -107,9 +101,6 @@ def random_vlm(
         ids: The number of each of the `SPECIAL_TOKENS`.
         tied: Whether input and output embeddings are one table.
         seed: Of the weights; torch's global generator is not touched.
-
-    Returns:
-        transformers' model, which ends its answers as the released one does.
     """
     from transformers import GenerationConfig, Qwen2_5_VLConfig, Qwen2_5_VLForConditionalGeneration
 
@@ -131,10 +122,10 @@ def random_vlm(
 
 
 def write_image_processor(directory: str | Path, pixels: tuple[int, int], patch_size: int, merge_size: int) -> None:
-    """Write the settings of Qwen2.5-VL's image processor, as in `processor/`.
+    """Write the settings of Qwen2.5-VL's image processor into a folder such as `processor/`.
 
     Args:
-        directory: An existing folder.
+        directory: It exists.
         pixels: Fewest and most pixels of a picture; others are resized.
         patch_size: Side of a patch in pixels.
         merge_size: Patches that become one token, along each side.

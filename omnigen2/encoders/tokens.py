@@ -135,15 +135,12 @@ class ChatTokenizer:
         references: Sequence[Sequence[Image.Image]] | None = None,
         system: str = SYSTEM_PROMPT,
     ) -> PromptBatch:
-        """Prompts that condition drawings, padded on the right.
+        """Prompts that condition drawings, padded on the right, on the host.
 
         Args:
             texts: One instruction per sample.
             references: The reference images of each sample; looked at only if the rules say that the model sees them.
             system: System prompt of all.
-
-        Returns:
-            A batch on the host.
 
         Raises:
             ValueError: If there are not as many lists of references as texts.
@@ -160,15 +157,12 @@ class ChatTokenizer:
         answers: Sequence[str] | None = None,
         padding: PaddingSide = "right",
     ) -> PromptBatch:
-        """Tokenise conversations.
+        """Tokenise conversations, into a batch on the host.
 
         Args:
             conversations: One per sample.
             answers: How the assistant's next turn begins in each, `""` to let it speak; None for no further turn.
             padding: Side of the padding; generation needs `"left"`.
-
-        Returns:
-            A batch on the host.
 
         Raises:
             ValueError: If the batch is empty, answers and conversations differ in number, a conversation is too long,

@@ -1,17 +1,17 @@
 """The FLUX autoencoder: pixels to scaled latents and back."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, TypeAlias, assert_never, cast
 
 import torch
 from torch import Tensor, nn
+from typing_extensions import override
 
-from omnigen2.encoders.codec import Latent, LatentCodec, Pixels, Posterior, check_channels, check_sides
+from omnigen2.encoders.codec import CodecSize, Latent, LatentCodec, Moments, Pixels, Posterior
 from omnigen2.encoders.dct import CLASS_NAME, BlockDCT
-from omnigen2.encoders.dtype import check_dtype
-from omnigen2.encoders.folder import check_folder, loading
+from omnigen2.encoders.folder import check_dtype, check_folder, loading
 
 VAEMemory: TypeAlias = Literal["together", "one_by_one", "tiled"]
 
@@ -72,19 +72,8 @@ class FluxVAE(LatentCodec):
         dtype: torch.dtype = torch.float32,
         device: torch.device | str = "cpu",
         memory: VAEMemory = "one_by_one",
-        local_files_only: bool = True,
     ) -> "FluxVAE":
-        """Load a folder written by diffusers, such as `vae/` of the released model.
-
-        Args:
-            vae_dir: Folder with config.json and a safetensors file.
-            dtype: float32 or bfloat16.
-            device: Where the model goes.
-            memory: See the class.
-            local_files_only: False also accepts names of the Hugging Face hub and downloads.
-
-        Returns:
-            The frozen autoencoder.
+        """Load a folder written by diffusers, such as `vae/` of the released model; nothing is downloaded.
 
         Raises:
             FileNotFoundError: If the folder or its config is missing.
@@ -93,39 +82,22 @@ class FluxVAE(LatentCodec):
         from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
 
         check_dtype(dtype, "the VAE")
-        check_folder(vae_dir, "config.json", local_files_only)
+        check_folder(vae_dir, "config.json")
         with loading(vae_dir):
             vae = AutoencoderKL.from_pretrained(
-                str(vae_dir),
-                torch_dtype=dtype,
-                local_files_only=local_files_only,
-                use_safetensors=True,
-                low_cpu_mem_usage=False,
+                str(vae_dir), torch_dtype=dtype, local_files_only=True, use_safetensors=True, low_cpu_mem_usage=False
             )
         return cls(cast(nn.Module, vae), memory).to(device)
 
     def scaled(self, z: Tensor) -> Tensor:
-        """`(z - shift) * scale` in float32.
-
-        Args:
-            z: What the autoencoder makes, any shape.
-
-        Returns:
-            What the transformer learns.
-        """
+        """`(z - shift) * scale` in float32: what the transformer learns of what the autoencoder makes."""
         return (z.float() - self.shift) * self.scale
 
     def unscaled(self, latent: Tensor) -> Tensor:
-        """`latent / scale + shift` in float32: the inverse of `scaled`.
-
-        Args:
-            latent: What the transformer makes, any shape.
-
-        Returns:
-            What the decoder reads.
-        """
+        """`latent / scale + shift` in float32: the inverse of `scaled`."""
         return latent.float() / self.scale + self.shift
 
+    @override
     @torch.no_grad()
     def encode(
         self,
@@ -133,28 +105,13 @@ class FluxVAE(LatentCodec):
         posterior: Posterior = "sample",
         generators: Sequence[torch.Generator] | None = None,
     ) -> list[Latent]:
-        """Images to scaled latents.
-
-        Args:
-            images: Each of shape (3, height, width) in [-1, 1], sides multiples of `multiple` (16), on any device.
-            posterior: `"sample"` draws from the encoder's distribution, as the released code does; `"mode"` takes
-                its mean.
-            generators: One per image for the draw, on any device; torch's global generator if None.
-
-        Returns:
-            float32 latents of shape (channels, height / 8, width / 8) on the model's device.
-
-        Raises:
-            ValueError: If a side is not such a multiple, or there are not as many generators as images.
-        """
-        check_sides(images, self.multiple, f"reduction {self.reduction} times patch size")
+        self.check_sides(images, f"reduction {self.reduction} times patch size")
         if generators is not None and len(generators) != len(images):
             raise ValueError(f"got {len(images)} images and {len(generators)} generators; give one per image")
         draws = [None] * len(images) if generators is None else generators
         latents: dict[int, Latent] = {}
         for group in self._groups(images):
-            pixels = torch.stack([images[i].to(self._weight) for i in group])
-            distribution: Any = cast(Any, self.vae).encode(pixels).latent_dist
+            distribution = self._distribution([images[i] for i in group])
             match posterior:
                 case "sample":
                     noise = [self._noise(distribution.mean[0], draws[i]) for i in group]
@@ -166,24 +123,47 @@ class FluxVAE(LatentCodec):
             latents |= zip(group, self.scaled(z), strict=True)
         return [latents[i] for i in range(len(images))]
 
+    @override
     def decode(self, latents: Sequence[Latent]) -> list[Pixels]:
-        """Scaled latents to images. Gradients flow to the latents.
-
-        Args:
-            latents: Each of shape (channels, height, width) in latent pixels, on any device.
-
-        Returns:
-            float32 images of shape (3, 8 height, 8 width) in [-1, 1] on the model's device.
-
-        Raises:
-            ValueError: If a latent has another number of channels.
-        """
-        check_channels(latents, self.channels)
+        self.check_channels(latents)
         images: dict[int, Pixels] = {}
         for group in self._groups(latents):
             z = torch.stack([self.unscaled(latents[i]).to(self._weight) for i in group])
             images |= zip(group, cast(Any, self.vae).decode(z).sample.float().clamp(-1, 1), strict=True)
         return [images[i] for i in range(len(latents))]
+
+    @override
+    @torch.no_grad()
+    def moments(self, images: Sequence[Pixels]) -> list[Moments]:
+        self.check_sides(images, f"reduction {self.reduction} times patch size")
+        found: list[Moments] = []
+        for image in images:
+            distribution = self._distribution([image])
+            found.append(torch.stack((self.scaled(distribution.mean[0]), distribution.std[0].float() * self.scale)))
+        return found
+
+    @override
+    def facts(self) -> Mapping[str, Any]:
+        config: dict[str, Any] = dict(cast(Any, self.vae).config)
+        tile = cast(Any, self.vae).tile_sample_min_size if self.memory == "tiled" else None
+        return {name: value for name, value in config.items() if not name.startswith("_")} | {"tile": tile}
+
+    @override
+    def save(self, directory: str | Path) -> None:
+        cast(Any, self.vae).save_pretrained(str(directory))
+
+    @override
+    @staticmethod
+    def size(config: Mapping[str, Any]) -> CodecSize:
+        channels: object = config.get("block_out_channels")
+        if not isinstance(channels, list) or not channels:
+            raise ValueError("it has no block_out_channels")
+        return CodecSize(2 ** (len(channels) - 1), widest=channels[:2][-1], weights=True)
+
+    def _distribution(self, images: Sequence[Pixels]) -> Any:
+        """What diffusers' encoder says about images of one size."""
+        pixels = torch.stack([image.to(self._weight) for image in images])
+        return cast(Any, self.vae).encode(pixels).latent_dist
 
     @property
     def _weight(self) -> Tensor:
@@ -205,28 +185,22 @@ class FluxVAE(LatentCodec):
         return torch.randn(like.shape, generator=generator, device=device).to(like)
 
 
+def codec_class(config: Mapping[str, Any]) -> type[BlockDCT] | type[FluxVAE]:
+    """Which codec a config.json in `vae/` is of."""
+    return BlockDCT if config.get("_class_name") == CLASS_NAME else FluxVAE
+
+
 def load_codec(
     directory: str | Path,
     dtype: torch.dtype = torch.float32,
     device: torch.device | str = "cpu",
     memory: VAEMemory = "one_by_one",
 ) -> LatentCodec:
-    """Load whichever codec a folder holds.
-
-    Args:
-        directory: `vae/` of a model folder, with config.json.
-        dtype: Of an autoencoder's weights: float32 or bfloat16.
-        device: Where it works.
-        memory: Of an autoencoder, see `FluxVAE`.
-
-    Returns:
-        A `BlockDCT` or a `FluxVAE`.
+    """Load whichever codec a folder such as `vae/` holds; `dtype` and `memory` are those of an autoencoder.
 
     Raises:
         FileNotFoundError: If the folder or its config is missing.
     """
-    check_folder(directory, "config.json", local_files_only=True)
-    config = json.loads((Path(directory) / "config.json").read_text())
-    if config.get("_class_name") == CLASS_NAME:
-        return BlockDCT.from_folder(directory).to(device)
-    return FluxVAE.from_folder(directory, dtype, device, memory)
+    check_folder(directory, "config.json")
+    kind = codec_class(json.loads((Path(directory) / "config.json").read_text()))
+    return kind.from_folder(directory, dtype, device, memory)

@@ -22,7 +22,6 @@ from omnigen2.evaluation.judging import ChoiceAccuracy, EmuEdit
 from omnigen2.evaluation.metrics import (
     EditBench,
     EvaluationError,
-    FeatureSimilarity,
     GenEval,
     GroupedMean,
     ImgEditBench,
@@ -31,12 +30,13 @@ from omnigen2.evaluation.metrics import (
     Share,
     Summary,
 )
+from omnigen2.evaluation.questions import Answerer, ask, letter_protocol, marked
 from omnigen2.evaluation.report import write_report
-from omnigen2.evaluation.runner import Progress, evaluate
+from omnigen2.evaluation.runner import EvaluationProgress, evaluate
 
 __all__ = [
-    "Benchmark", "ChoiceAccuracy", "ChoiceBenchmark", "EditBench", "EditBenchmark", "EmuEdit", "EmuEditBenchmark",
-    "EvaluationError", "FeatureSimilarity", "GenEval", "GenEvalBenchmark", "GroupedMean", "ImgEditBench",
-    "ImgEditBenchmark", "Line", "OmniContext", "OmniContextBenchmark", "Progress", "Reader", "Share", "Summary",
-    "compare", "evaluate", "write_report",
+    "Answerer", "Benchmark", "ChoiceAccuracy", "ChoiceBenchmark", "EditBench", "EditBenchmark", "EmuEdit",
+    "EmuEditBenchmark", "EvaluationError", "EvaluationProgress", "GenEval", "GenEvalBenchmark", "GroupedMean",
+    "ImgEditBench", "ImgEditBenchmark", "Line", "OmniContext", "OmniContextBenchmark", "Reader", "Share", "Summary",
+    "ask", "compare", "evaluate", "letter_protocol", "marked", "write_report",
 ]  # fmt: skip

@@ -9,11 +9,13 @@ from typing import ClassVar, TypeAlias
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
+from typing_extensions import override
 
-from omnigen2.evaluation.judging import ChoiceAccuracy, EmuEdit, Item, Judgement, Record
+from omnigen2.evaluation.judging import BenchmarkItem, Choice, ChoiceAccuracy, EmuEdit, Record, read_mmmu
 from omnigen2.evaluation.metrics import EditBench, GenEval, GroupedMean, ImgEditBench, OmniContext, PaperTable, Summary
+from omnigen2.rl import Failure, Outcome
 
-Reader: TypeAlias = Callable[[Path, Path | None], list[Item]]
+Reader: TypeAlias = Callable[[Path, Path | None], list[BenchmarkItem]]
 """From the folder of pictures and the folder of the data set to the items."""
 
 
@@ -25,53 +27,39 @@ class Benchmark(ABC):
         name: On the command line.
         items: Finds the items on disk.
         papers: Published rows to show beside ours; the plot has those of the first.
+        folder: Where in the folder of pictures they lie; whoever draws them makes it first. Empty if in that itself.
+        rules: Whether the rules of the micro-world can judge it.
     """
 
     name: str
     items: Reader
     papers: tuple[PaperTable, ...] = ()
+    folder: str = ""
+    rules: bool = False
     scores: ClassVar[tuple[str, ...]]
     lowest: ClassVar[float] = 0.0
     highest: ClassVar[float]
 
     @abstractmethod
     def metrics(self, records: Sequence[Record]) -> list[GroupedMean]:
-        """The metrics, with all records counted.
-
-        Args:
-            records: Of a result.
-
-        Returns:
-            The first is the benchmark's own.
-        """
+        """The metrics, with all records counted; the first is the benchmark's own."""
 
     def summaries(self, records: Sequence[Record]) -> list[Summary]:
-        """The tables.
-
-        Args:
-            records: Of a result.
-        """
+        """The tables."""
         return [metric.summary() for metric in self.metrics(records)]
 
-    def checked(self, judgement: Judgement) -> Judgement:
-        """Refuse scores that the benchmark cannot use.
-
-        Args:
-            judgement: From a judge.
-
-        Returns:
-            The same; or a failed one, if a score is missing or out of range.
-        """
-        if not judgement.valid:
-            return judgement
-        missing = [name for name in self.scores if name not in judgement.scores]
+    def checked(self, outcome: Outcome) -> Outcome:
+        """Refuse a judgement that the benchmark cannot use: a score is missing or out of range."""
+        if isinstance(outcome, Failure):
+            return outcome
+        missing = [name for name in self.scores if name not in outcome.parts]
         if missing:
-            return Judgement(problem=f"the judge gave no {missing[0]}")
-        for name in {*self.scores, *(judgement.scores.keys() & {"overall", "graded"})}:
-            if not self.lowest <= judgement.scores[name] <= self.highest:
+            return Failure(f"the judge gave no {missing[0]}")
+        for name in {*self.scores, *(outcome.parts.keys() & {"overall", "graded"})}:
+            if not self.lowest <= outcome.parts[name] <= self.highest:
                 expected = f"expected {self.lowest:g} to {self.highest:g}"
-                return Judgement(problem=f"{name} is {judgement.scores[name]:g}, {expected}")
-        return judgement
+                return Failure(f"{name} is {outcome.parts[name]:g}, {expected}")
+        return outcome
 
 
 @dataclass(frozen=True)
@@ -81,8 +69,8 @@ class OmniContextBenchmark(Benchmark):
     scores: ClassVar[tuple[str, ...]] = ("prompt_following", "subject_consistency")
     highest: ClassVar[float] = 10.0
 
+    @override
     def metrics(self, records: Sequence[Record]) -> list[GroupedMean]:
-        """See `Benchmark`."""
         metric = OmniContext()
         following, consistency = (_scores(records, name) for name in self.scores)
         metric.update(_groups(records), following, consistency, _valid(records), _scores(records, "overall"))
@@ -91,18 +79,14 @@ class OmniContextBenchmark(Benchmark):
 
 @dataclass(frozen=True)
 class EditBenchmark(Benchmark):
-    """Judged by semantic consistency and perceptual quality.
-
-    Attributes:
-        bench: Makes the metric.
-    """
+    """Judged by semantic consistency and perceptual quality."""
 
     bench: Callable[[], EditBench] = EditBench
     scores: ClassVar[tuple[str, ...]] = ("semantic_consistency", "perceptual_quality")
     highest: ClassVar[float] = 10.0
 
+    @override
     def metrics(self, records: Sequence[Record]) -> list[GroupedMean]:
-        """See `Benchmark`."""
         metric = self.bench()
         languages = [record.language for record in records]
         consistency, quality = (_scores(records, name) for name in self.scores)
@@ -118,12 +102,12 @@ class GenEvalBenchmark(Benchmark):
     scores: ClassVar[tuple[str, ...]] = ("correct",)
     highest: ClassVar[float] = 1.0
 
+    @override
     def metrics(self, records: Sequence[Record]) -> list[GroupedMean]:
-        """See `Benchmark`."""
         strict = GenEval()
         strict.update(_groups(records), _scores(records, "correct"), _valid(records))
-        valid = [record for record in records if record.judgement.valid]
-        if not valid or any("graded" not in record.judgement.scores for record in valid):
+        valid = [record for record in records if record.valid]
+        if not valid or any("graded" not in record.scores for record in valid):
             return [strict]
         graded = GenEval(graded=True)
         graded.update(_groups(records), _scores(records, "graded"), _valid(records))
@@ -138,8 +122,8 @@ class ImgEditBenchmark(Benchmark):
     lowest: ClassVar[float] = 1.0
     highest: ClassVar[float] = 5.0
 
+    @override
     def metrics(self, records: Sequence[Record]) -> list[GroupedMean]:
-        """See `Benchmark`."""
         metric = ImgEditBench()
         metric.update(_groups(records), _scores(records, "score"), _valid(records))
         return [metric]
@@ -153,8 +137,8 @@ class EmuEditBenchmark(Benchmark):
     lowest: ClassVar[float] = -1.0
     highest: ClassVar[float] = 1.0
 
+    @override
     def metrics(self, records: Sequence[Record]) -> list[GroupedMean]:
-        """See `Benchmark`."""
         metric = EmuEdit()
         clip_image, clip_text, dino = (_scores(records, name) for name in self.scores)
         metric.update(_groups(records), clip_image, clip_text, dino, _valid(records))
@@ -163,13 +147,18 @@ class EmuEditBenchmark(Benchmark):
 
 @dataclass(frozen=True)
 class ChoiceBenchmark(Benchmark):
-    """Multiple-choice questions, whose answers are right or wrong and readable or not."""
+    """Multiple-choice questions, whose answers are right or wrong and readable or not.
 
+    Attributes:
+        questions: Reads them from the data set.
+    """
+
+    questions: Callable[[Path], list[Choice]] = read_mmmu
     scores: ClassVar[tuple[str, ...]] = ("accuracy", "readable")
     highest: ClassVar[float] = 1.0
 
+    @override
     def metrics(self, records: Sequence[Record]) -> list[GroupedMean]:
-        """See `Benchmark`. The categories are those of the records."""
         metric = ChoiceAccuracy(self.name, sorted({record.group for record in records}))
         columns = torch.stack([_scores(records, name) for name in self.scores], dim=-1)
         metric.add(_groups(records), columns, _valid(records))
@@ -177,15 +166,7 @@ class ChoiceBenchmark(Benchmark):
 
 
 def column_values(benchmark: Benchmark, record: Record) -> dict[str, float]:
-    """The columns of the benchmark's first table for one valid record.
-
-    Args:
-        benchmark: Which.
-        record: With scores.
-
-    Returns:
-        By column, geometric means included.
-    """
+    """The columns of the benchmark's first table for one valid record, geometric means included."""
     return dict(benchmark.metrics([record])[0].summary().result.values)
 
 
@@ -195,8 +176,8 @@ def _groups(records: Sequence[Record]) -> list[str]:
 
 def _scores(records: Sequence[Record], name: str) -> Float[Tensor, " samples"]:
     """NaN where the judgement failed, or has no such score."""
-    return torch.tensor([record.judgement.scores.get(name, torch.nan) for record in records], dtype=torch.float64)
+    return torch.tensor([record.scores.get(name, torch.nan) for record in records], dtype=torch.float64)
 
 
 def _valid(records: Sequence[Record]) -> Bool[Tensor, " samples"]:
-    return torch.tensor([record.judgement.valid for record in records], dtype=torch.bool)
+    return torch.tensor([record.valid for record in records], dtype=torch.bool)

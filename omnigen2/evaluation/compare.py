@@ -7,8 +7,9 @@ import numpy as np
 from jaxtyping import Float
 
 from omnigen2.evaluation.benchmarks import Benchmark, column_values
-from omnigen2.evaluation.judging import Record, Result
-from omnigen2.evaluation.metrics import EvaluationError, markdown_table
+from omnigen2.evaluation.judging import BenchmarkResult, Record
+from omnigen2.evaluation.metrics import EvaluationError
+from omnigen2.files import markdown_table
 
 FEW = 3
 """Groups with fewer pairs are named beside the intervals: drawn again from so few, means hardly move."""
@@ -19,9 +20,6 @@ class Difference:
     """One score of two results.
 
     Attributes:
-        column: The score.
-        first: Mean over groups of the first result.
-        second: Mean over groups of the second.
         low: Of the interval of `second - first`.
         high: Of the interval of `second - first`.
     """
@@ -43,13 +41,9 @@ class Comparison:
     """Two results over the items that are valid in both.
 
     Attributes:
-        first: Name of the first result.
-        second: Name of the second.
         differences: One for each score.
         pairs: Items that are valid in both.
         items: Items of the benchmark in either.
-        level: Of the intervals.
-        resamples: How many were drawn.
         small: Groups of so few pairs that resampling them says little about their spread; see `FEW`.
     """
 
@@ -76,8 +70,9 @@ class Comparison:
             ]
             for one in self.differences
         ]
+        table = markdown_table(head, rows, right=True)
         said = (
-            f"{markdown_table(head, rows)}\n\nOver the {self.pairs} of {self.items} items that are valid in both; "
+            f"{table}\n\nOver the {self.pairs} of {self.items} items that are valid in both; "
             f"means over groups; paired bootstrap within groups, {self.resamples} resamples."
         )
         if self.small:
@@ -89,7 +84,12 @@ class Comparison:
 
 
 def compare(
-    first: Result, second: Result, benchmark: Benchmark, resamples: int = 2000, level: float = 0.95, seed: int = 0
+    first: BenchmarkResult,
+    second: BenchmarkResult,
+    benchmark: Benchmark,
+    resamples: int = 2000,
+    level: float = 0.95,
+    seed: int = 0,
 ) -> Comparison:
     """Compare two results of one benchmark, item by item.
 
@@ -97,15 +97,9 @@ def compare(
     for both cancels.
 
     Args:
-        first: One result.
-        second: The other, of the same benchmark and protocol.
-        benchmark: Which one.
         resamples: Of the bootstrap, at least 100.
         level: Of the intervals, in (0, 1).
         seed: Of the resampling.
-
-    Returns:
-        Means and intervals.
 
     Raises:
         EvaluationError: If the results cannot be compared: other benchmarks, other protocols, or no common item.
@@ -146,10 +140,10 @@ def _columns(benchmark: Benchmark, records: Sequence[Record]) -> Float[np.ndarra
 
 
 def _valid(records: Mapping[tuple[str, str, str], Record], name: tuple[str, str, str]) -> bool:
-    return records[name].judgement.valid
+    return records[name].valid
 
 
-def _check(first: Result, second: Result, benchmark: Benchmark, resamples: int, level: float) -> None:
+def _check(first: BenchmarkResult, second: BenchmarkResult, benchmark: Benchmark, resamples: int, level: float) -> None:
     if resamples < 100 or not 0 < level < 1:
         raise EvaluationError(f"got {resamples} resamples and level {level}", "use at least 100, and a level in (0, 1)")
     if {first.benchmark, second.benchmark} != {benchmark.name}:

@@ -10,8 +10,8 @@ from pathlib import Path
 from PIL import Image
 
 from omnigen2.evaluation.benchmarks import Benchmark, column_values
-from omnigen2.evaluation.judging import Item, PictureFile, Record, Result, contents
-from omnigen2.evaluation.metrics import number
+from omnigen2.evaluation.judging import BenchmarkItem, BenchmarkResult, PictureFile, Record, contents
+from omnigen2.files import number
 from omnigen2.pictures import ImageFileError, ImageReader
 
 SIDE = 320
@@ -35,23 +35,20 @@ figcaption { font-size: .8rem; opacity: .75; }
 POLICY = "default-src 'none'; img-src 'self' file: data:; style-src 'unsafe-inline'"
 
 
-def write_gallery(folder: Path, benchmark: Benchmark, result: Result, items: Sequence[Item]) -> None:
+def write_gallery(folder: Path, benchmark: Benchmark, result: BenchmarkResult, items: Sequence[BenchmarkItem]) -> None:
     """Write `index.html` and small copies of the pictures.
 
     Args:
-        folder: Made if it is not there.
-        benchmark: Which one.
-        result: Its judgements.
         items: What was judged, in the order of the result's records.
     """
     (folder / "images").mkdir(parents=True, exist_ok=True)
     pairs = [
-        (record, item, column_values(benchmark, record) if record.judgement.valid else {})
+        (record, item, column_values(benchmark, record) if record.valid else {})
         for record, item in zip(result.records, items, strict=True)
     ]
     pairs.sort(key=lambda pair: (_rank(pair[2]), pair[0].name))
     articles = "\n".join(_article(folder, *pair) for pair in pairs)
-    valid = sum(record.judgement.valid for record in result.records)
+    valid = sum(record.valid for record in result.records)
     title = escape(f"{benchmark.name}: {result.name}")
     judged = escape(f"{result.protocol.judge}, {result.protocol.model}, prompt {result.protocol.prompt_version}")
     page = (
@@ -70,16 +67,15 @@ def _rank(values: dict[str, float]) -> float:
     return list(values.values())[-1] if values else -math.inf
 
 
-def _article(folder: Path, record: Record, item: Item, values: dict[str, float]) -> str:
+def _article(folder: Path, record: Record, item: BenchmarkItem, values: dict[str, float]) -> str:
     figures = [_figure(folder, file, f"input {n}", "input") for n, file in enumerate(item.inputs, start=1)]
     if item.output.is_file():
         figures.append(_figure(folder, item.output, "output", "output"))
-    judgement = record.judgement
     said = "".join(f'<span class="score">{escape(name)} <b>{number(x)}</b></span>' for name, x in values.items())
-    if judgement.problem:
-        said = f'<strong class="problem">not judged: {escape(judgement.problem)}</strong>'
+    if record.problem:
+        said = f'<strong class="problem">not judged: {escape(record.problem)}</strong>'
     reasons = "".join(
-        f'<p class="reason"><b>{escape(name)}:</b> {escape(reason)}</p>' for name, reason in judgement.reasons.items()
+        f'<p class="reason"><b>{escape(name)}:</b> {escape(reason)}</p>' for name, reason in record.reasons.items()
     )
     heading = " · ".join(escape(part) for part in (item.group, item.language, item.key))
     return (

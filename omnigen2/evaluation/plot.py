@@ -10,8 +10,6 @@ def bars(summary: Summary, name: str, paper: PaperTable | None, path: Path) -> N
     """Draw a chart.
 
     Args:
-        summary: Our table; its lines are the bars' groups.
-        name: What the legend calls us.
         paper: Adds bars of its column, if given; otherwise all of our columns are drawn.
         path: The file to write; its ending is the format.
     """

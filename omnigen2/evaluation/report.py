@@ -6,18 +6,18 @@ from pathlib import Path
 
 from omnigen2.evaluation.benchmarks import Benchmark, ChoiceBenchmark
 from omnigen2.evaluation.gallery import write_gallery
-from omnigen2.evaluation.judging import Item, Result
-from omnigen2.evaluation.metrics import PaperTable, Summary, markdown_table, number
+from omnigen2.evaluation.judging import BenchmarkItem, BenchmarkResult
+from omnigen2.evaluation.metrics import PaperTable, Summary
 from omnigen2.evaluation.plot import bars
+from omnigen2.files import markdown_table, number
 
 
-def write_report(folder: Path, benchmark: Benchmark, result: Result, items: Sequence[Item], command: str = "") -> None:
+def write_report(
+    folder: Path, benchmark: Benchmark, result: BenchmarkResult, items: Sequence[BenchmarkItem], command: str = ""
+) -> None:
     """Write `report.md`, `result.json`, `scores.png` and, of pictures, `gallery/`.
 
     Args:
-        folder: Of this evaluation.
-        benchmark: Which one.
-        result: Its judgements.
         items: What was judged, in the order of the result's records; none of questions.
         command: That makes the report again.
     """
@@ -29,18 +29,8 @@ def write_report(folder: Path, benchmark: Benchmark, result: Result, items: Sequ
     (folder / "report.md").write_text(report_text(benchmark, result, summaries, command), encoding="utf-8")
 
 
-def report_text(benchmark: Benchmark, result: Result, summaries: Sequence[Summary], command: str = "") -> str:
-    """The report as Markdown.
-
-    Args:
-        benchmark: Which one.
-        result: Its judgements.
-        summaries: Its tables.
-        command: That makes the report again.
-
-    Returns:
-        Text with a newline at the end.
-    """
+def report_text(benchmark: Benchmark, result: BenchmarkResult, summaries: Sequence[Summary], command: str = "") -> str:
+    """The report as Markdown."""
     parts = [f"# {benchmark.name}: {result.name}", str(summaries[0])]
     for summary in summaries:
         parts += [f"## {summary.title}", summary.table()]
@@ -56,16 +46,7 @@ def report_text(benchmark: Benchmark, result: Result, summaries: Sequence[Summar
 
 
 def beside(summary: Summary, name: str, paper: PaperTable) -> str:
-    """Published numbers and ours, line by line.
-
-    Args:
-        summary: Our table.
-        name: What our column is called.
-        paper: Theirs.
-
-    Returns:
-        Markdown.
-    """
+    """Published numbers and ours, line by line."""
     wanted = {line for row in paper.rows.values() for line in row}
     rows = [
         [
@@ -77,37 +58,25 @@ def beside(summary: Summary, name: str, paper: PaperTable) -> str:
         for line in summary.lines
         if line.name in wanted
     ]
-    table = markdown_table([paper.column, name, "valid / total", *paper.rows], rows)
+    table = markdown_table([paper.column, name, "valid / total", *paper.rows], rows, right=True)
     return f"{table}\n\nSource: {paper.source}. {paper.note}"
 
 
-def problems(result: Result) -> str:
-    """Causes of failed judgements, most frequent first.
-
-    Args:
-        result: Judgements.
-
-    Returns:
-        Markdown.
-    """
-    found = Counter(_cause(record.judgement.problem) for record in result.records if record.judgement.problem)
+def problems(result: BenchmarkResult) -> str:
+    """Causes of failed judgements, most frequent first."""
+    found = Counter(_cause(record.problem) for record in result.records if record.problem)
     if not found:
         return "Nothing: everything was judged."
-    return markdown_table(["cause", "items"], [[cause, str(count)] for cause, count in found.most_common()])
+    rows = [[cause, str(count)] for cause, count in found.most_common()]
+    return markdown_table(["cause", "items"], rows, right=True)
 
 
-def protocol_table(result: Result) -> str:
-    """The judge's protocol.
-
-    Args:
-        result: Judgements.
-
-    Returns:
-        Markdown.
-    """
+def protocol_table(result: BenchmarkResult) -> str:
+    """The judge's protocol."""
     content = result.protocol.to_json()
     settings = content.pop("settings")
-    return markdown_table(["", "value"], [[key, str(value)] for key, value in (content | settings).items()])
+    rows = [[key, str(value)] for key, value in (content | settings).items()]
+    return markdown_table(["", "value"], rows, right=True)
 
 
 def _cause(problem: str) -> str:

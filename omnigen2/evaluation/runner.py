@@ -5,19 +5,19 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from omnigen2.evaluation.benchmarks import Benchmark
-from omnigen2.evaluation.judging import Item, Journal, Judge, Judgement, Record, Result
+from omnigen2.evaluation.judging import BenchmarkItem, BenchmarkJudge, BenchmarkResult, Journal, Record
+from omnigen2.rl import Failure
 
 NO_PICTURE = "no picture"
 """The problem of items whose output file is missing."""
 
 
 @dataclass(frozen=True, slots=True)
-class Progress:
+class EvaluationProgress:
     """How far an evaluation is.
 
     Attributes:
         done: Items with a judgement, or without a picture.
-        total: Items of the benchmark.
         reused: Of `done`, those that were judged in an earlier run.
         failed: Of `done`, those without a valid judgement.
     """
@@ -30,19 +30,16 @@ class Progress:
 
 def evaluate(
     benchmark: Benchmark,
-    items: Sequence[Item],
-    judge: Judge,
+    items: Sequence[BenchmarkItem],
+    judge: BenchmarkJudge,
     folder: Path,
     name: str,
     batch_size: int = 8,
-    show: Callable[[Progress], None] = lambda progress: None,
-) -> Result:
+    show: Callable[[EvaluationProgress], None] = lambda progress: None,
+) -> BenchmarkResult:
     """Judge all items, and keep each judgement as soon as it is there.
 
     Args:
-        benchmark: Which one.
-        items: Of that benchmark.
-        judge: Who scores the pictures.
         folder: Where `judgements.jsonl` grows; made if it is not there.
         name: Of whoever made the pictures.
         batch_size: Pictures that are given to the judge at once; an interruption loses no more.
@@ -58,29 +55,29 @@ def evaluate(
     waiting: list[tuple[int, str]] = []
     for index, item in enumerate(items):
         if not item.output.is_file():
-            records[index] = Record.of(item, "", Judgement(problem=NO_PICTURE))
+            records[index] = Record.of(item, "", Failure(NO_PICTURE))
             continue
         digest = item.digest(benchmark.name, judge.protocol)
-        known = journal.get(digest)
+        known = journal.get(item, digest)
         if known is None:
             waiting.append((index, digest))
         else:
-            records[index] = Record.of(item, digest, known)
-    reused = sum(record.judgement.valid for record in records.values())
+            records[index] = known
+    reused = sum(record.valid for record in records.values())
     show(_progress(records, len(items), reused))
     for start in range(0, len(waiting), batch_size):
         batch = waiting[start : start + batch_size]
         found = judge.judge([items[index] for index, _ in batch])
         new = [
-            Record.of(items[index], digest, benchmark.checked(judgement))
-            for (index, digest), judgement in zip(batch, found, strict=True)
+            Record.of(items[index], digest, benchmark.checked(outcome), judge.voice)
+            for (index, digest), outcome in zip(batch, found, strict=True)
         ]
         journal.add(new)
         records |= {index: record for (index, _), record in zip(batch, new, strict=True)}
         show(_progress(records, len(items), reused))
-    return Result(benchmark.name, name, judge.protocol, tuple(records[index] for index in range(len(items))))
+    return BenchmarkResult(benchmark.name, name, judge.protocol, tuple(records[index] for index in range(len(items))))
 
 
-def _progress(records: dict[int, Record], total: int, reused: int) -> Progress:
-    failed = sum(not record.judgement.valid for record in records.values())
-    return Progress(len(records), total, reused, failed)
+def _progress(records: dict[int, Record], total: int, reused: int) -> EvaluationProgress:
+    failed = sum(not record.valid for record in records.values())
+    return EvaluationProgress(len(records), total, reused, failed)

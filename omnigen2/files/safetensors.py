@@ -1,31 +1,48 @@
-"""Files of trained weights, read without running anything that is inside."""
+"""Files of tensors: written whole, and read without running anything that is inside."""
 
 import pickle
 import struct
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, cast
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from omnigen2.errors import UserError
+from omnigen2.files.text import written_beside
 
 PICKLED = (".bin", ".pt", ".pth", ".ckpt")
 BROKEN = (RuntimeError, EOFError, ValueError, LookupError, TypeError, AttributeError, AssertionError, struct.error)
 """What torch raises on files that `torch.save` did not write."""
 
 
+def save_tensors(tensors: Mapping[str, Tensor], path: Path, metadata: Mapping[str, str] | None = None) -> None:
+    """Write a `.safetensors` file all at once.
+
+    It may be read by whom the umask lets: safetensors itself writes files that are for their owner alone.
+
+    Args:
+        tensors: On any device; none shares memory with another.
+        path: In a folder that exists.
+        metadata: Texts that travel with them.
+    """
+    whole = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    with written_beside(path) as draft:
+        draft.unlink(missing_ok=True)
+        draft.touch()
+        mode = draft.stat().st_mode
+        save_file(whole, draft, None if metadata is None else dict(metadata))
+
+
 def read_weights(path: str | Path) -> dict[str, Tensor]:
-    """Read tensors by name.
+    """Read tensors by name, on the host; of a checkpoint with a `state_dict`, that.
 
     Args:
         path: A `.safetensors` file, or one written by `torch.save` (`.bin`, `.pt`, `.pth`, or Lightning's `.ckpt`).
             The latter are read with `weights_only=True`: what is no plain data is refused, not run.
-
-    Returns:
-        Tensors on the host. Of a checkpoint with a `state_dict`, that.
 
     Raises:
         UserError: If the file is missing, broken, of another kind or holds more than weights.

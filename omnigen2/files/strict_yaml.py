@@ -5,24 +5,14 @@ from collections.abc import Hashable
 from typing import Any
 
 import yaml
+from typing_extensions import override
 
 
 class StrictLoader(yaml.SafeLoader):
     """YAML 1.1 with two cures: `1e-3` is a number, and a key that stands twice is an error."""
 
+    @override
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
-        """Make a mapping.
-
-        Args:
-            node: Its keys and values.
-            deep: Whether values are made at once.
-
-        Returns:
-            The mapping.
-
-        Raises:
-            ConstructorError: If a key stands twice.
-        """
         seen: set[Any] = set()
         for key, _ in node.value:
             if key.value in seen:

@@ -49,15 +49,6 @@ class Walk:
 def plan_walk(model: Models, noise: States, times: Times, sample_index: SampleIndex) -> Walk:
     """Check a grid, and bring it to where it is needed.
 
-    Args:
-        model: One model, or one per step.
-        noise: The first state, shape (tokens, *features).
-        times: On the CPU, shape (steps + 1, samples), strictly increasing within [0, 1].
-        sample_index: Shape (tokens,).
-
-    Returns:
-        The walk.
-
     Raises:
         ValueError: If the grid is not on the CPU, has no step, does not increase or leaves [0, 1], or if the number
             of models is not the number of steps.

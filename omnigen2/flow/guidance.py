@@ -5,7 +5,8 @@ branch, packed behind one another (all tokens of branch 0, then all of branch 1,
 what the branches are conditioned on is bound to it beforehand. So guidance knows nothing of text, images or layouts,
 and nothing can pair the condition of one sample with the mask of another.
 
-Branches, in order: the conditional one first, the one with the least condition last.
+Branches, in order: the conditional one first, the one with the least condition last. A `GuidanceSchedule` guides some
+of the steps alone.
 
 Source: Ho and Salimans, arXiv:2207.12598, eq. 6; Brooks et al., arXiv:2211.09800, eq. 3.
 """
@@ -17,6 +18,7 @@ from typing import TypeAlias
 import torch
 from jaxtyping import Float
 from torch import Tensor
+from typing_extensions import override
 
 from omnigen2.flow.model import VelocityModel, call_model
 from omnigen2.flow.packed import PerSample, SampleIndex, States, mean_per_sample, spread, sum_per_sample
@@ -35,17 +37,7 @@ class Guidance(ABC):
 
     @abstractmethod
     def combine(self, velocities: Branches, sample_index: SampleIndex, num_samples: int) -> States:
-        """The guided velocity.
-
-        Args:
-            velocities: Shape (branches, tokens, *features), float32 or wider, in the order of the class.
-            sample_index: The sample of each token, shape (tokens,).
-            num_samples: Number of samples.
-
-        Returns:
-            Shape (tokens, *features).
-        """
-        ...
+        """The guided velocity of `velocities`, which are float32 or wider and in the order that the class says."""
 
     def __call__(self, model: VelocityModel, sample_index: SampleIndex) -> VelocityModel:
         """Wrap a model.
@@ -83,12 +75,12 @@ class TextGuidance(Guidance):
     scale: float
 
     @property
+    @override
     def num_branches(self) -> int:
-        """2."""
         return 2
 
+    @override
     def combine(self, velocities: Branches, sample_index: SampleIndex, num_samples: int) -> States:
-        """The guided velocity; see `Guidance.combine`."""
         del sample_index, num_samples
         conditional, unconditional = velocities
         return unconditional + self.scale * (conditional - unconditional)
@@ -109,12 +101,12 @@ class TextImageGuidance(Guidance):
     image_scale: float
 
     @property
+    @override
     def num_branches(self) -> int:
-        """3."""
         return 3
 
+    @override
     def combine(self, velocities: Branches, sample_index: SampleIndex, num_samples: int) -> States:
-        """The guided velocity; see `Guidance.combine`."""
         del sample_index, num_samples
         conditional, reference, unconditional = velocities
         return (
@@ -131,11 +123,8 @@ class RescaledGuidance(Guidance):
     Source: Lin et al., arXiv:2305.08891, eq. 14 to 16.
 
     Attributes:
-        inner: The guidance.
-        amount: 0 keeps its result, 1 gives it the standard deviation of the conditional velocity; 0.7 is usual.
-
-    Raises:
-        ValueError: If `amount` is outside [0, 1].
+        amount: In [0, 1]. 0 keeps its result, 1 gives it the standard deviation of the conditional velocity; 0.7 is
+            usual.
     """
 
     inner: Guidance
@@ -146,12 +135,12 @@ class RescaledGuidance(Guidance):
             raise ValueError(f"RescaledGuidance needs an amount in [0, 1], got {self.amount}")
 
     @property
+    @override
     def num_branches(self) -> int:
-        """As many as the inner guidance."""
         return self.inner.num_branches
 
+    @override
     def combine(self, velocities: Branches, sample_index: SampleIndex, num_samples: int) -> States:
-        """The guided velocity; see `Guidance.combine`."""
         guided = self.inner.combine(velocities, sample_index, num_samples)
         wanted = _std_per_sample(velocities[0], sample_index, num_samples)
         ratio = wanted / _std_per_sample(guided, sample_index, num_samples)
@@ -168,20 +157,17 @@ class ZeroStarGuidance(Guidance):
     with two branches; scaling each further branch the same way is our extension.
 
     Source: Fan et al., arXiv:2503.18886, section 3.
-
-    Attributes:
-        inner: The guidance.
     """
 
     inner: Guidance
 
     @property
+    @override
     def num_branches(self) -> int:
-        """As many as the inner guidance."""
         return self.inner.num_branches
 
+    @override
     def combine(self, velocities: Branches, sample_index: SampleIndex, num_samples: int) -> States:
-        """The guided velocity; see `Guidance.combine`."""
         conditional, *others = velocities
         scaled = [conditional]
         for branch in others:
@@ -196,3 +182,45 @@ def _std_per_sample(values: States, sample_index: SampleIndex, num_samples: int)
     mean = mean_per_sample(values, sample_index, num_samples)
     centred = values - spread(mean.to(values.dtype), values, sample_index)
     return mean_per_sample(centred.square(), sample_index, num_samples).sqrt()
+
+
+@dataclass(frozen=True, slots=True)
+class GuidanceSchedule:
+    """Which steps are guided. The others evaluate the conditional branch alone, at a fraction of the cost.
+
+    Step i of n is guided when `start <= i / n <= stop`, both ends inclusive, as in the official pipeline. i / n is
+    the time of the step *before* the shift.
+
+    Attributes:
+        start: In [0, 1].
+        stop: In [start, 1].
+        zero_init_steps: Number of first steps, at least 0, with velocity 0, which leave the noise as it is (CFG-Zero*).
+    """
+
+    start: float = 0.0
+    stop: float = 1.0
+    zero_init_steps: int = 0
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.start <= self.stop <= 1:
+            raise ValueError(
+                f"GuidanceSchedule needs 0 <= start <= stop <= 1, got {self.start} and {self.stop}; "
+                "they are fractions of the steps"
+            )
+        if self.zero_init_steps < 0:
+            raise ValueError(f"zero_init_steps must not be negative, got {self.zero_init_steps}")
+
+    def models(self, guided: VelocityModel, conditional: VelocityModel, steps: int) -> tuple[VelocityModel, ...]:
+        """The model of each step, chosen on the host: what a solver and `sample_sde` accept in place of one model."""
+        inside = [self.start <= i / steps <= self.stop for i in range(steps)]
+        chosen = [guided if yes else conditional for yes in inside]
+        zeros = min(self.zero_init_steps, steps)
+        return (zero_velocity,) * zeros + tuple(chosen[zeros:])
+
+
+def zero_velocity(
+    x_t: Float[Tensor, " tokens *features"], t: Float[Tensor, " samples"], /
+) -> Float[Tensor, " tokens *features"]:
+    """A velocity that moves nothing."""
+    del t
+    return torch.zeros_like(x_t)

@@ -34,14 +34,6 @@ def call_model(
 ) -> Float[Tensor, " tokens *features"]:
     """Evaluate a model and bring its velocity to the dtype of the state.
 
-    Args:
-        model: The model.
-        x_t: State, shape (tokens, *features), float32 or wider.
-        t: Time of each sample, shape (samples,).
-
-    Returns:
-        Velocity, shape and dtype of `x_t`.
-
     Raises:
         ValueError: If the model returns another shape.
     """

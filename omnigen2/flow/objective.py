@@ -15,14 +15,12 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from omnigen2.flow.draw import draw_times_and_noise
-from omnigen2.flow.elements import ElementCount, share_of_elements
+from omnigen2.flow.elements import ElementCount, LossWeighting, Unweighted, share_of_elements
 from omnigen2.flow.model import VelocityModel, call_model
 from omnigen2.flow.packed import PerSample, SampleIndex, elements_per_sample, sum_per_sample
-from omnigen2.flow.path import interpolate, velocity
+from omnigen2.flow.path import draw_times_and_noise, interpolate, velocity
 from omnigen2.flow.schedule import TimeShift
 from omnigen2.flow.times import TimeSampler
-from omnigen2.flow.weighting import LossWeighting, Unweighted
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,9 +68,6 @@ class RectifiedFlowObjective:
         weighting: Weight of each sample by its time.
         num_bins: Number of equal time bins for logging, at least 1.
 
-    Raises:
-        ValueError: If `num_bins` is below 1.
-
     Example:
         >>> from omnigen2.flow import IdentityShift, UniformTimes
         >>> objective = RectifiedFlowObjective(UniformTimes(), IdentityShift())
@@ -113,9 +108,6 @@ class RectifiedFlowObjective:
                 an averaging data-parallel wrapper gives the global sum over the global number of elements. Pass
                 `share_of_elements` of all accumulated batches to be exact under accumulation too.
 
-        Returns:
-            The loss and what is worth logging.
-
         Raises:
             ValueError: If `tokens` does not add up to the tokens of `data`.
         """
@@ -131,19 +123,7 @@ class RectifiedFlowObjective:
         sample_index: SampleIndex,
         elements: ElementCount | None = None,
     ) -> FlowLoss:
-        """The loss at given times and noise: for validation, where the same ones are used every time.
-
-        Args:
-            model: Called once.
-            noise: Shape (tokens, *features).
-            data: Shape (tokens, *features).
-            t: Time of each sample, after the shift, shape (samples,).
-            sample_index: The sample of each token, shape (tokens,).
-            elements: What the summed error is divided by, as in `__call__`.
-
-        Returns:
-            The loss and what is worth logging.
-        """
+        """The loss at given noise and times (after the shift): for validation, where the same are used every time."""
         x_t = interpolate(noise, data, t, sample_index)
         predicted = call_model(model, x_t, t)
         errors = sum_per_sample((predicted - velocity(noise, data)).square(), sample_index, t.shape[0])
@@ -162,16 +142,6 @@ class RectifiedFlowObjective:
 
 
 def bin_by_time(errors: PerSample, counts: PerSample, t: PerSample, num_bins: int) -> TimeBins:
-    """Sum errors and element counts in equal bins of [0, 1]; the last bin includes t = 1.
-
-    Args:
-        errors: Summed squared error of each sample, shape (samples,).
-        counts: Number of elements of each sample, shape (samples,).
-        t: Time of each sample, shape (samples,).
-        num_bins: Number of bins.
-
-    Returns:
-        The sums.
-    """
+    """Sum the squared errors and element counts of samples in equal bins of [0, 1]; the last bin includes t = 1."""
     number: Int[Tensor, " samples"] = (t * num_bins).long().clamp(0, num_bins - 1)
     return TimeBins(sum_per_sample(errors, number, num_bins), sum_per_sample(counts, number, num_bins))

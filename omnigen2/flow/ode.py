@@ -4,8 +4,9 @@ Every sample has its own column of the time grid, so that pictures of different 
 sampled in one packed batch. States are float32 or wider. Coefficients are computed on the host in float64 and copied
 to the device once before the first step; the loop never waits for the device.
 
-Each solver is a generator of states (`states`), so that the caller owns the loop: progress bars, previews and early
-stops need no callbacks. Wrap the call in `torch.no_grad()` to sample; without it, gradients flow through all steps.
+A solver says one step (`step`). The loop is the same for all, a generator of states (`states`), so that the caller
+owns it: progress bars, previews and early stops need no callbacks. Wrap the call in `torch.no_grad()` to sample;
+without it, gradients flow through all steps.
 """
 
 from abc import ABC, abstractmethod
@@ -16,16 +17,49 @@ from typing import Literal
 import torch
 from jaxtyping import Float
 from torch import Tensor
+from typing_extensions import override
 
-from omnigen2.flow.grid import Models, Times, plan_walk
-from omnigen2.flow.model import call_model
+from omnigen2.flow.grid import Models, Times, Walk, plan_walk
+from omnigen2.flow.model import VelocityModel, call_model
 from omnigen2.flow.packed import SampleIndex, States, spread
 
 
+@dataclass(slots=True)
+class Memory:
+    """What one run of a solver keeps between its steps.
+
+    Attributes:
+        walk: The checked grid.
+        numbers: What `Solver.coefficients` said, in the dtype and on the device of the state.
+        sample_index: The sample of each token.
+        past: What earlier steps left, newest first.
+    """
+
+    walk: Walk
+    numbers: Float[Tensor, "steps numbers samples"]
+    sample_index: SampleIndex
+    past: tuple[States, ...] = ()
+
+    def coefficient(self, k: int, number: int, x: States) -> Float[Tensor, "..."]:
+        """One coefficient of step k, shaped to multiply `x`."""
+        return spread(self.numbers[k, number], x, self.sample_index)
+
+
 class Solver(ABC):
-    """A way from noise to data along a time grid."""
+    """A way from noise to data along a time grid: the numbers of its steps, and one step."""
+
+    def coefficients(self, times: Times) -> Float[Tensor, "steps numbers samples"]:
+        """The numbers of each step, computed before the first: here its length alone.
+
+        Args:
+            times: float64 on the host, shape (steps + 1, samples), increasing in [0, 1].
+        """
+        return times.diff(dim=0)[:, None]
 
     @abstractmethod
+    def step(self, k: int, model: VelocityModel, x: States, memory: Memory) -> States:
+        """The state after step k, from the state `x` before it."""
+
     def states(self, model: Models, noise: States, times: Times, sample_index: SampleIndex) -> Iterator[States]:
         """The state after each step.
 
@@ -38,20 +72,15 @@ class Solver(ABC):
         Yields:
             Shape (tokens, *features), float32 or wider; the last one is the result.
         """
-        ...
+        walk = plan_walk(model, noise, times, sample_index)
+        memory = Memory(walk, walk.on_device(self.coefficients(walk.exact)), sample_index)
+        x = walk.start
+        for k, step_model in walk:
+            x = self.step(k, step_model, x, memory)
+            yield x
 
     def solve(self, model: Models, noise: States, times: Times, sample_index: SampleIndex) -> States:
-        """The state at the last time.
-
-        Args:
-            model: The velocity, or one velocity per step.
-            noise: State at the first time, shape (tokens, *features).
-            times: Increasing times on the CPU, shape (steps + 1, samples).
-            sample_index: The sample of each token, shape (tokens,).
-
-        Returns:
-            Shape (tokens, *features), float32 or wider.
-        """
+        """The state at the last time; the arguments are those of `states`."""
         x = noise
         for state in self.states(model, noise, times, sample_index):
             x = state
@@ -62,24 +91,9 @@ class Solver(ABC):
 class EulerSolver(Solver):
     """Order 1, one evaluation per step; exact where velocities are constant. What the official pipeline uses."""
 
-    def states(self, model: Models, noise: States, times: Times, sample_index: SampleIndex) -> Iterator[States]:
-        """The state after each step; see `Solver.states`.
-
-        Args:
-            model: The velocity, or one velocity per step.
-            noise: State at the first time.
-            times: Increasing times on the CPU.
-            sample_index: The sample of each token.
-
-        Yields:
-            The state.
-        """
-        walk = plan_walk(model, noise, times, sample_index)
-        x, increments = walk.start, walk.increments()
-        for k, step_model in walk:
-            velocity = call_model(step_model, x, walk.times[k])
-            x = x + spread(increments[k], x, sample_index) * velocity
-            yield x
+    @override
+    def step(self, k: int, model: VelocityModel, x: States, memory: Memory) -> States:
+        return x + memory.coefficient(k, 0, x) * call_model(model, x, memory.walk.times[k])
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,26 +106,12 @@ class HeunSolver(Solver):
     divides by sigma; ours does not).
     """
 
-    def states(self, model: Models, noise: States, times: Times, sample_index: SampleIndex) -> Iterator[States]:
-        """The state after each step; see `Solver.states`.
-
-        Args:
-            model: The velocity, or one velocity per step.
-            noise: State at the first time.
-            times: Increasing times on the CPU.
-            sample_index: The sample of each token.
-
-        Yields:
-            The state.
-        """
-        walk = plan_walk(model, noise, times, sample_index)
-        x, increments = walk.start, walk.increments()
-        for k, step_model in walk:
-            dt = spread(increments[k], x, sample_index)
-            here = call_model(step_model, x, walk.times[k])
-            there = call_model(step_model, x + dt * here, walk.times[k + 1])
-            x = x + dt * (here + there) / 2
-            yield x
+    @override
+    def step(self, k: int, model: VelocityModel, x: States, memory: Memory) -> States:
+        dt = memory.coefficient(k, 0, x)
+        here = call_model(model, x, memory.walk.times[k])
+        there = call_model(model, x + dt * here, memory.walk.times[k + 1])
+        return x + dt * (here + there) / 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,40 +142,24 @@ class DPMSolver(Solver):
     correction: Literal["midpoint", "heun"] = "midpoint"
     second_difference: Literal["integrated", "halved"] = "integrated"
 
-    def states(self, model: Models, noise: States, times: Times, sample_index: SampleIndex) -> Iterator[States]:
-        """The state after each step; see `Solver.states`.
+    @override
+    def coefficients(self, times: Times) -> Float[Tensor, "steps numbers samples"]:
+        """The four `weights` of each step, and what its velocity is multiplied with to predict the data."""
+        return torch.cat([self.weights(times), (1 - times[:-1])[:, None]], dim=1)
 
-        Args:
-            model: The velocity, or one velocity per step.
-            noise: State at the first time.
-            times: Increasing times on the CPU.
-            sample_index: The sample of each token.
-
-        Yields:
-            The state.
-        """
-        walk = plan_walk(model, noise, times, sample_index)
-        weights = walk.on_device(self.weights(walk.exact))
-        to_data = walk.on_device(1 - walk.exact)
-        x = walk.start
-        data: list[States] = []
-        for k, step_model in walk:
-            velocity = call_model(step_model, x, walk.times[k])
-            data = [x + spread(to_data[k], x, sample_index) * velocity, *data[:2]]
-            mixed = spread(weights[k, 0], x, sample_index) * x
-            for back in range(self._order_of(k, walk.exact)):
-                mixed = mixed + spread(weights[k, 1 + back], x, sample_index) * data[back]
-            x = mixed
-            yield x
+    @override
+    def step(self, k: int, model: VelocityModel, x: States, memory: Memory) -> States:
+        data = x + memory.coefficient(k, 4, x) * call_model(model, x, memory.walk.times[k])
+        memory.past = (data, *memory.past[:2])
+        mixed = memory.coefficient(k, 0, x) * x
+        for back in range(self._order_of(k, memory.walk.exact)):
+            mixed = mixed + memory.coefficient(k, 1 + back, x) * memory.past[back]
+        return mixed
 
     def weights(self, times: Times) -> Float[Tensor, "steps 4 samples"]:
         """What each step multiplies the state and the last three data predictions with, newest first.
 
-        Args:
-            times: float64 on the host, shape (steps + 1, samples), increasing in [0, 1].
-
-        Returns:
-            float64; the four numbers of a step add up so that a constant data prediction is integrated exactly.
+        The four numbers of a step, in float64, add up so that a constant data prediction is integrated exactly.
         """
         half_log_snr = times.log() - torch.log1p(-times)
         return torch.stack([self._step_weights(k, times, half_log_snr) for k in range(times.shape[0] - 1)])

@@ -23,12 +23,8 @@ PerSample: TypeAlias = Float[Tensor, " samples"]
 def check_sample_index(sample_index: SampleIndex, tokens: int) -> None:
     """Refuse an index that is not one integer per token.
 
-    Args:
-        sample_index: Shape (tokens,).
-        tokens: Number of packed tokens.
-
     Raises:
-        ValueError: If the shape is another one.
+        ValueError: If its shape is not (tokens,).
     """
     if tuple(sample_index.shape) != (tokens,):
         raise ValueError(
@@ -84,13 +80,8 @@ def sum_per_sample(values: States, sample_index: SampleIndex, num_samples: int) 
     run on CUDA: the log-probability of a step must come out the same when it is computed a second time. It needs
     samples times tokens of memory, little beside one token's hidden state.
 
-    Args:
-        values: Shape (tokens, *features).
-        sample_index: Shape (tokens,), entries in [0, num_samples); another shape is a ValueError.
-        num_samples: Number of samples; a sample without tokens gets 0.
-
-    Returns:
-        Shape (samples,).
+    Entries of `sample_index` are in [0, num_samples); another shape than (tokens,) is a ValueError. A sample without
+    tokens gets 0.
     """
     check_sample_index(sample_index, values.shape[0])
     wide = values.to(torch.promote_types(values.dtype, torch.float32))
@@ -100,31 +91,13 @@ def sum_per_sample(values: States, sample_index: SampleIndex, num_samples: int) 
 
 
 def elements_per_sample(x: States, sample_index: SampleIndex, num_samples: int) -> PerSample:
-    """Number of elements (tokens times features) of each sample, without asking the device.
-
-    Args:
-        x: Shape (tokens, *features).
-        sample_index: Shape (tokens,); another shape is a ValueError.
-        num_samples: Number of samples.
-
-    Returns:
-        float32, shape (samples,).
-    """
+    """Number of elements (tokens times features) of each sample as float32, without asking the device."""
     check_sample_index(sample_index, x.shape[0])
     owner = torch.arange(num_samples, device=x.device)[:, None] == sample_index
     return owner.sum(1).to(torch.float32) * float(prod(x.shape[1:]))
 
 
 def mean_per_sample(values: States, sample_index: SampleIndex, num_samples: int) -> PerSample:
-    """Mean over all elements of each sample, in float32 or wider.
-
-    Args:
-        values: Shape (tokens, *features).
-        sample_index: Shape (tokens,), entries in [0, num_samples); another shape is a ValueError.
-        num_samples: Number of samples; a sample without tokens gets NaN.
-
-    Returns:
-        Shape (samples,).
-    """
+    """Mean over all elements of each sample, in float32 or wider; NaN for a sample without tokens."""
     counts = elements_per_sample(values, sample_index, num_samples)
     return sum_per_sample(values, sample_index, num_samples) / counts

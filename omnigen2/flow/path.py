@@ -1,4 +1,4 @@
-r"""The straight path from noise to data: interpolation, velocity, and every conversion between the four views of it.
+r"""The straight path from noise to data: interpolation, velocity, its four views, and a random place on it.
 
 Time runs from noise to data, $x_t = (1 - t)\,\text{noise} + t\,\text{data}$ for $t \in [0, 1]$, and
 $\text{velocity} = \mathrm d x_t / \mathrm d t = \text{data} - \text{noise}$. Given $x_t$ and $t$, each of velocity,
@@ -27,13 +27,16 @@ Source: Liu et al., arXiv:2209.03003, eq. 1; Lipman et al., arXiv:2210.02747, se
 the score: Ma et al., arXiv:2401.08740, section 2.
 """
 
-from typing import Literal, TypeAlias, assert_never
+from collections.abc import Sequence
+from typing import Literal, NamedTuple, TypeAlias, assert_never
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from omnigen2.flow.packed import SampleIndex, States, spread
+from omnigen2.flow.packed import PerSample, SampleIndex, States, spread
+from omnigen2.flow.schedule import TimeShift
+from omnigen2.flow.times import TimeSampler
 
 Time: TypeAlias = float | Float[Tensor, "..."]
 """A time in [0, 1]: a float, or a tensor of one of the shapes in the module's docstring."""
@@ -46,10 +49,6 @@ def check_times(t: Time, singular: SingularEnd = "none") -> None:
 
     On a CUDA tensor this waits for the device; the functions of this module therefore only call it for floats and
     CPU tensors.
-
-    Args:
-        t: Any shape.
-        singular: The end that is refused as well.
 
     Raises:
         ValueError: If a time is outside [0, 1] (or NaN), or at the singular end.
@@ -83,17 +82,7 @@ def check_times(t: Time, singular: SingularEnd = "none") -> None:
 def time_of(
     t: Time, x: States, sample_index: SampleIndex | None = None, singular: SingularEnd = "none"
 ) -> Float[Tensor, "..."]:
-    """The time, checked where that costs nothing, shaped and typed to multiply `x`.
-
-    Args:
-        t: One of the forms in the module's docstring.
-        x: Shape (tokens, *features).
-        sample_index: Shape (tokens,), with a `t` of shape (samples,).
-        singular: The end that is refused, for floats and CPU tensors.
-
-    Returns:
-        A tensor in the working dtype of `x`, which is float32 or wider.
-    """
+    """The time, checked where that costs nothing, shaped to multiply `x` and in its working dtype."""
     if not isinstance(t, Tensor) or (t.device.type == "cpu" and not torch.compiler.is_compiling()):
         check_times(t, singular)
     return spread(torch.as_tensor(t, dtype=working_dtype(x)), x, sample_index)
@@ -105,17 +94,7 @@ def working_dtype(x: Tensor) -> torch.dtype:
 
 
 def interpolate(noise: States, data: States, t: Time, sample_index: SampleIndex | None = None) -> States:
-    r"""The state $x_t = (1 - t)\,\text{noise} + t\,\text{data}$: noise at t = 0, data at t = 1, both exactly.
-
-    Args:
-        noise: Shape (tokens, *features).
-        data: The same shape.
-        t: Time in [0, 1], in one of the forms of the module's docstring.
-        sample_index: Shape (tokens,), with a `t` of shape (samples,).
-
-    Returns:
-        Shape of `noise`, in float32 or wider.
-    """
+    r"""The state $x_t = (1 - t)\,\text{noise} + t\,\text{data}$: noise at t = 0, data at t = 1, both exactly."""
     _check_same_shape("noise", noise, "data", data)
     time = time_of(t, noise, sample_index)
     return (1 - time) * noise.to(time.dtype) + time * data.to(time.dtype)
@@ -213,3 +192,40 @@ def score_to_noise(score: States, x_t: States, t: Time, sample_index: SampleInde
     """Noise, `-(1 - t) score`; regular everywhere."""
     score, _, time = _prepare(score, x_t, t, sample_index, "none")
     return -(1 - time) * score
+
+
+class Draw(NamedTuple):
+    """Where on its path each sample is looked at.
+
+    Attributes:
+        t: Time of each sample, after the shift, shape (samples,).
+        noise: Standard normal, float32, shape (tokens, *features).
+    """
+
+    t: PerSample
+    noise: States
+
+
+def draw_times_and_noise(
+    sampler: TimeSampler, shift: TimeShift, data: States, tokens: Sequence[int], generator: torch.Generator
+) -> Draw:
+    """Draw a time for each sample, then noise for each element, without waiting for the device.
+
+    Args:
+        sampler: Where the times come from, before the shift.
+        shift: Moves the times by the size of each picture.
+        data: Packed target tokens, shape (tokens, *features).
+        tokens: Number of tokens of each sample, on the host.
+        generator: Source of both, drawn on its own device and sent to that of `data`.
+
+    Raises:
+        ValueError: If `tokens` does not add up to the tokens of `data`.
+    """
+    if sum(tokens) != data.shape[0]:
+        raise ValueError(
+            f"tokens {list(tokens)} add up to {sum(tokens)}, but data has {data.shape[0]} packed tokens; "
+            "pass the number of target tokens of each sample"
+        )
+    t = shift(sampler.sample(len(tokens), generator), tokens)
+    noise = torch.randn(data.shape, generator=generator, device=generator.device)
+    return Draw(t.to(data.device, non_blocking=True), noise.to(data.device, non_blocking=True))

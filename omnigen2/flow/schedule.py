@@ -25,6 +25,7 @@ from math import exp, isfinite, sqrt
 import torch
 from jaxtyping import Float
 from torch import Tensor
+from typing_extensions import override
 
 from omnigen2.flow.packed import PerSample
 
@@ -34,57 +35,33 @@ class TimeShift(ABC):
 
     @abstractmethod
     def factor(self, tokens: int) -> float:
-        """The number m of the shift for a picture of so many tokens.
-
-        Args:
-            tokens: Number of tokens of the target image, at least 1.
-
-        Returns:
-            m > 0.
-        """
+        """The number m > 0 of the shift for a picture of so many tokens, at least 1."""
 
     def __call__(self, t: PerSample, tokens: Sequence[int]) -> PerSample:
-        """Shift one time per sample.
+        """Shift one time per sample, on any device; 0 and 1 stay exactly where they are.
 
         Args:
-            t: Shape (samples,), in [0, 1], on any device.
+            t: Shape (samples,), in [0, 1].
             tokens: Number of target tokens of each sample (host integers; nothing is read from the device).
-
-        Returns:
-            Shape (samples,), in [0, 1], the dtype of `t`. 0 and 1 stay exactly where they are.
 
         Raises:
             ValueError: If there is not one token count per time, or one is below 1.
         """
         if t.shape[0] != len(tokens):
             raise ValueError(f"got {t.shape[0]} times and {len(tokens)} token counts; give one token count per sample")
-        factors = torch.tensor(self.factors(tokens), dtype=t.dtype).to(t.device, non_blocking=True)
-        return t / (t + factors * (1 - t))
-
-    def factors(self, tokens: Sequence[int]) -> list[float]:
-        """The number m of each sample.
-
-        Args:
-            tokens: Number of target tokens of each sample.
-
-        Returns:
-            As many positive numbers.
-
-        Raises:
-            ValueError: If a token count is below 1.
-        """
         for count in tokens:
             if count < 1:
                 raise ValueError(f"a picture has at least 1 token, got {count}; leave samples without a target out")
-        return [self.factor(count) for count in tokens]
+        m = torch.tensor([self.factor(count) for count in tokens], dtype=t.dtype).to(t.device, non_blocking=True)
+        return t / (t + m * (1 - t))
 
 
 @dataclass(frozen=True, slots=True)
 class IdentityShift(TimeShift):
     """No shift: m = 1."""
 
+    @override
     def factor(self, tokens: int) -> float:
-        """1 for every size."""
         del tokens
         return 1.0
 
@@ -95,9 +72,6 @@ class FixedShift(TimeShift):
 
     Attributes:
         m: Positive and finite.
-
-    Raises:
-        ValueError: If it is not.
     """
 
     m: float
@@ -105,8 +79,8 @@ class FixedShift(TimeShift):
     def __post_init__(self) -> None:
         _check_positive("FixedShift", "m", self.m)
 
+    @override
     def factor(self, tokens: int) -> float:
-        """The same m for every size."""
         del tokens
         return self.m
 
@@ -121,11 +95,8 @@ class ExponentialShift(TimeShift):
     Attributes:
         base_mu: mu at `base_tokens`.
         max_mu: mu at `max_tokens`.
-        base_tokens: A size, 256 tokens = 256² pixels.
+        base_tokens: A size, at least 1; 256 tokens = 256² pixels.
         max_tokens: A larger size, 4096 tokens = 1024² pixels.
-
-    Raises:
-        ValueError: If the two sizes are not positive and increasing.
     """
 
     base_mu: float = 0.5
@@ -144,8 +115,8 @@ class ExponentialShift(TimeShift):
         slope = (self.max_mu - self.base_mu) / (self.max_tokens - self.base_tokens)
         return self.base_mu + slope * (tokens - self.base_tokens)
 
+    @override
     def factor(self, tokens: int) -> float:
-        """exp(mu)."""
         return exp(self.mu(tokens))
 
 
@@ -158,10 +129,7 @@ class SquareRootShift(TimeShift):
     writes a base resolution of 168 pixels, which is `side=10.5`.
 
     Attributes:
-        side: Side of the square picture that is not shifted, in tokens (20 tokens = 320 pixels).
-
-    Raises:
-        ValueError: If `side` is not positive and finite.
+        side: Side, positive and finite, of the square picture that is not shifted, in tokens (20 tokens = 320 pixels).
     """
 
     side: float = 20.0
@@ -169,8 +137,8 @@ class SquareRootShift(TimeShift):
     def __post_init__(self) -> None:
         _check_positive("SquareRootShift", "side", self.side)
 
+    @override
     def factor(self, tokens: int) -> float:
-        """sqrt(tokens) / side."""
         return sqrt(tokens) / self.side
 
 
@@ -181,9 +149,6 @@ class AtTokens(TimeShift):
     Attributes:
         shift: The shift.
         tokens: The size at which it is taken, at least 1.
-
-    Raises:
-        ValueError: If `tokens` is below 1.
     """
 
     shift: TimeShift
@@ -193,8 +158,8 @@ class AtTokens(TimeShift):
         if self.tokens < 1:
             raise ValueError(f"AtTokens needs a picture of at least 1 token, got {self.tokens}")
 
+    @override
     def factor(self, tokens: int) -> float:
-        """The inner shift's m at the fixed size."""
         del tokens
         return self.shift.factor(self.tokens)
 
@@ -211,7 +176,7 @@ def time_grid(steps: int, shift: TimeShift, tokens: Sequence[int]) -> Float[Tens
     and take decisions, without asking the device.
 
     Args:
-        steps: Number of steps, at least 1.
+        steps: At least 1.
         shift: The shift the model was trained with.
         tokens: Number of target tokens of each sample.
 

@@ -21,13 +21,9 @@ def sample_sde(
     """Walk from noise to data, drawing the steps in the window and taking Euler steps elsewhere.
 
     States, means and log-probabilities are float32 (or wider) whatever the model's dtype: in bfloat16 the ratio of a
-    policy with itself is not 1.
+    policy with itself is not 1. The first four arguments are those of `Solver.states`.
 
     Args:
-        model: The velocity, or one velocity per step.
-        noise: State at the first time, shape (tokens, *features).
-        times: Increasing times on the CPU, shape (steps + 1, samples), as `time_grid` makes them.
-        sample_index: The sample of each token, shape (tokens,).
         noise_level: sigma of the stochastic steps, positive.
         generator: Source of the noise of the steps.
         window: Numbers of the stochastic steps; None: all of them, `range(0)`: none.

@@ -23,15 +23,7 @@ class TimeSampler(Protocol):
     """Anything that draws one time per sample."""
 
     def sample(self, count: int, generator: torch.Generator) -> PerSample:
-        """Draw times.
-
-        Args:
-            count: Number of samples.
-            generator: Source of randomness; its device is the device of the result.
-
-        Returns:
-            float32 in [0, 1], shape (count,).
-        """
+        """Draw times, float32 in [0, 1], shape (count,), on the device of the generator."""
         ...
 
 
@@ -40,14 +32,7 @@ class TimeDistribution(Protocol):
     """A distribution on [0, 1], given by its quantile function."""
 
     def quantile(self, level: Quantiles) -> Quantiles:
-        """The time below which a fraction `level` of the draws lie.
-
-        Args:
-            level: In [0, 1].
-
-        Returns:
-            In [0, 1], increasing in `level`, the same shape and dtype.
-        """
+        """The time below which a fraction `level` of the draws lie: in [0, 1], increasing in `level`."""
         ...
 
 
@@ -56,11 +41,8 @@ class UniformTimes:
     """Uniform on [low, high].
 
     Attributes:
-        low: Smallest time.
-        high: Largest time.
-
-    Raises:
-        ValueError: If not 0 <= low < high <= 1.
+        low: Smallest time, at least 0.
+        high: Largest time, above `low`, at most 1.
     """
 
     low: float = 0.0
@@ -88,11 +70,8 @@ class LogitNormalTimes:
     Source: Esser et al., arXiv:2403.03206, eq. 19.
 
     Attributes:
-        mean: Mean of the normal variable; above 0 prefers the data end.
-        std: Its standard deviation, positive.
-
-    Raises:
-        ValueError: If `mean` is not finite or `std` not positive and finite.
+        mean: Mean of the normal variable, finite; above 0 prefers the data end.
+        std: Its standard deviation, positive and finite.
     """
 
     mean: float = 0.0
@@ -124,11 +103,8 @@ class StratifiedTimes:
 
     Attributes:
         distribution: The distribution of a single time.
-        rank: Number of this process.
+        rank: Number of this process, from 0.
         world_size: Number of processes.
-
-    Raises:
-        ValueError: If not 0 <= rank < world_size.
     """
 
     distribution: TimeDistribution

@@ -65,11 +65,7 @@ class Trajectory:
         return self.states[-1]
 
     def stochastic_steps(self) -> Iterator[StochasticStep]:
-        """The steps that were drawn, in order.
-
-        Yields:
-            One record per stochastic step.
-        """
+        """The steps that were drawn, in order."""
         for row, k in enumerate(self.stochastic):
             yield StochasticStep(
                 index=k,

@@ -19,6 +19,7 @@ from typing import Literal, TypeAlias, assert_never
 import torch
 from jaxtyping import Float
 from torch import Tensor
+from typing_extensions import override
 
 from omnigen2.flow.packed import PerSample, SampleIndex, States, elements_per_sample, spread, sum_per_sample
 from omnigen2.flow.path import working_dtype
@@ -33,29 +34,13 @@ class NoiseLevel(ABC):
 
     @abstractmethod
     def __call__(self, t: PerSample, t_next: PerSample, /) -> PerSample:
-        """The level.
-
-        Args:
-            t: Start of the step, shape (samples,), in [0, 1).
-            t_next: End of the step, greater than `t`.
-
-        Returns:
-            Not negative, shape (samples,).
-        """
-        ...
+        """The level, not negative, of the step from `t` in [0, 1) to a greater `t_next`; all of shape (samples,)."""
 
     def removal(self, t: PerSample, t_next: PerSample, /) -> PerSample:
         r"""The rate at which a step takes predicted noise out of the state, to make room for the noise it adds.
 
         $\sigma^2 / (2 (1 - t))$ unless a class says otherwise: the drift of the SDE, which keeps the marginals of the
         flow as the steps become short.
-
-        Args:
-            t: Start of the step, shape (samples,), in [0, 1).
-            t_next: End of the step, greater than `t`.
-
-        Returns:
-            Not negative, shape (samples,).
         """
         return self(t, t_next).square() / (2 * (1 - t))
 
@@ -71,10 +56,7 @@ class FlowGRPONoise(NoiseLevel):
     the excess dies out only slowly. Leave the first steps out of the window of stochastic steps to avoid it.
 
     Attributes:
-        scale: Positive; the paper uses 0.7.
-
-    Raises:
-        ValueError: If `scale` is not positive and finite.
+        scale: Positive and finite; the paper uses 0.7.
     """
 
     scale: float = 0.7
@@ -82,8 +64,8 @@ class FlowGRPONoise(NoiseLevel):
     def __post_init__(self) -> None:
         _check_level("FlowGRPONoise", "scale", self.scale)
 
+    @override
     def __call__(self, t: PerSample, t_next: PerSample, /) -> PerSample:
-        """The level at t."""
         return self.scale * torch.sqrt((1 - t) / torch.where(t == 0, t_next, t))
 
 
@@ -94,10 +76,7 @@ class ConstantNoise(NoiseLevel):
     Source: Xue et al., DanceGRPO, arXiv:2505.07818.
 
     Attributes:
-        level: Positive.
-
-    Raises:
-        ValueError: If `level` is not positive and finite.
+        level: Positive and finite.
     """
 
     level: float
@@ -105,8 +84,8 @@ class ConstantNoise(NoiseLevel):
     def __post_init__(self) -> None:
         _check_level("ConstantNoise", "level", self.level)
 
+    @override
     def __call__(self, t: PerSample, t_next: PerSample, /) -> PerSample:
-        """The level."""
         del t_next
         return torch.full_like(t, self.level)
 
@@ -129,9 +108,6 @@ class CoefficientPreservingNoise(NoiseLevel):
 
     Attributes:
         strength: In (0, 1]; 1 exchanges all of the predicted noise.
-
-    Raises:
-        ValueError: If it is not.
     """
 
     strength: float
@@ -143,10 +119,12 @@ class CoefficientPreservingNoise(NoiseLevel):
                 "noise, which have no log-probability, leave them out of the window (window=range(0) is the ODE)"
             )
 
+    @override
     def __call__(self, t: PerSample, t_next: PerSample, /) -> PerSample:
         """The level that gives the step a standard deviation of (1 - t_next) sin(phi)."""
         return sin(self.strength * pi / 2) * (1 - t_next) / (t_next - t).sqrt()
 
+    @override
     def removal(self, t: PerSample, t_next: PerSample, /) -> PerSample:
         """The rate that leaves cos(phi) of the predicted noise."""
         return (1 - cos(self.strength * pi / 2)) * (1 - t_next) / (t_next - t)
@@ -175,28 +153,13 @@ class Transition:
     sample_index: SampleIndex
 
     def sample(self, generator: torch.Generator) -> States:
-        """Draw the next state.
-
-        Args:
-            generator: Source of the noise, drawn on its own device.
-
-        Returns:
-            Shape and dtype of the mean, detached from nothing: gradients flow into mean and std.
-        """
+        """Draw the next state; the noise comes from the generator's device, and gradients flow into mean and std."""
         noise = torch.randn(self.mean.shape, generator=generator, device=generator.device, dtype=self.mean.dtype)
         noise = noise.to(self.mean.device, non_blocking=True)
         return self.mean + spread(self.std, self.mean, self.sample_index) * noise
 
     def log_prob(self, x: States, reduction: Reduction = "mean") -> PerSample:
-        """Log density of a state under this step.
-
-        Args:
-            x: The next state, shape (tokens, *features).
-            reduction: Over the elements of each sample.
-
-        Returns:
-            Shape (samples,), float32 or wider. Not finite where `std` is 0: such a step has no density.
-        """
+        """Log density of a next state, per sample, float32 or wider; not finite where `std` is 0 and there is none."""
         counts = elements_per_sample(x, self.sample_index, self.std.shape[0])
         squares = sum_per_sample((x.to(self.mean.dtype) - self.mean).square(), self.sample_index, self.std.shape[0])
         mean = -(squares / counts) / (2 * self.std.square()) - self.std.log() - log(2 * pi) / 2
@@ -212,9 +175,6 @@ class Transition:
         Args:
             other: Another step of the same samples, for instance the reference policy's.
             reduction: Over the elements of each sample.
-
-        Returns:
-            Shape (samples,), not negative, 0 for equal steps.
         """
         counts = elements_per_sample(self.mean, self.sample_index, self.std.shape[0])
         squares = sum_per_sample((self.mean - other.mean).square(), self.sample_index, self.std.shape[0])
@@ -249,15 +209,12 @@ def transition(
 
     Args:
         x_t: State, shape (tokens, *features).
-        velocity: The model's (guided) velocity there, same shape.
+        velocity: The model's (guided) velocity there.
         t: Start of the step, shape (samples,), in [0, 1). Keep it on the host (`Trajectory.times` is): coefficients
             are computed where it lives, in float64, and copied to the state's device without waiting.
         t_next: End of the step, greater than `t`.
         sample_index: Shape (tokens,).
         noise_level: sigma.
-
-    Returns:
-        The step, in float32 or wider.
 
     Raises:
         ValueError: If `t` and `t_next` are on the host and not 0 <= t < t_next <= 1.

@@ -10,7 +10,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from omnigen2.dit import Condition, DiffusionTransformer, Inputs, patchify, segment
-from omnigen2.layout import Layout, Ragged, Segment, TextSegment
+from omnigen2.layout import ImageSegment, Layout, Ragged, Segment, TextSegment
 
 Branch: TypeAlias = Literal["conditional", "reference", "unconditional"]
 Latent: TypeAlias = Float[Tensor, "channels _ _"]
@@ -53,21 +53,33 @@ class PackedBranches:
     """A velocity model that evaluates every branch of every sample in one call of the transformer.
 
     What it takes and gives is what a `Guidance` expects: all tokens of branch 0, then all of branch 1, and so on.
-    The branches of a sample share its noisy target and its references, which are embedded and refined once; branches
-    that are the same (without references, the reference branch is the unconditional one) are computed once. What does
-    not depend on the time is prepared at the first call and kept.
+    The branches of a sample share its noisy target and its references, which are embedded and refined once. Samples
+    share texts that are the very same tensor, and references that are the very same tensors if their targets have the
+    same size: references are refined with the time of their sample, and time shifts depend on the size. Branches that
+    are the same (without references, the reference branch is the unconditional one) are computed once.
 
     Args:
         dit: The transformer.
         samples: The batch.
         branches: What each sample is evaluated under.
+        keep: Whether what does not depend on the time is computed at the first call and kept, as drawing wants it.
+            Otherwise it is computed at every call, for training: a graph is used once, and weights change.
+        companion: Whether a batch without references gets one more reference that nobody looks at, so that processes
+            that train together run the same parts.
     """
 
     def __init__(
-        self, dit: DiffusionTransformer, samples: tuple[EncodedSample, ...], branches: tuple[Branch, ...]
+        self,
+        dit: DiffusionTransformer,
+        samples: tuple[EncodedSample, ...],
+        branches: tuple[Branch, ...],
+        keep: bool = True,
+        companion: bool = False,
     ) -> None:
         self.dit = dit
         self.samples = samples
+        self.keep = keep
+        self.companion = companion and not any(sample.references for sample in samples)
         self.targets = tuple(segment(sample.noise, dit.config.patch_size, "target") for sample in samples)
         wanted = [self._row(number, branch) for branch in branches for number in range(len(samples))]
         self.rows = tuple(dict.fromkeys(wanted))
@@ -82,30 +94,42 @@ class PackedBranches:
         """What the transformer keeps over the steps."""
         return self.dit.prepare(self.inputs)
 
-    @property
+    @cached_property
     def inputs(self) -> Inputs:
-        """Every text, reference and target once, and the rows that share them."""
+        """Every text, every list of references and every target once, and the rows that share them."""
         config, weight = self.dit.config, self.dit.target_embedder.weight
         like = torch.empty(0, dtype=weight.dtype, device=weight.device)  # a plain tensor, also if weights are sharded
         numbers = count()
         batch: list[tuple[Segment, ...]] = []
-        images: list[list[int]] = []
+        targets: list[int] = []
+        patches = [like.new_empty(0, config.patch_channels)]
+        references: dict[tuple[object, ...], list[int]] = {}
         for sample, target in zip(self.samples, self.targets, strict=True):
-            references = [segment(latent, config.patch_size, "reference") for latent in sample.references]
-            batch.append((*references, target))
-            images.append([next(numbers) for _ in batch[-1]])
-        texts = {row[:2]: self._text(row) for row in self.rows if len(self._text(row))}
+            new = () if _shared(sample) in references else sample.references
+            references.setdefault(_shared(sample), [next(numbers) for _ in new])
+            patches += [patchify(latent.to(like), config.patch_size) for latent in new]
+            targets.append(next(numbers))
+            batch.append((*(segment(latent, config.patch_size, "reference") for latent in new), target))
+        texts = {id(self._text(row)): self._text(row) for row in self.rows if len(self._text(row))}
         batch += [(TextSegment(len(states)),) for states in texts.values()]
-        text_numbers = {key: [next(numbers)] for key in texts}
-        joint = tuple(
-            (*text_numbers.get(row[:2], ()), *images[row.sample][0 if row.references else -1 :]) for row in self.rows
-        )
-        latents = [latent.to(like) for sample in self.samples for latent in sample.references]
+        places = {key: (next(numbers),) for key in texts}
+        joint = [
+            (
+                *places.get(id(self._text(row)), ()),
+                *(references[_shared(self.samples[row.sample])] if row.references else ()),
+                targets[row.sample],
+            )
+            for row in self.rows
+        ]
+        if self.companion:
+            batch.append((ImageSegment(1, 1, "reference"),))
+            joint.append((next(numbers),))
+            patches.append(like.new_zeros(1, config.patch_channels))
         return Inputs(
             Layout(tuple(batch)),
             torch.cat([like.new_empty(0, config.text_dim), *(states.to(like) for states in texts.values())]),
-            torch.cat([like.new_empty(0, config.patch_channels), *(patchify(z, config.patch_size) for z in latents)]),
-            joint,
+            torch.cat(patches),
+            tuple(joint),
         )
 
     def __call__(
@@ -115,13 +139,15 @@ class PackedBranches:
 
         Args:
             x_t: Patches, branch behind branch, shape (branches * tokens, patch_channels); the same in all branches.
-            t: Times, branch behind branch, shape (branches * samples,); the same in all branches.
+            t: Times, branch behind branch, shape (branches * samples,); the same in all branches, and of samples that
+                share references.
 
         Returns:
             Shape of `x_t`.
         """
-        pictures, condition = len(self.samples), self.condition
-        times = torch.cat((t[:pictures], t[:1].expand(condition.samples - pictures)))  # texts have no use for a time
+        pictures, condition = len(self.samples), self.condition if self.keep else self.inputs
+        others = t[:1].expand(len(self.inputs.layout) - pictures)  # texts have no use for a time
+        times = torch.cat((t[:pictures], others))
         return self.dit(x_t[: self._tokens], times, condition).index_select(0, self._give)
 
     def _row(self, number: int, branch: Branch) -> _Row:
@@ -139,3 +165,8 @@ class PackedBranches:
     def _text(self, row: _Row) -> TextStates:
         sample = self.samples[row.sample]
         return sample.negative if row.negative else sample.text
+
+
+def _shared(sample: EncodedSample) -> tuple[object, ...]:
+    """The same for samples that share their references: the very same tensors, refined at the same time."""
+    return (*map(id, sample.references),)

@@ -30,9 +30,9 @@ def denoise(
 
     Args:
         dit: The transformer.
-        samples: The batch, not empty.
+        samples: At least one.
         sampling: Steps, scales, solver.
-        shift: The time shift; it depends on each sample's size.
+        shift: It depends on each sample's size.
         progress: Told after each step.
 
     Returns:

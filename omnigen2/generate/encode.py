@@ -10,6 +10,7 @@ from PIL import Image
 from torch import nn
 
 from omnigen2.encoders import Answer, LatentCodec, Message, PromptBatch, QwenEncoder
+from omnigen2.errors import user_errors
 from omnigen2.generate.branches import Latent, TextStates
 from omnigen2.generate.plan import Plan
 from omnigen2.pictures import to_image, to_pixels
@@ -35,26 +36,17 @@ class Encoders:
         self.offload: Offload = offload
 
     def prompt(self, text: str, references: Sequence[Image.Image] = ()) -> PromptBatch:
-        """Tokens of one drawing prompt.
+        """Tokens of one drawing prompt, as a batch of one; too long a one is a `UserError`.
 
         Args:
             text: The prompt.
             references: Looked at only if the tokenizer's rules say so.
-
-        Returns:
-            A batch of one.
         """
-        return self.vlm.tokenizer.drawings([text], [list(references)])
+        with user_errors():
+            return self.vlm.tokenizer.drawings([text], [list(references)])
 
     def prompts(self, plans: Sequence[Plan]) -> list[PromptBatch]:
-        """Tokens of all prompts; pictures that differ in size and seed alone share theirs.
-
-        Args:
-            plans: What is drawn.
-
-        Returns:
-            Batches of one.
-        """
+        """Tokens of all prompts, as batches of one; pictures that differ in size and seed alone share theirs."""
         made: dict[tuple[object, ...], PromptBatch] = {}
         keys = [(plan.request.prompt, *map(id, plan.request.images)) for plan in plans]
         for key, plan in zip(keys, plans, strict=True):
@@ -65,16 +57,10 @@ class Encoders:
     def read(
         self, prompts: Sequence[PromptBatch], negatives: Sequence[str]
     ) -> tuple[list[TextStates], list[TextStates]]:
-        """States of prompts and negative prompts.
+        """States of prompts (batches of one) and of as many negative prompts.
 
-        Each prompt is read alone, so that it cannot depend on the batch, and no prompt twice.
-
-        Args:
-            prompts: Batches of one.
-            negatives: As many negative prompts.
-
-        Returns:
-            As many states of each.
+        Each prompt is read alone, so that it cannot depend on the batch, and no prompt twice: equal ones have the very
+        same states, which `PackedBranches` shares.
         """
         with self._awake(self.vlm):
             distinct = {id(prompt): prompt for prompt in prompts}
@@ -83,14 +69,10 @@ class Encoders:
         return [states[id(prompt)] for prompt in prompts], [once[text] for text in negatives]
 
     def encode(self, references: Sequence[Sequence[Image.Image]]) -> list[tuple[Latent, ...]]:
-        """Latents of references, of equal pictures once.
+        """Latents of the references of each sample; equal pictures have the very same latents.
 
-        Args:
-            references: Those of each sample.
-
-        Returns:
-            As many tuples of latents. They are means of the encoder's distribution: the official pipeline draws from
-            it, which would make a picture depend on the draws before it.
+        They are means of the encoder's distribution: the official pipeline draws from it, which would make a picture
+        depend on the draws before it.
         """
         keys = [[_digest(image) for image in own] for own in references]
         distinct = {
@@ -106,14 +88,7 @@ class Encoders:
         return [tuple(latents[key].to(self.device) for key in own) for own in keys]
 
     def decode(self, latents: Sequence[Latent]) -> list[Image.Image]:
-        """Pictures of latents.
-
-        Args:
-            latents: Scaled.
-
-        Returns:
-            RGB images.
-        """
+        """RGB pictures of scaled latents."""
         with self._awake(self.vae):
             return [to_image(pixels) for pixels in self.vae.decode(latents)]
 
@@ -122,13 +97,10 @@ class Encoders:
 
         Args:
             conversation: What was said.
-            max_new_tokens: Longest answer.
+            max_new_tokens: Longest answer, at least 1.
             temperature: 0 takes the likeliest token each time.
-
-        Returns:
-            Words, and why they ended.
         """
-        with self._awake(self.vlm):
+        with self._awake(self.vlm), user_errors():
             return self.vlm.answer([conversation], max_new_tokens, temperature)[0]
 
     @contextmanager

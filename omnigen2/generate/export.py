@@ -34,7 +34,6 @@ def export_model(
         source: A Lightning checkpoint, a file of weights, or a folder in the released layout (the transformer's or
             the whole model's).
         base: The model folder that was trained from: it says the sizes, and gives the other parts.
-        out: The folder to write.
         lora: An adapter that is merged into the weights.
         prefix: What stands in front of the transformer's names in the checkpoint, if it holds several.
         dtype: Of the written weights; as they are by default.
@@ -67,21 +66,11 @@ def export_model(
     return written
 
 
-def match_weights(
-    weights: dict[str, Tensor], model: DiffusionTransformer, prefix: str | None = None
-) -> dict[str, Tensor]:
-    """The transformer's part of a state dict, under our names.
-
-    Args:
-        weights: Names in ours or in the released layout, behind any prefix.
-        model: The transformer they belong to.
-        prefix: What stands in front, if the state dict holds several transformers.
-
-    Returns:
-        What `model.load_state_dict` takes.
+def _matched(weights: dict[str, Tensor], model: DiffusionTransformer, prefix: str | None) -> dict[str, Tensor]:
+    """What the model's `load_state_dict` takes, of a state dict with our or the released names behind any prefix.
 
     Raises:
-        GenerateError: If none or several are found, or names or shapes differ.
+        GenerateError: If no or several transformers are found, or names or shapes differ.
     """
     plain = {name.replace("_orig_mod.", ""): tensor for name, tensor in weights.items()}
     found = sorted({name.removesuffix(anchor) for anchor in ANCHORS for name in plain if _ends(name, anchor)})
@@ -116,7 +105,7 @@ def _load(source: Path, base: ModelFolder, prefix: str | None) -> DiffusionTrans
     weights = read_weights(source)
     with torch.device("meta"):
         model = model_from_config(base.config("transformer"), None, "auto")
-    model.load_state_dict(match_weights(weights, model, prefix), assign=True)
+    model.load_state_dict(_matched(weights, model, prefix), assign=True)
     return model
 
 

@@ -46,14 +46,7 @@ class ModelFolder:
         return self.path / name
 
     def config(self, part: str, name: str = "config.json") -> dict[str, Any]:
-        """A part's configuration.
-
-        Args:
-            part: The subfolder.
-            name: The file.
-
-        Returns:
-            Its content.
+        """The configuration of a part, from a file in its subfolder.
 
         Raises:
             GenerateError: If the file is missing or no JSON object.
@@ -70,13 +63,10 @@ class ModelFolder:
         return cast(dict[str, Any], content)
 
     def shift(self, patch_size: int) -> TimeShift:
-        """The time shift that the scheduler's configuration asks for.
+        """The time shift that the scheduler's configuration asks for: none if `dynamic_time_shift` is false.
 
         Args:
             patch_size: The transformer's.
-
-        Returns:
-            The square root shift, or none if `dynamic_time_shift` is false.
 
         Raises:
             GenerateError: If it is neither true nor false.

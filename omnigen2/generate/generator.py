@@ -102,9 +102,6 @@ class Generator:
             vae_memory: `"tiled"` encodes and decodes large pictures in tiles, see `FluxVAE`.
             rules: How prompts become tokens, and whether the vision-language model sees the references.
             backend: Attention kernel, see `omnigen2.dit.attend`.
-
-        Returns:
-            The generator.
         """
         folder = ModelFolder(Path(path))
         device = torch.device(device)
@@ -134,11 +131,8 @@ class Generator:
         """Draw one prompt, once or several times, in one packed batch.
 
         Args:
-            prompt: What to draw, or what to do with the images.
+            prompt: See `Request`, as `height`, `width` and `negative_prompt`.
             images: References: none for text-to-image, one for an edit, several for in-context generation.
-            height: See `Request`.
-            width: See `Request`.
-            negative_prompt: See `Request`.
             seed: Of the first picture; the others have the seeds after it. Drawn if None, and told by the pictures.
             num_images: Number of pictures, at least 1.
             progress: Told after each step.
@@ -167,15 +161,7 @@ class Generator:
     def many(
         self, requests: Sequence[Request], sampling: Sampling | None = None, progress: Progress | None = None
     ) -> tuple[Picture, ...]:
-        """Draw different requests (prompts, sizes, numbers of references) in one packed batch.
-
-        Args:
-            requests: At least one.
-            sampling: What they share.
-            progress: Told after each step.
-
-        Returns:
-            One picture per request.
+        """Draw different requests (prompts, sizes, numbers of references) in one packed batch, one picture for each.
 
         Raises:
             GenerateError: If there is no request, or one cannot be used.
@@ -204,16 +190,11 @@ class Generator:
 
         Args:
             messages: The conversation; the official system prompt is put in front if there is none.
-            height: See `Request`.
-            width: See `Request`.
-            seed: See `Request`.
+            height: See `Request`, as `width` and `seed`.
             max_new_tokens: Longest answer in tokens.
             temperature: 0 takes the likeliest token each time.
             progress: Told after each step of a drawing.
             **sampling: See `Sampling`.
-
-        Returns:
-            Words, and the picture if there is one.
 
         Raises:
             GenerateError: If the last message is not the user's, or there are too many images.
@@ -235,11 +216,7 @@ class Generator:
         return Reply(answer.text, self._draw([plan], [prompt], settings, progress))
 
     def load_lora(self, path: str | Path) -> None:
-        """Add a LoRA adapter to the transformer; pictures made from now on name it.
-
-        Args:
-            path: See `omnigen2.adapters.load_lora`.
-        """
+        """Add a LoRA adapter to the transformer, see `omnigen2.adapters.load_lora`; pictures name it from now on."""
         load_lora(self.transformer, path, f"adapter_{len(self.adapters)}")
         self.adapters = (*self.adapters, Path(path).resolve().name)
 

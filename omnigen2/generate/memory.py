@@ -1,6 +1,6 @@
 """What a call will need, told from configurations and file headers without loading a weight."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
@@ -9,9 +9,8 @@ from typing import Any, cast
 import torch
 from safetensors import SafetensorError, safe_open
 
-from omnigen2.dit import TransformerConfig, model_from_config
-from omnigen2.encoders import CLASS_NAME as BLOCK_DCT
-from omnigen2.encoders import VAEMemory
+from omnigen2.dit import TransformerConfig, read_config
+from omnigen2.encoders import CodecSize, VAEMemory, codec_class
 from omnigen2.generate.encode import Offload
 from omnigen2.generate.errors import GenerateError
 from omnigen2.generate.folder import ModelFolder
@@ -64,16 +63,9 @@ class Estimate:
 
 
 def planner_of(folder: ModelFolder) -> Planner:
-    """What a model can do, from its configurations alone.
-
-    Args:
-        folder: The model.
-
-    Returns:
-        Checks requests before anything is loaded.
-    """
+    """What a model can do, from its configurations alone: checks requests before anything is loaded."""
     config = _transformer_config(folder)
-    return Planner(_reduction(folder) * config.patch_size, config.max_references)
+    return Planner(_codec(folder).reduction * config.patch_size, config.max_references)
 
 
 def estimate(
@@ -91,20 +83,17 @@ def estimate(
         plans: The batch.
         sampling: How it is sampled; guidance multiplies the work space.
         dtype: Of the weights.
-        offload: Whether the encoders leave the device when idle.
+        offload: See `Encoders`.
         vae_memory: How the autoencoder works.
-
-    Returns:
-        By part.
     """
-    config = _transformer_config(folder)
+    config, codec = _transformer_config(folder), _codec(folder)
     guidance = sampling.guidance(any(plan.references for plan in plans))
     branches = 1 if guidance is None else guidance.num_branches
     seen: list[int] = []
     for plan in plans:
         seen += [prod(plan.size)] * branches
         seen += [image.width * image.height for image in plan.references] * max(branches - 1, 1)
-    patch = (_reduction(folder) * config.patch_size) ** 2
+    patch = (codec.reduction * config.patch_size) ** 2
     tokens = sum(pixels // patch for pixels in seen) + branches * len(plans) * TEXT_TOKENS
     per_token = 3 * config.inner_size + 8 * config.hidden_size
     pixels = sum(seen) if vae_memory == "together" else max(seen)
@@ -113,11 +102,11 @@ def estimate(
         weights=(
             _weights(folder, "transformer", dtype),
             _weights(folder, "mllm", dtype),
-            _codec_weights(folder, dtype),
+            _weights(folder, "vae", dtype) if codec.weights else Need("vae", 0, 0),
         ),
         work=(
             Need("denoising", 0, tokens * per_token * dtype.itemsize),
-            Need("decoding", 0, 3 * _decoder_channels(folder) * pixels * dtype.itemsize),
+            Need("decoding", 0, 3 * codec.widest * pixels * dtype.itemsize),
         ),
         offload=offload,
     )
@@ -126,43 +115,19 @@ def estimate(
 def _transformer_config(folder: ModelFolder) -> TransformerConfig:
     content = folder.config("transformer")
     try:
-        with torch.device("meta"):
-            return model_from_config(content, None, "auto").config
+        return read_config(content)
     except ValueError as error:
         path = folder.part("transformer") / "config.json"
         raise GenerateError(f"{path}: {error}", "is it the transformer's configuration?") from error
 
 
-def _reduction(folder: ModelFolder) -> int:
-    """How many pixels make one latent pixel, per side."""
+def _codec(folder: ModelFolder) -> CodecSize:
     config = folder.config("vae")
-    return int(config["factor"]) if _is_dct(config) else 2 ** (len(_channels(folder)) - 1)
-
-
-def _decoder_channels(folder: ModelFolder) -> int:
-    """Channels of the decoder's largest layers; a cosine transform has none but the colours."""
-    return 3 if _is_dct(folder.config("vae")) else _channels(folder)[:2][-1]
-
-
-def _codec_weights(folder: ModelFolder, dtype: torch.dtype) -> Need:
-    return Need("vae", 0, 0) if _is_dct(folder.config("vae")) else _weights(folder, "vae", dtype)
-
-
-def _is_dct(config: Mapping[str, object]) -> bool:
-    return config.get("_class_name") == BLOCK_DCT
-
-
-def _channels(folder: ModelFolder) -> list[int]:
-    """Channels of an autoencoder's levels.
-
-    Raises:
-        GenerateError: If the configuration does not say.
-    """
-    channels: object = folder.config("vae").get("block_out_channels")
-    if not isinstance(channels, list) or not channels:
+    try:
+        return codec_class(config).size(config)
+    except ValueError as error:
         path = folder.part("vae") / "config.json"
-        raise GenerateError(f"{path} has no block_out_channels", "is it the autoencoder's configuration?")
-    return cast(list[int], channels)
+        raise GenerateError(f"{path}: {error}", "is it the autoencoder's configuration?") from error
 
 
 def _weights(folder: ModelFolder, part: str, dtype: torch.dtype) -> Need:

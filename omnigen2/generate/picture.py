@@ -8,6 +8,7 @@ from typing import Any, cast
 
 from PIL import Image, PngImagePlugin, UnidentifiedImageError
 
+from omnigen2.files import written_beside
 from omnigen2.generate.errors import GenerateError
 from omnigen2.generate.request import ImageInput, Request, Sampling
 
@@ -54,31 +55,24 @@ class Picture:
         """Write a PNG file with the parameters inside. A file of that name is replaced, at once and whole.
 
         Args:
-            path: Ends in `.png`; its folder is made.
+            path: Ends in `.png`, otherwise it is refused; its folder is made.
 
         Returns:
             The path.
-
-        Raises:
-            GenerateError: If the name ends otherwise.
         """
         path = Path(path)
         check_png_name(path)
         path.parent.mkdir(parents=True, exist_ok=True)
         chunks = PngImagePlugin.PngInfo()
         chunks.add_itxt(PNG_KEY, json.dumps(self.parameters, ensure_ascii=False))
-        unfinished = path.with_name(path.name + ".part")
-        self.image.save(unfinished, format="PNG", pnginfo=chunks)
-        return unfinished.replace(path)
+        with written_beside(path) as draft:
+            self.image.save(draft, format="PNG", pnginfo=chunks)
+        return path
 
 
 @dataclass(frozen=True)
 class Result:
-    """The pictures of one call.
-
-    Attributes:
-        pictures: One per seed.
-    """
+    """The pictures of one call, one per seed."""
 
     pictures: tuple[Picture, ...]
 
@@ -104,11 +98,8 @@ class Reply:
 def check_png_name(path: Path) -> None:
     """Refuse names of files that could not hold the parameters.
 
-    Args:
-        path: Where a picture is to be written.
-
     Raises:
-        GenerateError: If it does not end in `.png`.
+        GenerateError: If the name does not end in `.png`.
     """
     if path.suffix.lower() != ".png":
         raise GenerateError(
@@ -118,13 +109,7 @@ def check_png_name(path: Path) -> None:
 
 
 def read_parameters(path: str | Path) -> dict[str, Any]:
-    """The parameters that `Picture.save` stored.
-
-    Args:
-        path: A PNG file.
-
-    Returns:
-        JSON values.
+    """The parameters that `Picture.save` stored, as JSON values.
 
     Raises:
         GenerateError: If the file is no picture of ours.

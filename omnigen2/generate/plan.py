@@ -25,7 +25,6 @@ class Plan:
         request: With its size and seed.
         references: RGB images of the sizes in which they are encoded.
         size: (height, width) in pixels.
-        seed: Of the noise.
     """
 
     request: Request
@@ -36,12 +35,8 @@ class Plan:
     def noise(self, channels: int, reduction: int) -> Float[Tensor, "channels _ _"]:
         """The noise that the picture starts from, drawn on the host from its own seed.
 
-        Args:
-            channels: Of the latents.
-            reduction: Pixels per latent pixel, per side.
-
         Returns:
-            Shape (channels, height / reduction, width / reduction).
+            Shape (channels, height / reduction, width / reduction), in latent pixels.
         """
         shape = (channels, *(side // reduction for side in self.size))
         return torch.randn(shape, generator=torch.Generator().manual_seed(self.seed))
@@ -64,9 +59,6 @@ class Planner:
     def check(self, request: Request) -> None:
         """Refuse what the model cannot do, without opening a file.
 
-        Args:
-            request: What is asked for.
-
         Raises:
             GenerateError: If there are too many references, or a side is no multiple.
         """
@@ -84,14 +76,7 @@ class Planner:
                 )
 
     def __call__(self, request: Request) -> Plan:
-        """Check a request, read its references and decide what is left open.
-
-        Args:
-            request: What is asked for.
-
-        Returns:
-            What is drawn.
-        """
+        """Check a request, read its references and decide what is left open."""
         self.check(request)
         read = [
             self.reader.to_rgb(image) if isinstance(image, Image.Image) else self.reader.read(image)

@@ -25,15 +25,7 @@ ImageInput: TypeAlias = Image.Image | str | Path
 
 
 class SamplingOptions(TypedDict, total=False):
-    """The keywords of `Sampling`, for calls that pass them on.
-
-    Attributes:
-        steps: See `Sampling`.
-        text_scale: See `Sampling`.
-        image_scale: See `Sampling`.
-        guidance_interval: See `Sampling`.
-        solver: See `Sampling`.
-    """
+    """The keywords of `Sampling`, for calls that pass them on."""
 
     steps: int
     text_scale: float
@@ -85,13 +77,10 @@ class Sampling:
             )
 
     def guidance(self, references: bool) -> Guidance | None:
-        """The rule that joins the branches.
+        """The rule that joins the branches; None if the conditional branch alone is enough.
 
         Args:
             references: Whether any sample of the batch has references.
-
-        Returns:
-            None if the conditional branch alone is enough.
         """
         if self.text_scale <= 1:
             return None

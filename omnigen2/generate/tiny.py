@@ -70,13 +70,10 @@ def make_tiny(directory: str | Path, seed: int = 0, overwrite: bool = False) -> 
 
 
 def tiny_transformer(seed: int = 0) -> DiffusionTransformer:
-    """A small transformer whose velocity is not zero, as a new one's would be.
+    """A small float32 transformer whose velocity is not zero, as a new one's would be.
 
     Args:
         seed: Of the weights; torch's global generator is not touched.
-
-    Returns:
-        The model, in float32.
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
@@ -87,11 +84,7 @@ def tiny_transformer(seed: int = 0) -> DiffusionTransformer:
 
 @torch.no_grad()
 def randomize(model: DiffusionTransformer) -> None:
-    """Replace all parameters that are zero, as those of a new model's output are, by small random ones.
-
-    Args:
-        model: Changed in place.
-    """
+    """Replace all parameters that are zero, as those of a new model's output are, by small random ones, in place."""
     for parameter in model.parameters():
         if not parameter.any():
             parameter.normal_(std=0.1)

@@ -11,12 +11,6 @@ supervised fine-tuning. `README.md` in it says how it was made and what it score
 def copy_micro_model(folder: str | Path) -> Path:
     """Copy the micro model, to generate with it or to train on from it.
 
-    Args:
-        folder: Made if missing.
-
-    Returns:
-        The folder.
-
     Raises:
         FileExistsError: If the folder has files already.
     """

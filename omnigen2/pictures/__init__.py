@@ -1,12 +1,13 @@
-"""Image files to pixels, and the sizes they get. Needs torch, numpy and Pillow only."""
+"""Image files to pixels and back, the sizes they get, and contact sheets. Needs torch, numpy and Pillow only."""
 
 from omnigen2.pictures.files import AnimatedImages, ImageFileError, ImageReader
-from omnigen2.pictures.pixels import to_image, to_pixels
+from omnigen2.pictures.pixels import Picture, to_image, to_levels, to_pixels
 from omnigen2.pictures.png import data_url, from_base64, from_png, shrink, to_base64, to_png
 from omnigen2.pictures.policy import ResizePolicy
-from omnigen2.pictures.sheet import Panel, Section, contact_sheet
+from omnigen2.pictures.sheet import Panel, Section, contact_sheet, sheet_png, show_pixels
 
 __all__ = [
-    "AnimatedImages", "ImageFileError", "ImageReader", "Panel", "ResizePolicy", "Section", "contact_sheet", "data_url",
-    "from_base64", "from_png", "shrink", "to_base64", "to_image", "to_pixels", "to_png",
+    "AnimatedImages", "ImageFileError", "ImageReader", "Panel", "Picture", "ResizePolicy", "Section", "contact_sheet",
+    "data_url", "from_base64", "from_png", "sheet_png", "show_pixels", "shrink", "to_base64", "to_image", "to_levels",
+    "to_pixels", "to_png",
 ]  # fmt: skip

@@ -73,14 +73,10 @@ class ImageReader:
             raise ValueError(f"max_pixels must be at least 1, got {self.max_pixels}")
 
     def read(self, file: str | Path | bytes, name: str | None = None) -> Image.Image:
-        """Read an image file.
+        """Read an image file, given as a path or by its contents, as an upright RGB image in memory.
 
         Args:
-            file: A path, or the contents of a file.
             name: What messages call it; the path by default.
-
-        Returns:
-            An upright RGB image in memory.
 
         Raises:
             ImageFileError: If it cannot be used.
@@ -104,14 +100,7 @@ class ImageReader:
             ) from error
 
     def to_rgb(self, image: Image.Image, name: str = "<image>") -> Image.Image:
-        """Turn an image in memory upright and into RGB.
-
-        Args:
-            image: Of any mode; its current frame is used.
-            name: What messages call it.
-
-        Returns:
-            A new RGB image without metadata.
+        """Turn an image in memory, its current frame, upright and into RGB without metadata.
 
         Raises:
             ImageFileError: If its mode has no defined range of values.

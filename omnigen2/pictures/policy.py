@@ -55,14 +55,7 @@ class ResizePolicy:
             raise ValueError("reference_pixels is empty; give at least one limit, such as (1048576,)")
 
     def size(self, height: int, width: int) -> tuple[int, int]:
-        """The size of an image that is no reference.
-
-        Args:
-            height: Pixels, at least 1.
-            width: Pixels, at least 1.
-
-        Returns:
-            (height, width) in pixels, multiples of `multiple`.
+        """(height, width) in pixels, multiples of `multiple`, of an image that is no reference.
 
         Raises:
             ValueError: If a side is below 1.
@@ -82,41 +75,18 @@ class ResizePolicy:
         return (min(tall, longest), wide) if wide == self.multiple else (tall, min(wide, longest))
 
     def reference_size(self, height: int, width: int, references: int) -> tuple[int, int]:
-        """The size of a reference.
-
-        Args:
-            height: Pixels, at least 1.
-            width: Pixels, at least 1.
-            references: How many references the sample has, this one included, at least 1.
-
-        Returns:
-            (height, width) in pixels, multiples of `multiple`.
-        """
+        """The same of a reference, where the sample has so many of them, this one included."""
         return self._for_references(references).size(height, width)
 
     def resize(self, image: Image.Image) -> Image.Image:
-        """Give an image its size, by Lanczos resampling.
-
-        Args:
-            image: An RGB image.
-
-        Returns:
-            Another image, or the same if it has its size already.
-        """
+        """Give an RGB image its size, by Lanczos resampling; the same image if it has its size already."""
         height, width = self.size(image.height, image.width)
         if (image.width, image.height) == (width, height):
             return image
         return image.resize((width, height), Image.Resampling.LANCZOS)
 
     def resize_references(self, images: Sequence[Image.Image]) -> list[Image.Image]:
-        """Give all references of one sample their sizes.
-
-        Args:
-            images: RGB images.
-
-        Returns:
-            As many images.
-        """
+        """Give all references of one sample, RGB images, their sizes."""
         return [self._for_references(len(images)).resize(image) for image in images]
 
     def _for_references(self, references: int) -> "ResizePolicy":

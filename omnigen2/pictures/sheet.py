@@ -1,6 +1,8 @@
 """A contact sheet: pictures with their texts, flowing from left to right under headings."""
 
+import io
 import textwrap
+import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -9,7 +11,10 @@ from typing import TYPE_CHECKING
 from jaxtyping import Float
 from torch import Tensor
 
+from omnigen2.pictures.pixels import Picture, to_levels
+
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 INK, FAINT, GOOD, BAD = "#222222", "#777777", "#1a7f37", "#c62828"
@@ -22,6 +27,9 @@ TITLE, NAMES, LINE = 0.2, 0.16, 0.135
 """Heights of a panel's title, of the names over its pictures, and of a line of text."""
 HEADING = 0.42
 LETTERS_PER_INCH = 17
+TEXT_LINES = 8
+"""Most of a text, which is then cut."""
+DOTS_PER_INCH = 110
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +38,7 @@ class Panel:
 
     Attributes:
         title: The kind of task.
-        pictures: Name and pixels of each, in [-1, 1], all shown at the same size; at least one.
+        pictures: Name and pixels of each, in [-1, 1], on the CPU; all shown in squares of the same size.
         text: Caption, instruction, or question.
         verdict: What the verifier says.
         passed: Whether it is satisfied; None where there is nothing to judge.
@@ -45,15 +53,19 @@ class Panel:
     @property
     def width(self) -> float:
         """In inches."""
-        return len(self.pictures) * (PICTURE + GAP) - GAP
+        return max(len(self.pictures), 1) * (PICTURE + GAP) - GAP
 
     @property
     def lines(self) -> list[tuple[str, str]]:
         """Its text and verdict, cut to its width, each line with its colour."""
         letters = int(self.width * LETTERS_PER_INCH)
         colour = FAINT if self.passed is None else GOOD if self.passed else BAD
-        text = [(line, INK) for line in textwrap.wrap(self.text, letters)]
-        return text + [(line, colour) for line in textwrap.wrap(self.verdict, letters)]
+        texts = ((self.text, INK), (self.verdict, colour))
+        return [
+            (line, shade)
+            for text, shade in texts
+            for line in textwrap.wrap(text, letters, max_lines=TEXT_LINES, placeholder=" …")
+        ]
 
     @property
     def head(self) -> float:
@@ -79,11 +91,7 @@ class Section:
     panels: tuple[Panel, ...]
 
     def rows(self) -> Iterator[tuple[Panel, ...]]:
-        """The panels, as many side by side as fit.
-
-        Yields:
-            One row after another.
-        """
+        """The panels, row by row, as many side by side as fit."""
         breaks, left = [0], WIDTH - 2 * PANEL_GAP
         for number, panel in enumerate(self.panels):
             if panel.width > left:
@@ -94,16 +102,17 @@ class Section:
             yield self.panels[start:end]
 
 
+def sheet_png(title: str, sections: Sequence[Section]) -> bytes:
+    """A contact sheet as a PNG file."""
+    file = io.BytesIO()
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph .* missing")
+        contact_sheet(title, sections).savefig(file, dpi=DOTS_PER_INCH, format="png")
+    return file.getvalue()
+
+
 def contact_sheet(title: str, sections: Sequence[Section]) -> "Figure":
-    """Lay sections out below one another.
-
-    Args:
-        title: Of the whole sheet.
-        sections: At least one.
-
-    Returns:
-        A figure as high as it needs to be.
-    """
+    """Lay sections, at least one, out below one another; the figure is as high as it needs to be."""
     height = HEADING + PANEL_GAP
     for section in sections:
         height += HEADING + sum(max(panel.height for panel in row) for row in section.rows())
@@ -138,13 +147,19 @@ def _draw(figure: "Figure", panel: Panel, left: float, top: float) -> None:
         _write(figure, left, below + number * LINE, line, size=7.5, colour=colour)
 
 
-def _show(figure: "Figure", left: float, top: float, pixels: Float[Tensor, "3 _ _"]) -> None:
+def _show(figure: "Figure", left: float, top: float, pixels: Picture) -> None:
     height = figure.get_figheight()
     axes = figure.add_axes((left / WIDTH, 1 - (top + PICTURE) / height, PICTURE / WIDTH, PICTURE / height))
-    axes.imshow((pixels / 2 + 0.5).clamp(0, 1).permute(1, 2, 0).numpy(), interpolation="nearest")
-    axes.set(xticks=[], yticks=[])
+    show_pixels(axes, pixels)
     for spine in axes.spines.values():
         spine.set(edgecolor=FAINT, linewidth=0.4)
+
+
+def show_pixels(axes: "Axes", pixels: Picture) -> None:
+    """Show a picture: small ones pixel by pixel, large ones smoothed; what is not a number is black."""
+    fits = max(pixels.shape) <= PICTURE * DOTS_PER_INCH
+    axes.imshow(to_levels(pixels.nan_to_num(-1)).numpy(), interpolation="nearest" if fits else "antialiased")
+    axes.set(xticks=[], yticks=[])
 
 
 def _write(

@@ -10,10 +10,8 @@ from omnigen2.rl.coupled import (
     FlowGRPOObjective,
     InverseLength,
     LikelihoodRatio,
-    MixedKL,
     NoiseScaled,
     NormalizedRatio,
-    OfficialNoiseScaled,
     RatioRule,
     StepWeighting,
     UnscaledKL,
@@ -38,8 +36,8 @@ from omnigen2.rl.steps import RandomSteps, SlidingWindow, Steps, StepSelection
 __all__ = [
     "Advantages", "Clipped", "Decoder", "DiffusionNFTObjective", "Divergence", "EqualSteps", "ExactKL", "Failure",
     "FlowGRPOLoss", "FlowGRPOObjective", "GroupSampler", "InverseLength", "Judgement", "LikelihoodRatio",
-    "MeanOfPasses", "Member", "MixedKL", "NFTLoss", "NoiseScaled", "NormalizedRatio", "OfficialNoiseScaled", "Outcome",
-    "Picture", "RandomSteps", "RatioRule", "Reward", "RewardError", "RewardRequest", "Rollout", "RolloutSampler",
-    "Scale", "Scores", "SlidingWindow", "StepSelection", "StepWeighting", "Steps", "UnscaledKL", "WeightedSum",
-    "check_scores", "group_advantages", "member_noise", "micro_batches", "optimality", "unusable_picture",
+    "MeanOfPasses", "Member", "NFTLoss", "NoiseScaled", "NormalizedRatio", "Outcome", "Picture", "RandomSteps",
+    "RatioRule", "Reward", "RewardError", "RewardRequest", "Rollout", "RolloutSampler", "Scale", "Scores",
+    "SlidingWindow", "StepSelection", "StepWeighting", "Steps", "UnscaledKL", "WeightedSum", "check_scores",
+    "group_advantages", "member_noise", "micro_batches", "optimality", "unusable_picture",
 ]  # fmt: skip

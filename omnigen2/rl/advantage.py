@@ -53,7 +53,7 @@ def group_advantages(
     scale: Scale = "group",
     epsilon: float = 1e-8,
 ) -> Advantages:
-    """Compare every member with its group.
+    """Compare every member with its group; the values are on the device of `rewards`.
 
     Give it the rewards of all ranks, gathered in rank order, and let each rank cut its own part out of the result:
     a group may be spread over ranks.
@@ -63,13 +63,10 @@ def group_advantages(
 
     Args:
         rewards: Higher is better, shape (members,). What stands at invalid members is not looked at and may be NaN.
-        group: The id of each member's group, any integers.
+        group: The id of each member's group.
         valid: False for a member whose reward could not be found out; all are valid if None.
         scale: What a centred reward is divided by. `"batch"` looks at all valid rewards, also of dropped groups.
         epsilon: Added to the standard deviation, not negative. The RL code of OmniGen2 takes 1e-8, flow_grpo 1e-4.
-
-    Returns:
-        The advantages, on the device of `rewards`.
 
     Raises:
         ValueError: If lengths differ, a valid reward is not finite, or `epsilon` is negative.

@@ -1,16 +1,19 @@
 """Rewards made of rewards: a weighted sum, a clipped one, the mean of several passes."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import torch
+from typing_extensions import override
 
-from omnigen2.rl.reward import Reward, RewardError, RewardRequest, Scores, check_scores
+from omnigen2.rl.reward import Failure, Reward, RewardError, RewardRequest, Scores, check_scores
 
 
 class WeightedSum(Reward):
     """Several rewards added up. A member is valid where it is valid for all of them.
 
-    The parts are each reward's value under its name, and its parts as `name/part`.
+    The parts are each reward's value under its name, and its parts as `name/part`. The problem is that of the first
+    reward that has one, after its name.
 
     Args:
         rewards: By name.
@@ -43,15 +46,8 @@ class WeightedSum(Reward):
             for part in (name, *(f"{name}/{p}" for p in reward.part_names))
         )
 
+    @override
     def score(self, requests: Sequence[RewardRequest]) -> Scores:
-        """Score with every reward and add up.
-
-        Args:
-            requests: Passed on to all of them.
-
-        Returns:
-            The sums; the problem is that of the first reward that has one, after its name.
-        """
         found = {name: check_scores(r, requests, r.score(requests)) for name, r in self.rewards.items()}
         valid = torch.stack([scores.valid for scores in found.values()]).all(0)
         nan = torch.full((len(requests),), torch.nan)
@@ -59,14 +55,13 @@ class WeightedSum(Reward):
         for name, scores in found.items():
             parts[name] = torch.where(valid, scores.value, nan)
             parts |= {f"{name}/{part}": torch.where(valid, column, nan) for part, column in scores.parts.items()}
-        total = torch.stack([weight * parts[name] for name, weight in self.weights.items()]).sum(0)
         everyone = list(found.items())
         return Scores(
-            value=total,
+            value=torch.stack([weight * parts[name] for name, weight in self.weights.items()]).sum(0),
             valid=valid,
             parts=parts,
             problem=tuple(
-                next((f"{name} {s.problem[i]}" for name, s in everyone if s.problem[i] is not None), None)
+                next((_named(name, problem) for name, s in everyone if (problem := s.problem[i]) is not None), None)
                 for i in range(len(requests))
             ),
             reason=tuple(
@@ -74,19 +69,14 @@ class WeightedSum(Reward):
             ),
         )
 
+    @override
     def probe(self) -> None:
-        """Probe every reward."""
         for reward in self.rewards.values():
             reward.probe()
 
 
 class Clipped(Reward):
-    """A reward whose values are clipped to a range. What was invalid stays invalid.
-
-    Args:
-        reward: Which.
-        low: The least value, below `high`.
-        high: The largest.
+    """A reward whose values, but not its parts, are clipped to a range. What was invalid stays invalid.
 
     Raises:
         RewardError: If the range is empty.
@@ -100,33 +90,25 @@ class Clipped(Reward):
         self.description = f"{reward.description}, clipped to [{low:g}, {high:g}]"
         self.part_names, self.remote = reward.part_names, reward.remote
 
+    @override
     def score(self, requests: Sequence[RewardRequest]) -> Scores:
-        """Score and clip.
-
-        Args:
-            requests: Passed on.
-
-        Returns:
-            The parts are those of the reward, not clipped.
-        """
         scores = check_scores(self.reward, requests, self.reward.score(requests))
-        value = scores.value.clamp(self.low, self.high)
-        return Scores(value, scores.valid, scores.parts, scores.problem, scores.reason)
+        return replace(scores, value=scores.value.clamp(self.low, self.high))
 
+    @override
     def probe(self) -> None:
-        """Probe the reward."""
         self.reward.probe()
 
 
 class MeanOfPasses(Reward):
-    """The mean of several passes of a noisy reward.
+    """The mean of several passes of a noisy reward; problem and reason are those of the first pass that has one.
 
     A judge that is asked with the same seed answers the same again: the rewards that ask judges have `passes` of
     their own, with a seed each.
 
     Args:
         reward: Which.
-        passes: How often it is asked, at least 1.
+        passes: At least 1.
         needed: How many passes must be valid; by default all. The mean is over the valid ones.
 
     Raises:
@@ -143,15 +125,8 @@ class MeanOfPasses(Reward):
         self.description = f"{reward.description}, mean of {passes} passes"
         self.part_names, self.remote = reward.part_names, reward.remote
 
+    @override
     def score(self, requests: Sequence[RewardRequest]) -> Scores:
-        """Score several times.
-
-        Args:
-            requests: Passed on each time.
-
-        Returns:
-            Means of values and parts; the problem and the reason are those of the first pass that has one.
-        """
         passes = [check_scores(self.reward, requests, self.reward.score(requests)) for _ in range(self.passes)]
         enough = torch.stack([one.valid for one in passes]).sum(0) >= self.needed
 
@@ -169,6 +144,10 @@ class MeanOfPasses(Reward):
             reason=tuple(next((one.reason[i] for one in passes if one.reason[i]), "") for i in range(len(requests))),
         )
 
+    @override
     def probe(self) -> None:
-        """Probe the reward."""
         self.reward.probe()
+
+
+def _named(name: str, problem: Failure) -> Failure:
+    return replace(problem, cause=f"{name} {problem.cause}")

@@ -7,7 +7,7 @@ advantages leave invalid members out of their group.
 import math
 from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
@@ -72,10 +72,13 @@ class Failure:
     Attributes:
         cause: In a few words without a colon, the same for all failures of a kind: they are counted by it.
         detail: What happened this time.
+        transient: Whether it says nothing about the picture and asking again may help: nobody was there, or too slow.
+            Set where the failure is made, and kept on every way from there.
     """
 
     cause: str
     detail: str = ""
+    transient: bool = False
 
     def __str__(self) -> str:
         return f"{self.cause}: {self.detail}" if self.detail else self.cause
@@ -92,7 +95,7 @@ class Scores:
         value: The rewards, float32, shape (samples,); finite where valid, NaN elsewhere.
         valid: Where there is a reward, shape (samples,).
         parts: The scores that the rewards were made of, by name; each float32, shape (samples,), NaN where invalid.
-        problem: Why a member is invalid, `"cause: detail"`; None where it is valid.
+        problem: Why a member is invalid; None where it is valid.
         reason: In words, for people; empty where nothing was said.
 
     Raises:
@@ -103,7 +106,7 @@ class Scores:
     value: PerSample
     valid: Bool[Tensor, " samples"]
     parts: dict[str, PerSample]
-    problem: tuple[str | None, ...]
+    problem: tuple[Failure | None, ...]
     reason: tuple[str, ...]
 
     def __post_init__(self) -> None:
@@ -126,45 +129,43 @@ class Scores:
         return len(self.problem)
 
     @classmethod
-    def collect(cls, outcomes: Sequence[Outcome], part_names: Sequence[str] = ()) -> "Scores":
+    def collect(cls, outcomes: Sequence[Outcome], part_names: Iterable[str] = ()) -> "Scores":
         """Put single outcomes together.
 
         Args:
             outcomes: One per request.
             part_names: The parts of every judgement; failures get NaN for each.
 
-        Returns:
-            The scores.
-
         Raises:
-            RewardError: If a judgement has other parts, or one that is not finite.
+            RewardError: If a judgement has other parts, or a value that is not finite.
         """
+        names = tuple(part_names)
         for number, outcome in enumerate(outcomes):
-            if isinstance(outcome, Judgement) and set(outcome.parts) != set(part_names):
+            if isinstance(outcome, Judgement) and set(outcome.parts) != set(names):
                 raise RewardError(
-                    f"judgement {number} has the parts {sorted(outcome.parts)}, expected {sorted(part_names)}; "
+                    f"judgement {number} has the parts {sorted(outcome.parts)}, expected {sorted(names)}; "
                     "give every judgement of a reward the same parts"
                 )
         judged = [outcome if isinstance(outcome, Judgement) else None for outcome in outcomes]
         return cls(
             value=_column([math.nan if one is None else one.value for one in judged]),
             valid=torch.tensor([one is not None for one in judged], dtype=torch.bool),
-            parts={
-                name: _column([math.nan if one is None else one.parts[name] for one in judged]) for name in part_names
-            },
-            problem=tuple(str(outcome) if isinstance(outcome, Failure) else None for outcome in outcomes),
+            parts={name: _column([math.nan if one is None else one.parts[name] for one in judged]) for name in names},
+            problem=tuple(outcome if isinstance(outcome, Failure) else None for outcome in outcomes),
             reason=tuple("" if one is None else one.reason for one in judged),
         )
 
+    def outcomes(self) -> list[Outcome]:
+        """What each picture got: `collect` backwards."""
+        values, parts = self.value.tolist(), {name: part.tolist() for name, part in self.parts.items()}
+        return [
+            problem or Judgement(values[i], {name: part[i] for name, part in parts.items()}, self.reason[i])
+            for i, problem in enumerate(self.problem)
+        ]
+
     @classmethod
     def concatenate(cls, batches: Sequence["Scores"]) -> "Scores":
-        """Join the scores of several batches of one reward.
-
-        Args:
-            batches: At least one, all with the same parts.
-
-        Returns:
-            The members of the first batch, then those of the second, and so on.
+        """Join the scores of several batches of one reward, one behind the other.
 
         Raises:
             RewardError: If there is none, or their parts differ.
@@ -172,17 +173,16 @@ class Scores:
         names = {tuple(sorted(batch.parts)) for batch in batches}
         if len(names) != 1:
             raise RewardError(f"expected batches of one reward, got the parts {sorted(names)}; join like with like")
-        return cls(
-            value=torch.cat([batch.value for batch in batches]),
-            valid=torch.cat([batch.valid for batch in batches]),
-            parts={name: torch.cat([batch.parts[name] for batch in batches]) for name in batches[0].parts},
-            problem=tuple(problem for batch in batches for problem in batch.problem),
-            reason=tuple(reason for batch in batches for reason in batch.reason),
-        )
+        return cls.collect([outcome for batch in batches for outcome in batch.outcomes()], batches[0].parts)
+
+    def take(self, members: Sequence[int]) -> "Scores":
+        """Those of some members, in the wanted order."""
+        outcomes = self.outcomes()
+        return self.collect([outcomes[member] for member in members], self.parts)
 
     def causes(self) -> dict[str, int]:
         """How many members are invalid, by cause."""
-        return dict(Counter(problem.partition(": ")[0] for problem in self.problem if problem is not None))
+        return dict(Counter(problem.cause for problem in self.problem if problem is not None))
 
 
 class Reward(ABC):
@@ -204,13 +204,9 @@ class Reward(ABC):
 
     @abstractmethod
     def score(self, requests: Sequence[RewardRequest]) -> Scores:
-        """Score a batch. May be called from any thread, one call at a time.
+        """Score a batch: one entry per request, in their order, on the CPU.
 
-        Args:
-            requests: The pictures and what they were made for.
-
-        Returns:
-            One entry per request, in their order, on the CPU.
+        May be called from any thread, one call at a time.
         """
 
     def probe(self) -> None:  # noqa: B027  (most rewards have nothing to try)
@@ -218,15 +214,7 @@ class Reward(ABC):
 
 
 def check_scores(reward: Reward, requests: Sequence[RewardRequest], scores: Scores) -> Scores:
-    """Check that scores are what their reward promises.
-
-    Args:
-        reward: Which gave them.
-        requests: What it was asked.
-        scores: What it answered.
-
-    Returns:
-        The same scores.
+    """Return scores if they are what their reward promises.
 
     Raises:
         RewardError: If there are more or fewer than requests, other parts, or a value outside of the range.
@@ -248,18 +236,9 @@ def check_scores(reward: Reward, requests: Sequence[RewardRequest], scores: Scor
 
 
 def unusable_picture(request: RewardRequest) -> Failure | None:
-    """Why a request cannot be scored at all.
-
-    Args:
-        request: Any.
-
-    Returns:
-        A failure if a picture is empty or has values that are not finite, None if all is well.
-    """
-    for name, image in [
-        *((f"reference {i + 1}", r) for i, r in enumerate(request.references)),
-        ("image", request.image),
-    ]:
+    """Why a request cannot be scored at all: a picture is empty or has values that are not finite."""
+    names = (*(f"reference {number}" for number in range(1, len(request.images))), "image")
+    for name, image in zip(names, request.images, strict=True):
         if image.numel() == 0 or not bool(image.isfinite().all()):
             return Failure("bad picture", f"the {name} is empty or has values that are not finite")
     return None

@@ -77,13 +77,10 @@ class Rollout:
         return index.to(self.trajectory.states.device, non_blocking=True)
 
     def steps(self, trained: Sequence[int] | None = None) -> tuple[tuple[int, StochasticStep], ...]:
-        """The steps that were drawn, each with its row.
+        """The steps that were drawn, in order, each behind its row among the stochastic steps.
 
         Args:
             trained: Numbers of the wanted steps in the grid; all stochastic ones if None.
-
-        Returns:
-            Pairs of the row among the stochastic steps and the step, in order.
 
         Raises:
             ValueError: If a wanted step was not drawn with noise.
@@ -98,7 +95,7 @@ class Rollout:
         return tuple((row, step) for row, step in enumerate(self.trajectory.stochastic_steps()) if step.index in wanted)
 
     def score(self, policy: VelocityModel, step: StochasticStep) -> Transition:
-        """The step under a policy, with its gradient: the same computation as when it was drawn.
+        """The step under a policy, with its gradient, in float32 or wider: the same computation as when it was drawn.
 
         Guidance is in the training if it is in this policy, and the ratio starts at 1 if it was in the one that drew.
         One evaluation on one device gives the same bits every time, but a different batch may not: where the ratio is
@@ -107,22 +104,13 @@ class Rollout:
         Args:
             policy: The model of this step (a `GuidanceSchedule` gives one per step).
             step: What was drawn.
-
-        Returns:
-            The Gaussian, float32 or wider whatever the policy's dtype.
         """
         t = step.t.to(step.x_t.device, non_blocking=True)
         velocity = call_model(policy, step.x_t, t)
         return transition(step.x_t, velocity, step.t, step.t_next, self.sample_index, self.noise_level)
 
     def old(self, row: int) -> Transition:
-        """The step under the policy that drew it.
-
-        Args:
-            row: Number of the step among the stochastic ones.
-
-        Returns:
-            The Gaussian that `x_next` was drawn from.
+        """The Gaussian that a step was drawn from, by the step's number among the stochastic ones.
 
         Raises:
             ValueError: If the velocities were not kept.
@@ -136,14 +124,7 @@ class Rollout:
         return transition(x_t, self.velocities[row], times[k], times[k + 1], self.sample_index, self.noise_level)
 
     def take(self, samples: Sequence[int]) -> "Rollout":
-        """Some of the samples: a micro-batch.
-
-        Args:
-            samples: Their numbers, in the wanted order.
-
-        Returns:
-            A rollout of those alone.
-        """
+        """A micro-batch: some of the samples, in the wanted order."""
         starts, states, old = offsets(self.tokens), self.trajectory.states, self.velocities
         rows = [token for i in samples for token in range(starts[i], starts[i + 1])]
         index = torch.tensor(rows, dtype=torch.int64).to(states.device, non_blocking=True)
@@ -194,7 +175,7 @@ class RolloutSampler:
         window: range | None = None,
         decode: Decoder | None = None,
     ) -> Rollout:
-        """Draw one rollout.
+        """Draw one rollout, without gradients.
 
         Args:
             policy: The velocity, or one per step: guided or plain, with the condition of all samples bound. The K
@@ -205,9 +186,6 @@ class RolloutSampler:
             generator: Source of the steps' noise, drawn on its own device.
             window: The stochastic steps; None: all.
             decode: Makes the pictures; None: the rollout has none.
-
-        Returns:
-            The rollout, without gradients.
 
         Raises:
             ValueError: If lengths do not agree or the window leaves the grid.

@@ -47,12 +47,8 @@ class GroupSampler:
     """
 
     def __init__(self, prompts: int, groups: int, members: int, seed: int = 0) -> None:
-        for name, value, least in (
-            ("prompts", prompts, 1),
-            ("groups", groups, 1),
-            ("members", members, 2),
-            ("seed", seed, 0),
-        ):
+        given = {"prompts": (prompts, 1), "groups": (groups, 1), "members": (members, 2), "seed": (seed, 0)}
+        for name, (value, least) in given.items():
             if value < least:
                 raise ValueError(f"GroupSampler needs {name} of at least {least}, got {value}")
         self.prompts = prompts
@@ -61,15 +57,10 @@ class GroupSampler:
         self.seed = seed
 
     def plan(self, iteration: int, world: int = 1) -> tuple[tuple[Member, ...], ...]:
-        """The members of every rank.
+        """The members of every rank: one tuple each, the sizes differing by at most 1.
 
-        Args:
-            iteration: Counted from 0.
-            world: Number of ranks, at least 1.
-
-        Returns:
-            One tuple per rank, the sizes differing by at most 1. Behind one another they are the same for every
-            `world`, group by group.
+        Behind one another they are the same for every number `world` of ranks, group by group. Iterations are counted
+        from 0.
 
         Raises:
             ValueError: If `iteration` is negative, or there are more ranks than members.
@@ -104,7 +95,7 @@ def member_noise(
 
     Args:
         members: Whose noise.
-        tokens: Number of target tokens of each.
+        tokens: Number of target tokens of each member.
         features: Shape of a token.
 
     Returns:

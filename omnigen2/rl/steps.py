@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from math import ceil
 from typing import NamedTuple
 
+from typing_extensions import override
+
 from omnigen2.rl.sampling import permutation, stable_seed
 
 
@@ -25,19 +27,15 @@ class StepSelection(ABC):
 
     @abstractmethod
     def __call__(self, steps: int, iteration: int) -> Steps:
-        """The steps of one iteration.
+        """The steps of one iteration, at least one of them trained.
 
         Args:
             steps: Number of steps of the grid.
             iteration: Counted from 0.
 
-        Returns:
-            Numbers of steps, at least one of them trained.
-
         Raises:
             ValueError: If the grid has too few steps.
         """
-        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,12 +68,8 @@ class RandomSteps(StepSelection):
         if not 0 < self.share <= 1:
             raise ValueError(f"RandomSteps needs a share of the steps in (0, 1], got {self.share}")
 
+    @override
     def __call__(self, steps: int, iteration: int) -> Steps:
-        """The steps of one iteration.
-
-        Raises:
-            ValueError: If more steps are to be trained than are stochastic.
-        """
         window = range(self.skip_first, steps - self.skip_last)
         count = ceil(self.share * steps)
         if not 1 <= count <= len(window):
@@ -117,12 +111,8 @@ class SlidingWindow(StepSelection):
         _check_at_least("SlidingWindow", 1, length=self.length, stride=self.stride, hold=self.hold)
         _check_at_least("SlidingWindow", 0, skip_first=self.skip_first, skip_last=self.skip_last)
 
+    @override
     def __call__(self, steps: int, iteration: int) -> Steps:
-        """The steps of one iteration.
-
-        Raises:
-            ValueError: If the window does not fit into the grid.
-        """
         last = steps - self.skip_last - self.length
         if last < self.skip_first:
             raise ValueError(

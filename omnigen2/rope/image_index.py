@@ -3,12 +3,15 @@
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from typing_extensions import override
 
 from omnigen2.layout import Layout, TokenIndex, TokenStates
 
 
 class ImageIndexEmbedding(nn.Module):
     """Adds to every reference token a vector that says whether it belongs to the first, second, … reference.
+
+    The numbers are those of `Layout.reference_numbers`, below `max_references`.
 
     Args:
         max_references: Number of vectors, so the largest number of references in one sample.
@@ -34,9 +37,6 @@ class ImageIndexEmbedding(nn.Module):
     def check(self, layout: Layout) -> None:
         """Refuse a batch with more references in a sample than there are vectors.
 
-        Args:
-            layout: The packed batch.
-
         Raises:
             ValueError: If a sample has too many references.
         """
@@ -48,15 +48,7 @@ class ImageIndexEmbedding(nn.Module):
                     f"{self.max_references}; leave some out, or build the model with max_references={references}"
                 )
 
+    @override
     def forward(self, references: TokenStates, numbers: TokenIndex) -> TokenStates:
-        """Add the vectors.
-
-        Args:
-            references: Reference tokens, shape (tokens, hidden).
-            numbers: From `Layout.reference_numbers`, below `max_references`.
-
-        Returns:
-            Same shape.
-        """
         vectors: Tensor = F.embedding(numbers, self.weight)
         return references + vectors

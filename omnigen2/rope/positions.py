@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from typing import Literal, NamedTuple, assert_never
 
 import torch
+from typing_extensions import override
 
 from omnigen2.layout import ImageSegment, Layout, PositionIds, TextSegment
 
@@ -42,20 +43,10 @@ class PositionScheme(ABC):
         Args:
             text_length: Number of text tokens in front of the images, 0 without text.
             images: The sample's images in packed order: references, then the target.
-
-        Returns:
-            One origin per image, in the same order.
         """
 
     def __call__(self, layout: Layout) -> PositionIds:
-        """Position ids of every packed token.
-
-        Args:
-            layout: The packed batch.
-
-        Returns:
-            int64 on the CPU, shape (tokens, 3).
-        """
+        """Position ids of every packed token, int64 on the CPU."""
         origins: list[Origin] = []
         widths: list[int] = []
         for sample in layout.batch:
@@ -98,8 +89,8 @@ class OmniPositions(PositionScheme):
     advance: InstanceAdvance = "extent"
     target: TargetPlace = "last"
 
+    @override
     def origins(self, text_length: int, images: Sequence[ImageSegment]) -> list[Origin]:
-        """Instance ids counted up from the text's length, rows and columns from 0."""
         instance = text_length
         found: dict[int, Origin] = {}
         for number in self._visiting_order(images):
@@ -133,8 +124,8 @@ class QwenPositions(PositionScheme):
     Source: arXiv:2409.12191 (M-RoPE), in the form of arXiv:2506.18871, Table 1.
     """
 
+    @override
     def origins(self, text_length: int, images: Sequence[ImageSegment]) -> list[Origin]:
-        """All three ids start at the largest id so far plus one."""
         start = text_length
         found: list[Origin] = []
         for image in images:
@@ -151,8 +142,8 @@ class LuminaPositions(PositionScheme):
     (arXiv:2503.21758) has a single image and puts the text's length there.
     """
 
+    @override
     def origins(self, text_length: int, images: Sequence[ImageSegment]) -> list[Origin]:
-        """Rows and columns continue where the image before ended."""
         del text_length
         row = column = 0
         found: list[Origin] = []

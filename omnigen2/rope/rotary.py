@@ -1,10 +1,11 @@
-r"""Rotations: from position ids to cosines and sines, and from those to rotated queries and keys."""
+"""Rotations: from position ids to cosines and sines, and from those to rotated queries and keys."""
 
 from typing import NamedTuple, TypeAlias
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
+from typing_extensions import override
 
 from omnigen2.layout import PositionIds, TokenIndex
 
@@ -38,9 +39,6 @@ class RotaryEmbedding(nn.Module):
         axes: Channels per axis (instance, row, column). Each even and at least 2; their sum is the head dimension.
         theta: Base of the geometric series of wavelengths, above 1.
 
-    Raises:
-        ValueError: If an axis is odd or too small, or theta is not above 1.
-
     Source: arXiv:2104.09864 (RoPE), axes as in arXiv:2506.18871.
     """
 
@@ -58,16 +56,9 @@ class RotaryEmbedding(nn.Module):
         """Channels per attention head."""
         return sum(self.axes)
 
+    @override
     def forward(self, position_ids: PositionIds) -> Rotation:
-        """Rotation of every token.
-
-        Args:
-            position_ids: Integers, shape (tokens, 3). On a device without float64 (MPS) pass them on the CPU and
-                move the result.
-
-        Returns:
-            float32, on the device of the ids.
-        """
+        """Rotation of every token; for a device without float64 (MPS) pass CPU ids and move the result."""
         angles: list[Tensor] = []
         for ids, channels in zip(position_ids.unbind(1), self.axes, strict=True):
             exponent = torch.arange(0, channels, 2, dtype=torch.float64, device=position_ids.device) / channels
@@ -75,35 +66,27 @@ class RotaryEmbedding(nn.Module):
         angle = torch.cat(angles, dim=1)
         return Rotation(angle.cos().float(), angle.sin().float())
 
+    @override
     def extra_repr(self) -> str:
-        """Axes and base for `print(model)`."""
         return f"axes={self.axes}, theta={self.theta}"
 
 
 def apply_rotation(states: Heads, rotation: Rotation) -> Heads:
-    """Turn the channel pairs (0, 1), (2, 3), … of every head by the token's rotation.
-
-    Args:
-        states: Queries or keys, shape (tokens, heads, head_dim).
-        rotation: Shape (tokens, head_dim / 2).
-
-    Returns:
-        Same shape and dtype; computed in float32.
-    """
-    turn = _turn_complex if states.device.type == "cpu" else _turn_pairs
+    """Turn the channel pairs (0, 1), (2, 3), … of every query or key head by the token's rotation, in float32."""
+    turn = turn_complex if states.device.type == "cpu" else turn_pairs
     return turn(states.float(), rotation).type_as(states)
 
 
-def _turn_pairs(states: Heads, rotation: Rotation) -> Heads:
-    # Elementwise products alone: what a compiler fuses into the kernels around it.
+def turn_pairs(states: Heads, rotation: Rotation) -> Heads:
+    """Elementwise products alone: what a compiler fuses into the kernels around it."""
     cos = rotation.cos.repeat_interleave(2, dim=-1).unsqueeze(1)
     sin = torch.stack((-rotation.sin, rotation.sin), dim=-1).flatten(-2).unsqueeze(1)
     swapped = states.unflatten(-1, (-1, 2)).flip(-1).flatten(-2)
     return states * cos + swapped * sin
 
 
-def _turn_complex(states: Heads, rotation: Rotation) -> Heads:
-    # One complex product: several times faster where nothing is fused.
+def turn_complex(states: Heads, rotation: Rotation) -> Heads:
+    """One complex product: several times faster where nothing is fused."""
     pairs = torch.view_as_complex(states.unflatten(-1, (-1, 2)))
     turned = pairs * torch.complex(rotation.cos, rotation.sin).unsqueeze(1)
     return torch.view_as_real(turned).flatten(-2)

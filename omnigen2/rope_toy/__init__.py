@@ -2,7 +2,8 @@
 
 from omnigen2.rope_toy.data import ToyData
 from omnigen2.rope_toy.module import ToyModule
-from omnigen2.rope_toy.photos import Photographs
+from omnigen2.rope_toy.photos import Photographs, locate
 from omnigen2.rope_toy.report import ToyReport
+from omnigen2.rope_toy.source import PlaneWaves
 
-__all__ = ["Photographs", "ToyData", "ToyModule", "ToyReport"]
+__all__ = ["Photographs", "PlaneWaves", "ToyData", "ToyModule", "ToyReport", "locate"]

@@ -1,6 +1,7 @@
 """The toy experiment's data: questions made on the fly for training, fixed ones for evaluation."""
 
 import lightning as L
+from typing_extensions import override
 
 from omnigen2.rope_toy.source import ImageSource
 from omnigen2.rope_toy.task import CopyTask, ToyBatch
@@ -18,15 +19,10 @@ class ToyData(L.LightningDataModule):
     same with larger pictures than ever trained.
 
     Args:
-        source: Where pictures come from.
-        task: How questions are drawn.
         seed: Of the training batches, at least 0.
         steps: Training batches in an epoch; give it the trainer's `max_steps`.
         batch_size: Questions per training batch, at least 1.
         evaluation_size: Questions per evaluation set, at least 1.
-
-    Raises:
-        ValueError: If a number is too small.
     """
 
     def __init__(
@@ -55,20 +51,14 @@ class ToyData(L.LightningDataModule):
         )
 
     def training_batch(self, step: int) -> ToyBatch:
-        """The batch of one step.
-
-        Args:
-            step: Counted from 0.
-
-        Returns:
-            Always the same for the same seed and step.
-        """
+        """The batch of a step, counted from 0: always the same for the same seed and step."""
         return self.task.batch(self.source, "train", self.batch_size, (0, self.seed, step))
 
+    @override
     def train_dataloader(self) -> StepLoader[ToyBatch]:
-        """The loader of all training batches; it keeps its place for checkpoints."""
         return self.loader
 
+    @override
     def val_dataloader(self) -> StepLoader[ToyBatch]:
         """Each evaluation set as one batch, in the order of `EVALUATIONS`."""
         return StepLoader(lambda step: self.evaluations[step % len(EVALUATIONS)], len(EVALUATIONS))

@@ -5,6 +5,7 @@ from dataclasses import replace
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
+from typing_extensions import override
 
 from omnigen2.dit import DiffusionTransformer, Inputs, TransformerConfig
 from omnigen2.rope import PositionScheme
@@ -44,38 +45,18 @@ class CopyModel(nn.Module):
         self.dit = DiffusionTransformer(replace(config, max_references=references), positions)
 
     def inputs(self, batch: ToyBatch) -> Inputs:
-        """What the transformer is conditioned on.
-
-        Args:
-            batch: The questions.
-
-        Returns:
-            Layout, text features and reference patches.
-        """
+        """What the transformer is conditioned on."""
         return Inputs(batch.layout, self.text(batch.asked), batch.references)
 
     def text(self, asked: Int[Tensor, " samples"]) -> Float[Tensor, "tokens text_dim"]:
-        """The features of the texts that ask for a picture.
-
-        Args:
-            asked: Counted from 0, shape (samples,).
-
-        Returns:
-            Shape (samples * text_tokens, text_dim).
-        """
+        """The features of the texts that ask for a picture, counted from 0; `text_tokens` for each sample."""
         common = self.words[:-1].expand(len(asked), -1, -1)
         stated = (self.words[-1] + self.numbers[asked])[:, None]
         return torch.cat((common, stated), dim=1).flatten(0, 1)
 
+    @override
     def forward(self, batch: ToyBatch) -> Patches:
-        """Answer directly: every target token is the mask vector, the time is 0, and the output is the picture.
-
-        Args:
-            batch: The questions.
-
-        Returns:
-            Patches of the answers, shape (target tokens, patch_channels).
-        """
+        """Answer directly: every target token is the mask vector, the time is 0, and the output is the picture."""
         start = self.mask.expand(batch.target.shape)
         time = torch.zeros(len(batch.layout), device=start.device)
         return self.dit(start, time, self.inputs(batch))

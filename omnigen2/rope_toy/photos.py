@@ -12,8 +12,10 @@ import numpy as np
 import torch
 from jaxtyping import Float32
 from PIL import Image
+from typing_extensions import override
 
-from omnigen2.rope_toy.source import ImageSource, Picture, Split
+from omnigen2.pictures import Picture, to_pixels
+from omnigen2.rope_toy.source import ImageSource, Split
 
 TRAINING_PHOTOS = (
     "skimage/data/astronaut.png",
@@ -39,12 +41,7 @@ EVALUATION_PHOTOS = (
 def locate(photo: str) -> Path:
     """Find the file of a photograph that an installed package brings along.
 
-    Args:
-        photo: Package (the name under which it is imported) and path inside its folder, such as
-            `"skimage/data/coffee.png"`.
-
-    Returns:
-        Its path.
+    It is named by the package and the path inside its folder, such as `"skimage/data/coffee.png"`.
 
     Raises:
         ImportError: If the package is not installed.
@@ -104,21 +101,8 @@ class Photographs(ImageSource):
             "evaluation": [small for photo in evaluation for small in shrunk(locate(photo), blocks)],
         }
 
+    @override
     def draw(self, height: int, width: int, split: Split, rng: np.random.Generator) -> Picture:
-        """Draw one piece.
-
-        Args:
-            height: In pixels.
-            width: In pixels.
-            split: Which photographs.
-            rng: The only source of randomness.
-
-        Returns:
-            See `ImageSource.draw`.
-
-        Raises:
-            ValueError: If a photograph is smaller than that.
-        """
         stock = self.stocks[split]
         small = stock[rng.integers(len(stock))]
         rows, columns = small.shape[1] - height, small.shape[2] - width
@@ -133,17 +117,13 @@ class Photographs(ImageSource):
 
 
 def shrunk(file: Path, blocks: Sequence[int]) -> list[Float32[np.ndarray, "3 _ _"]]:
-    """Read a photograph and average it over blocks of pixels.
+    """Read a photograph and average it over blocks of pixels, once for each side of a block.
 
-    Args:
-        file: A picture that Pillow can read; grey ones become three equal channels.
-        blocks: Sides of the blocks. Rows and columns that do not fill a block are left out.
-
-    Returns:
-        One array per block size, in [-1, 1], shape (3, height / block, width / block).
+    Grey ones become three equal channels. Rows and columns that do not fill a block are left out. Values are in
+    [-1, 1].
     """
     with Image.open(file) as picture:
-        pixels = np.asarray(picture.convert("RGB"), dtype=np.float32) / 127.5 - 1
+        pixels = np.ascontiguousarray(to_pixels(picture.convert("RGB")).permute(1, 2, 0).numpy())
     found: list[Float32[np.ndarray, "3 _ _"]] = []
     for block in blocks:
         height, width = (side // block * block for side in pixels.shape[:2])

@@ -1,4 +1,4 @@
-"""The two pictures of the toy report: curves, and answers."""
+"""The two pictures of the toy report: curves, and what every row made of the same questions at a few steps."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -8,27 +8,23 @@ from jaxtyping import Float
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from omnigen2.pictures import Picture, show_pixels
 from omnigen2.rope_toy.results import LOSS, RowNumbers
-from omnigen2.runner.reports import StudyResult
+from omnigen2.rope_toy.samples import Answer, load_answers
+from omnigen2.runner.reports import CellResult, Row, StudyResult
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000")
 """Okabe and Ito's palette, which people with any common colour blindness can tell apart."""
 GREY = "#8a8a8a"
 INK = "#222222"
+FRAME = "#D55E00"
+QUESTIONS_SHOWN = 3
 
 
 def plot_curves(result: StudyResult, rows: Sequence[RowNumbers], target: float) -> Figure:
     """Draw the loss against the steps: one panel for the paper's rows, one for the others if there are any.
 
     Lines are geometric means over the seeds, bands reach from the lowest to the highest seed.
-
-    Args:
-        result: The finished study.
-        rows: Its numbers.
-        target: The loss that was to be reached.
-
-    Returns:
-        The figure.
     """
     paper = [row for row in rows if "paper_steps" in row.row.notes] or list(rows)
     others = [row for row in rows if row not in paper]
@@ -98,15 +94,7 @@ def _mean(result: StudyResult, row: RowNumbers) -> tuple[Float[np.ndarray, " poi
 
 
 def apart(values: Sequence[float], gap: float) -> list[float]:
-    """Move values so far apart that labels at them do not overlap, keeping their order and their centre.
-
-    Args:
-        values: Where the labels would like to be.
-        gap: Least distance between two of them, above 0.
-
-    Returns:
-        Where they go, in the order of `values`.
-    """
+    """Move values apart by at least `gap`, so that labels there do not overlap; order and centre stay."""
     order = sorted(range(len(values)), key=values.__getitem__)
     groups: list[list[int]] = []
     centres: list[float] = []
@@ -125,11 +113,67 @@ def apart(values: Sequence[float], gap: float) -> list[float]:
     return places
 
 
-def save(figure: Figure, file: Path) -> None:
-    """Write a figure as a PNG file, the same bytes for the same figure.
+def kept_answers(cell: CellResult) -> dict[int, list[Answer]]:
+    """The answers that a finished run kept, by step in increasing order."""
+    files = sorted((cell.folder / "samples").glob("step_*.safetensors"))
+    return {int(file.stem.removeprefix("step_")): load_answers(file) for file in files}
 
-    Args:
-        figure: The figure.
-        file: Where to.
+
+def plot_answers(result: StudyResult) -> Figure | None:
+    """Draw the first seed's answers: questions side by side, a line per row of the study, a column per step.
+
+    There is no figure if a run kept no answers.
     """
+    kept = [(row, kept_answers(result.cell(row.name, result.seeds[0]))) for row in result.rows]
+    steps = sorted(set.intersection(*(set(found) for _, found in kept)))
+    if not steps:
+        return None
+    questions = kept[0][1][steps[0]][:QUESTIONS_SHOWN]
+    figure = Figure(figsize=(2.3 + len(questions) * (0.82 * len(steps) + 0.35), 1.75 + 0.82 * len(kept)))
+    outer = figure.add_gridspec(
+        2, len(questions), height_ratios=(1.2, 0.82 * len(kept)), hspace=0.06, wspace=0.1,
+        left=2.25 / figure.get_figwidth(), right=0.99, top=1 - 0.3 / figure.get_figheight(), bottom=0.02,
+    )  # fmt: skip
+    for column, question in enumerate(questions):
+        head = outer[0, column].subgridspec(1, len(question.references) + 1, wspace=0.12)
+        _question(figure.add_subplot(head[0, -1]), question, None)
+        for number in range(len(question.references)):
+            _question(figure.add_subplot(head[0, number]), question, number)
+        body = outer[1, column].subgridspec(len(kept), len(steps), wspace=0.06, hspace=0.06)
+        for line, (row, found) in enumerate(kept):
+            for place, step in enumerate(steps):
+                axes = figure.add_subplot(body[line, place])
+                _show(axes, found[step][column].answer)
+                if line == 0:
+                    axes.set_title(f"step {step}" if place == 0 else f"{step}", fontsize=8.5, color=INK, pad=3)
+                if column == place == 0:
+                    _label(axes, row)
+    return figure
+
+
+def _question(axes: Axes, question: Answer, number: int | None) -> None:
+    _show(axes, question.target if number is None else question.references[number])
+    axes.set_anchor("S")
+    if number is None:
+        axes.set_title("target", fontsize=9, color=INK, pad=3)
+    elif number != question.asked:
+        axes.set_title(f"{number + 1}", fontsize=9, color=INK, pad=3)
+    else:
+        axes.set_title(f"{number + 1} (asked)", fontsize=9, color=FRAME, pad=3, fontweight="bold")
+        for spine in axes.spines.values():
+            spine.set(visible=True, edgecolor=FRAME, linewidth=2.2)
+
+
+def _label(axes: Axes, row: Row) -> None:
+    axes.text(-0.15, 0.5, row.title, transform=axes.transAxes, ha="right", va="center", fontsize=9.5, color=INK)
+
+
+def _show(axes: Axes, picture: Picture) -> None:
+    show_pixels(axes, picture)
+    for spine in axes.spines.values():
+        spine.set_visible(False)
+
+
+def save(figure: Figure, file: Path) -> None:
+    """Write a figure as a PNG file, the same bytes for the same figure."""
     figure.savefig(file, dpi=160, facecolor="white", metadata={"Software": None}, bbox_inches="tight")

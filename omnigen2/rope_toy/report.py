@@ -1,13 +1,13 @@
 """The report of the toy study: the paper's table with our numbers beside it, curves, answers, and raw data."""
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from omnigen2.files import markdown_table
-from omnigen2.rope_toy.gallery import plot_answers
-from omnigen2.rope_toy.plots import plot_curves, save
+from typing_extensions import override
+
+from omnigen2.files import markdown_table, write_json, write_text
+from omnigen2.rope_toy.plots import plot_answers, plot_curves, save
 from omnigen2.rope_toy.results import FINAL_EVALUATIONS, RowNumbers, loss_text, numbers_of, sentence
 from omnigen2.runner.reports import StudyReport, StudyResult
 
@@ -20,9 +20,6 @@ class ToyReport(StudyReport):
 
     Args:
         target: The loss to be reached, above 0; the paper's is 0.014.
-
-    Raises:
-        ValueError: If the target is not above 0.
     """
 
     def __init__(self, target: float = 0.014) -> None:
@@ -30,41 +27,30 @@ class ToyReport(StudyReport):
             raise ValueError(f"target must be above 0, got {target}; the paper's is 0.014")
         self.target = target
 
+    @override
     def write(self, result: StudyResult, folder: Path) -> None:
-        """Write all files.
-
-        Args:
-            result: The finished study.
-            folder: An existing folder.
-        """
         rows = numbers_of(result, self.target)
         save(plot_curves(result, rows, self.target), folder / "curves.png")
         answers = plot_answers(result)
         if answers is not None:
             save(answers, folder / "samples.png")
-        text = self._text(result, rows, pictures=answers is not None)
-        (folder / "report.md").write_text(text, encoding="utf-8")
-        data = json.dumps(self._data(result, rows), indent=1) + "\n"
-        (folder / "report.json").write_text(data, encoding="utf-8")
+        write_text(folder / "report.md", self._text(result, rows, pictures=answers is not None))
+        write_json(folder / "report.json", self._data(result, rows))
 
     def _text(self, result: StudyResult, rows: Sequence[RowNumbers], pictures: bool) -> str:
         versions = ", ".join(f"{name} {number}" for name, number in result.versions.items())
-        return (
-            "\n\n".join(
-                [
-                    f"# {result.name}",
-                    self.table(rows),
-                    sentence(rows, self.target),
-                    "![loss against steps](curves.png)",
-                    *(["![answers](samples.png)"] if pictures else []),
-                    self._legend(rows, result.seeds),
-                    f"{len(result.cells)} runs, {result.seconds / 60:.1f} minutes of training in all, "
-                    f"{result.jobs} at a time; {versions}.",
-                    f"    {result.command}",
-                ]
-            )
-            + "\n"
-        )
+        parts = [
+            f"# {result.name}",
+            self.table(rows),
+            sentence(rows, self.target),
+            "![loss against steps](curves.png)",
+            *(["![answers](samples.png)"] if pictures else []),
+            self._legend(rows, result.seeds),
+            f"{len(result.cells)} runs, {result.seconds / 60:.1f} minutes of training in all, {result.jobs} at a time; "
+            f"{versions}.",
+            f"    {result.command}",
+        ]
+        return "\n\n".join(parts) + "\n"
 
     def _legend(self, rows: Sequence[RowNumbers], seeds: Sequence[int]) -> str:
         return (
@@ -77,14 +63,7 @@ class ToyReport(StudyReport):
         )
 
     def table(self, rows: Sequence[RowNumbers]) -> str:
-        """The table.
-
-        Args:
-            rows: The numbers of all rows.
-
-        Returns:
-            Markdown.
-        """
+        """The table in Markdown."""
         head = [
             "scheme", "image k at (h, w)", "paper: steps", "paper: loss",
             "steps", "final loss", "one more", "larger", "ms/step",

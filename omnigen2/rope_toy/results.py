@@ -8,10 +8,10 @@ from statistics import fmean, median, stdev
 from typing import Literal, TypeAlias, assert_never
 
 from omnigen2.rope_toy.data import EVALUATIONS
-from omnigen2.runner.reports import Row, StudyResult
+from omnigen2.runner.reports import CellResult, Row, StudyResult
 
 LOSS, MORE_REFERENCES, LARGER_IMAGES = EVALUATIONS
-STEP_SECONDS = "train/step_seconds"
+SECONDS, WAITING = "throughput/seconds_per_step", "throughput/data_seconds_per_step"
 FINAL_EVALUATIONS = 3
 """The final loss is the mean of so many evaluations, the last ones."""
 
@@ -29,7 +29,7 @@ class RowNumbers:
         final: Final loss.
         more_references: Loss with one picture more than in training.
         larger_images: Loss with larger pictures than in training.
-        step_seconds: Median seconds of a training step.
+        step_seconds: Median seconds of a training step, without the wait for its data.
     """
 
     row: Row
@@ -66,15 +66,7 @@ class RowNumbers:
 
 
 def numbers_of(result: StudyResult, target: float) -> tuple[RowNumbers, ...]:
-    """Read the numbers of every row.
-
-    Args:
-        result: The finished study.
-        target: The loss that is to be reached.
-
-    Returns:
-        In the order of the rows.
-    """
+    """Read the numbers of every row; `target` is the loss that is to be reached."""
     found: list[RowNumbers] = []
     for row in result.rows:
         cells = result.of_row(row.name)
@@ -87,22 +79,19 @@ def numbers_of(result: StudyResult, target: float) -> tuple[RowNumbers, ...]:
                 final=tuple(fmean(loss for _, loss in curve[-FINAL_EVALUATIONS:]) for curve in curves),
                 more_references=tuple(cell.curve(MORE_REFERENCES)[-1][1] for cell in cells),
                 larger_images=tuple(cell.curve(LARGER_IMAGES)[-1][1] for cell in cells),
-                step_seconds=tuple(median(value for _, value in cell.curve(STEP_SECONDS)) for cell in cells),
+                step_seconds=tuple(map(_step_seconds, cells)),
             )
         )
     return tuple(found)
 
 
+def _step_seconds(cell: CellResult) -> float:
+    both = zip(cell.curve(SECONDS), cell.curve(WAITING), strict=True)
+    return median(seconds - waiting for (_, seconds), (_, waiting) in both)
+
+
 def first_below(curve: Sequence[tuple[int, float]], target: float) -> int | None:
-    """The first step at which the loss is below the target.
-
-    Args:
-        curve: (step, loss) pairs, by increasing step.
-        target: The loss that is to be undercut.
-
-    Returns:
-        The step; None if there is none.
-    """
+    """The first step of a curve of (step, loss) at which the loss is below the target; None if there is none."""
     return next((step for step, loss in curve if loss < target), None)
 
 
@@ -124,14 +113,9 @@ class Order:
 def order_of_steps(rows: Sequence[RowNumbers]) -> Order:
     """Compare mean steps to the target, the slowest row first.
 
-    Where a seed never reached the target its steps have only a lower bound, so a pair of rows may be undecided.
-
-    Args:
-        rows: The rows with the paper's numbers, in its order. The first of a pair must need more steps; or no fewer,
-            if the paper reports equal steps.
-
-    Returns:
-        The verdict.
+    Of rows with the paper's numbers, in its order, the first of a pair must need more steps; or no fewer, if the paper
+    reports equal steps. Where a seed never reached the target its steps have only a lower bound, so a pair of rows may
+    be undecided.
     """
     found: list[tuple[Verdict, str]] = []
     for slow, fast in pairwise(rows):
@@ -150,12 +134,8 @@ def order_of_steps(rows: Sequence[RowNumbers]) -> Order:
 def order_of_final_loss(rows: Sequence[RowNumbers]) -> Order:
     """Compare mean final losses, the highest first.
 
-    Args:
-        rows: The rows with the paper's numbers, in its order. The first of a pair must end higher; or no lower, if
-            the paper reports equal steps, because then its losses differ by no more than rounding and chance.
-
-    Returns:
-        The verdict.
+    The first of a pair must end higher; or no lower, if the paper reports equal steps, because then its losses differ
+    by no more than rounding and chance.
     """
     found: list[tuple[Verdict, str]] = []
     for high, low in pairwise(rows):
@@ -167,40 +147,21 @@ def order_of_final_loss(rows: Sequence[RowNumbers]) -> Order:
 
 
 def short_steps(row: RowNumbers) -> str:
-    """The mean steps to the target in a few characters.
-
-    Args:
-        row: A row.
-
-    Returns:
-        Something like `483`, or `> 850` for a mean that is a lower bound.
-    """
+    """The mean steps to the target: something like `483`, or `> 850` for a mean that is a lower bound."""
     return f"{row.least_steps:.0f}" if row.all_reached else f"> {math.floor(row.least_steps)}"
 
 
 def loss_text(losses: Sequence[float]) -> str:
-    """Mean and spread of losses, all to the same decimals so that a column can be read down.
+    """Mean and spread, `0.0018 ± 0.0004`, all to the same decimals so that a column can be read down.
 
-    Args:
-        losses: At least one.
-
-    Returns:
-        Something like `0.0018 ± 0.0004`, without a spread if there is one value.
+    There is no spread of one value.
     """
     mean = f"{fmean(losses):.4f}"
     return f"{mean} ± {stdev(losses):.4f}" if len(losses) > 1 else mean
 
 
 def sentence(rows: Sequence[RowNumbers], target: float) -> str:
-    """Say whether the paper's order holds.
-
-    Args:
-        rows: All rows of the study; those with `paper_steps` in their notes are compared, in their order.
-        target: The loss that was to be reached.
-
-    Returns:
-        One sentence.
-    """
+    """Say whether the paper's order holds of the rows with `paper_steps` in their notes, in their order."""
     compared = [row for row in rows if "paper_steps" in row.row.notes]
     if len(compared) < 2:
         return "The study has fewer than two of the paper's rows, so there is no order to compare."

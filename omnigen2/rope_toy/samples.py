@@ -5,10 +5,10 @@ from typing import NamedTuple
 
 from jaxtyping import Float
 from safetensors import safe_open
-from safetensors.torch import save_file
 from torch import Tensor
 
 from omnigen2.dit import unpatchify
+from omnigen2.files import save_tensors
 from omnigen2.layout import ImageRole, unpack
 from omnigen2.rope_toy.task import Patches, ToyBatch
 
@@ -30,16 +30,7 @@ class Answer(NamedTuple):
 
 
 def answers(batch: ToyBatch, predicted: Patches, patch_size: int) -> list[Answer]:
-    """Unpack questions and a model's answers to pictures.
-
-    Args:
-        batch: The questions.
-        predicted: Patches of the answers, shape (target tokens, patch_channels).
-        patch_size: Side of a patch in pixels.
-
-    Returns:
-        One per question.
-    """
+    """Unpack questions and a model's answers to pictures."""
 
     def pictures(patches: Patches, role: ImageRole) -> list[Float[Tensor, "3 _ _"]]:
         tokens = unpack(patches, batch.layout.segments(role))
@@ -56,12 +47,7 @@ def answers(batch: ToyBatch, predicted: Patches, patch_size: int) -> list[Answer
 def richest(found: list[Answer], count: int) -> list[Answer]:
     """The questions that are best to look at: with the most references, and no reference of one flat colour.
 
-    Args:
-        found: Questions with answers.
-        count: How many are wanted.
-
-    Returns:
-        The best first; the same questions whatever the answers.
+    The best comes first; they are the same whatever the answers.
     """
 
     def richness(answer: Answer) -> tuple[int, float]:
@@ -71,30 +57,18 @@ def richest(found: list[Answer], count: int) -> list[Answer]:
 
 
 def save_answers(found: list[Answer], file: Path) -> None:
-    """Write answers to a safetensors file, whose folder is made if need be.
-
-    Args:
-        found: At least one.
-        file: Where to.
-    """
+    """Write at least one answer to a safetensors file, whose folder is made if need be."""
     tensors: dict[str, Tensor] = {}
     for number, answer in enumerate(found):
         tensors |= {f"{number}.reference.{k}": picture for k, picture in enumerate(answer.references)}
         tensors |= {f"{number}.target": answer.target, f"{number}.answer": answer.answer}
     file.parent.mkdir(parents=True, exist_ok=True)
     metadata = {"asked": ",".join(str(answer.asked) for answer in found)}
-    save_file({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, file, metadata)
+    save_tensors(tensors, file, metadata)
 
 
 def load_answers(file: Path) -> list[Answer]:
-    """Read what `save_answers` wrote.
-
-    Args:
-        file: A safetensors file.
-
-    Returns:
-        The same answers.
-    """
+    """Read what `save_answers` wrote."""
     with safe_open(file, framework="pt") as content:
         asked = [int(k) for k in content.metadata()["asked"].split(",")]
         names = sorted(content.keys())

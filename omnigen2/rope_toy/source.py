@@ -5,12 +5,11 @@ from typing import Literal, TypeAlias
 
 import numpy as np
 import torch
-from jaxtyping import Float
-from torch import Tensor
+from typing_extensions import override
+
+from omnigen2.pictures import Picture
 
 Split: TypeAlias = Literal["train", "evaluation"]
-Picture: TypeAlias = Float[Tensor, "3 height width"]
-"""Colours in [-1, 1], channels first."""
 
 
 class ImageSource(ABC):
@@ -21,13 +20,10 @@ class ImageSource(ABC):
         """Draw one picture.
 
         Args:
-            height: In pixels, at least 1.
-            width: In pixels, at least 1.
+            height: In pixels, at least 1, as is the width.
+            width: In pixels.
             split: The stock to draw from.
             rng: The only source of randomness: the same state gives the same picture.
-
-        Returns:
-            float32 in [-1, 1], shape (3, height, width).
 
         Raises:
             ValueError: If the source has no picture of that size.
@@ -41,9 +37,6 @@ class PlaneWaves(ImageSource):
 
     Args:
         waves: Number of waves in a picture, at least 1.
-
-    Raises:
-        ValueError: If `waves` is less than 1.
     """
 
     def __init__(self, waves: int = 4) -> None:
@@ -51,8 +44,9 @@ class PlaneWaves(ImageSource):
             raise ValueError(f"waves must be at least 1, got {waves}")
         self.waves = waves
 
+    @override
     def draw(self, height: int, width: int, split: Split, rng: np.random.Generator) -> Picture:
-        """Draw one picture: see `ImageSource.draw`; wavelengths are 4 pixels or more."""
+        """Draw one picture; wavelengths are 4 pixels or more."""
         del split
         row, column = np.mgrid[:height, :width]
         colour = rng.uniform(-0.5, 0.5, (3, 1, 1))

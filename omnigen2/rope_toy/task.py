@@ -15,7 +15,8 @@ from torch import Tensor
 
 from omnigen2.dit import patchify, segment
 from omnigen2.layout import Layout, TextSegment
-from omnigen2.rope_toy.source import ImageSource, Picture, Split
+from omnigen2.pictures import Picture
+from omnigen2.rope_toy.source import ImageSource, Split
 
 Patches: TypeAlias = Float[Tensor, "tokens patch_channels"]
 
@@ -53,15 +54,7 @@ class ToyBatch:
     seed: int
 
     def to(self, device: torch.device, non_blocking: bool = False) -> "ToyBatch":
-        """Send the tensors to a device; the layout stays on the host.
-
-        Args:
-            device: Where the model is.
-            non_blocking: Whether not to wait for the copy.
-
-        Returns:
-            A batch on that device.
-        """
+        """Send the tensors to a device; the layout stays on the host."""
         references, target, asked = (
             tensor.to(device, non_blocking=non_blocking) for tensor in (self.references, self.target, self.asked)
         )
@@ -81,9 +74,6 @@ class CopyTask:
         asked: Largest k that is asked for, counted from 1; the number of pictures if not given.
         text_tokens: Tokens of the text that states k.
         patch_size: Side of a token in pixels.
-
-    Raises:
-        ValueError: If a choice is empty or a number is too small.
     """
 
     references: tuple[int, ...] = (2, 3)
@@ -122,47 +112,20 @@ class CopyTask:
         return replace(self, sides=(max(self.sides) + 1,))
 
     def draw(self, source: ImageSource, split: Split, rng: np.random.Generator) -> ToySample:
-        """Draw one question.
-
-        Args:
-            source: Where the pictures come from.
-            split: The source's stock to draw from.
-            rng: The only source of randomness.
-
-        Returns:
-            The question.
-        """
+        """Draw one question."""
         number = int(rng.choice(self.references))
         sizes = rng.choice(self.sides, (number, 2)) * self.patch_size
         pictures = tuple(source.draw(int(height), int(width), split, rng) for height, width in sizes)
         return ToySample(pictures, int(rng.integers(min(number, self.max_asked))))
 
     def batch(self, source: ImageSource, split: Split, samples: int, key: Sequence[int]) -> ToyBatch:
-        """Draw a batch: a pure function of its arguments.
-
-        Args:
-            source: Where the pictures come from.
-            split: The source's stock to draw from.
-            samples: Number of questions, at least 1.
-            key: Names the batch, such as (seed, step): non-negative numbers.
-
-        Returns:
-            The packed batch.
-        """
+        """Draw a batch: a pure function of its arguments; `key` names it, such as (seed, step), not negative."""
         rng = np.random.default_rng(key)
         seed = int(rng.integers(2**31))
         return self.collate([self.draw(source, split, rng) for _ in range(samples)], seed)
 
     def collate(self, samples: Sequence[ToySample], seed: int) -> ToyBatch:
-        """Pack questions.
-
-        Args:
-            samples: At least one.
-            seed: See `ToyBatch`.
-
-        Returns:
-            The packed batch.
-        """
+        """Pack at least one question; for the seed see `ToyBatch`."""
         patch = self.patch_size
         patches = [[patchify(picture, patch) for picture in sample.references] for sample in samples]
         return ToyBatch(

@@ -1,4 +1,4 @@
-"""TODO."""
+"""`lightning run RECIPE.yaml`: trains whatever LightningModule a recipe names, and goes on where it was stopped."""
 
 from omnigen2.runner.launch import Options, launch
 

@@ -1,1 +1,1 @@
-"""LightningModules, data modules, callbacks, and the runner behind `lightning run`."""
+"""LightningModules, data modules and callbacks, and the parts that recipes make them of; see the sub-rooms."""

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from omnigen2.rope_toy.photos import locate
+from omnigen2.rope_toy import locate
 
 NAMES = {
     "astronaut": "astronaut.png",

@@ -1,4 +1,4 @@
-"""LoRA in training: the identity at first, adapters alone trained and stored, files that the generator reads."""
+"""LoRA in the transformer: the identity at first, adapters alone trained and stored, loaded, merged, taken off."""
 
 from pathlib import Path
 
@@ -6,23 +6,22 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from torch import Tensor
 
-from omnigen2.adapters import loading as generate_lora
-from omnigen2.adapters.file import AdapterLayout
-from omnigen2.adapters.lora import (
+from omnigen2.adapters import (
     TARGETS,
+    AdapterLayout,
     LoRA,
     adapter_state,
     adapters_disabled,
     add_lora,
-    is_adapter,
     load_adapter_state,
+    load_lora,
+    merge_lora,
     save_lora,
 )
-from omnigen2.dit import DiffusionTransformer, Inputs
-from omnigen2.generate.tiny import CONFIG, tiny_transformer
-from omnigen2.layout import ImageSegment, Layout, TextSegment
+from omnigen2.dit import load_transformer, save_transformer
+from omnigen2.generate.tiny import tiny_transformer
+from tests.adapters.cases import adapted, train, velocity
 
 loras = st.builds(
     LoRA,
@@ -30,28 +29,6 @@ loras = st.builds(
     alpha=st.none() | st.floats(0.5, 20),
     targets=st.lists(st.sampled_from(TARGETS), min_size=1, unique=True).map(tuple),
 )
-
-
-def velocity(dit: DiffusionTransformer) -> Tensor:
-    generator = torch.Generator().manual_seed(0)
-    layout = Layout(((TextSegment(5), ImageSegment(2, 2, "reference"), ImageSegment(2, 3, "target")),))
-
-    def draw(*shape: int) -> Tensor:
-        return torch.randn(shape, generator=generator)
-
-    inputs = Inputs(layout, draw(5, CONFIG.text_dim), draw(4, CONFIG.patch_channels))
-    return dit(draw(6, CONFIG.patch_channels), torch.tensor([0.4]), inputs)
-
-
-def adapted(lora: LoRA, trained: bool = True) -> DiffusionTransformer:
-    dit = tiny_transformer()
-    add_lora(dit, lora)
-    generator = torch.Generator().manual_seed(1)
-    with torch.no_grad():
-        for name, parameter in dit.named_parameters():
-            if trained and is_adapter(name):
-                parameter.copy_(torch.randn(parameter.shape, generator=generator) * 0.3)
-    return dit
 
 
 @given(lora=loras)
@@ -63,16 +40,18 @@ def test_new_adapters_change_nothing_and_train_alone(lora: LoRA) -> None:
     assert trained == {name for name, parameter in dit.named_parameters() if parameter.grad is not None}
     assert trained == set(adapter_state(dit))
     assert len(trained) == 2 * 5 * len(lora.targets)
+    scalings = {float(part.scaling["default"]) for part in dit.modules() if hasattr(part, "lora_A")}
+    assert scalings == {1.0 if lora.alpha is None else lora.alpha / lora.rank}
 
 
 @given(lora=loras, layout=st.sampled_from(["diffusers", "peft"]))
-def test_the_generator_reads_what_training_wrote(
+def test_what_was_saved_and_loaded_is_the_same_change(
     lora: LoRA, layout: AdapterLayout, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     folder = tmp_path_factory.mktemp("adapter")
     dit, again = adapted(lora), tiny_transformer()
     save_lora(dit, folder, layout)
-    generate_lora.load_lora(again, folder)
+    load_lora(again, folder)
     with torch.no_grad():
         torch.testing.assert_close(velocity(again), velocity(dit))
         assert not torch.allclose(velocity(again), velocity(tiny_transformer()))
@@ -121,6 +100,53 @@ def test_adapters_of_a_half_precision_model_are_float32() -> None:
     velocity(dit).sum().backward()
 
 
+@torch.no_grad()
+@given(lora=loras)
+def test_merging_keeps_the_velocities_and_the_names(lora: LoRA) -> None:
+    dit = adapted(lora)
+    expected = velocity(dit)
+    merge_lora(dit)
+    torch.testing.assert_close(velocity(dit), expected, rtol=1e-4, atol=1e-4)
+    assert set(dit.state_dict()) == set(tiny_transformer().state_dict())
+    merge_lora(dit)
+    add_lora(dit, lora)
+    torch.testing.assert_close(velocity(dit), expected, rtol=1e-4, atol=1e-4)
+
+
+@torch.no_grad()
+def test_a_merged_model_saves_and_loads(tmp_path: Path) -> None:
+    dit = adapted()
+    merge_lora(dit)
+    save_transformer(dit, tmp_path)
+    torch.testing.assert_close(velocity(load_transformer(tmp_path)), velocity(dit))
+
+
+@torch.no_grad()
+def test_scale_and_two_adapters_add_up_also_merged(tmp_path: Path) -> None:
+    save_lora(adapted(), tmp_path)
+    twice, double, none = (tiny_transformer() for _ in range(3))
+    load_lora(twice, tmp_path, "first")
+    load_lora(twice, tmp_path, "second")
+    load_lora(double, tmp_path, scale=2.0)
+    load_lora(none, tmp_path, scale=0.0)
+    expected = velocity(double)
+    torch.testing.assert_close(velocity(twice), expected)
+    torch.testing.assert_close(velocity(none), velocity(tiny_transformer()))
+    merge_lora(twice)
+    torch.testing.assert_close(velocity(twice), expected)
+
+
+def test_a_half_precision_model_is_merged_with_one_rounding() -> None:
+    plain, dit = tiny_transformer().bfloat16(), tiny_transformer().bfloat16()
+    add_lora(dit, LoRA(rank=3, targets=("attention.query",)))
+    train(dit)
+    layer = dit.blocks[0].body.attention.query
+    product = layer.lora_B["default"].weight.double() @ layer.lora_A["default"].weight.double()
+    merge_lora(dit)
+    base = plain.blocks[0].body.attention.query.weight
+    assert torch.equal(dit.blocks[0].body.attention.query.weight, (base.double() + product).bfloat16())
+
+
 class TestRefusals:
     @pytest.mark.parametrize(
         ("arguments", "message"),
@@ -136,7 +162,7 @@ class TestRefusals:
             LoRA(**arguments)  # type: ignore[arg-type]
 
     def test_a_target_that_is_no_layer(self) -> None:
-        with pytest.raises(ValueError, match="no linear layer's name ends in query_norm, to_q; usual ends are"):
+        with pytest.raises(ValueError, match=r"no linear layer's name ends in query_norm, to_q\n  usual ends are"):
             add_lora(tiny_transformer(), LoRA(targets=("attention.query", "query_norm", "to_q")))
 
     def test_twice(self) -> None:
@@ -144,8 +170,14 @@ class TestRefusals:
             add_lora(adapted(LoRA(2)), LoRA(2))
 
     def test_nothing_to_save(self, tmp_path: Path) -> None:
-        with pytest.raises(ValueError, match="has no adapters; add_lora adds them"):
+        with pytest.raises(ValueError, match=r"has no adapter 'default'\n  add_lora adds one"):
             save_lora(tiny_transformer(), tmp_path)
+
+    def test_broken_numbers(self) -> None:
+        dit = adapted()
+        dit.blocks[1].body.attention.key.lora_A["default"].weight.data[0, 0] = torch.nan
+        with pytest.raises(ValueError, match=r"blocks.1.body.attention.key has weights that are not finite"):
+            merge_lora(dit)
 
     def test_other_adapters(self) -> None:
         state = adapter_state(adapted(LoRA(2, targets=("attention.query",))))
@@ -155,11 +187,3 @@ class TestRefusals:
             load_adapter_state(adapted(LoRA(2, targets=("attention.query", "attention.key"))), state)
         with pytest.raises(ValueError, match="is only in the state .10 such names"):
             load_adapter_state(tiny_transformer(), state)
-
-
-@given(loras)
-def test_adapters_count_alpha_over_rank(lora: LoRA) -> None:
-    dit = tiny_transformer()
-    add_lora(dit, lora)
-    scalings = {float(part.scaling["default"]) for part in dit.modules() if hasattr(part, "lora_A")}
-    assert scalings == {1.0 if lora.alpha is None else lora.alpha / lora.rank}

@@ -6,7 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from omnigen2.cli import UsageError, lightning_main, main, parse_run
+from omnigen2.cli import lightning_main, main
+from omnigen2.commands.run import parse_run
+from omnigen2.errors import UserError
 
 HEAVY = {"torch", "lightning", "jsonargparse", "omegaconf", "yaml", "rich"}
 
@@ -68,7 +70,7 @@ def test_settings_and_options_are_told_apart() -> None:
     ],
 )
 def test_a_wrong_command_line_is_explained(words: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(UsageError, match=message):
+    with pytest.raises(UserError, match=message):
         parse_run(words)
     assert main(["run", *words]) == 2
     assert len(capsys.readouterr().err.splitlines()) == 1

@@ -1,15 +1,15 @@
 """`omnigen2 data` as a user meets it."""
 
+import io
 from pathlib import Path
 
-import numpy as np
 import pytest
 from PIL import Image
 
 from omnigen2.cli import main
 from omnigen2.data import DataError, ListSource
-from omnigen2.data.inspect import FRAME, contact_sheet, summarise
-from omnigen2.pictures import ImageReader
+from omnigen2.data.inspect import contact_sheet, summarise
+from omnigen2.pictures import ImageReader, Section, sheet_png
 from tests.data.cases import answer, drawing, edit, picture, t2i, write_jsonl
 
 
@@ -80,14 +80,24 @@ def test_what_the_command_says(spec: Path, tmp_path: Path, capsys, words, status
     assert message.format(dir=tmp_path) in told.out + told.err
 
 
-def test_a_contact_sheet_shows_every_source_and_frames_targets_only() -> None:
-    reader = ImageReader()
-    questions = contact_sheet({"q": ListSource([answer(i) for i in range(3)])}, 2, 0, reader)
-    drawings = contact_sheet({"d": ListSource([drawing(0), edit(1)]), "q": ListSource([answer(0)])}, 9, 0, reader)
-    frames = [(np.asarray(sheet) == FRAME).all(-1).sum() for sheet in (questions, drawings)]
-    assert frames[0] == 0
-    assert frames[1] > 4 * 160
-    assert drawings.height > questions.height
+def test_a_contact_sheet_shows_so_many_of_every_source_and_names_references_and_targets(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    shown: list[Section] = []
+
+    def remembered(title: str, sections: list[Section]) -> bytes:
+        shown.extend(sections)
+        return sheet_png(title, sections)
+
+    monkeypatch.setattr("omnigen2.data.inspect.sheet_png", remembered)
+    sources = {"d": ListSource([drawing(0, 900), edit(1)]), "q": ListSource([answer(i) for i in range(5)])}
+    sheet = Image.open(io.BytesIO(contact_sheet(sources, 3, 0, ImageReader())))
+    assert sheet.format == "PNG"
+    assert [(section.heading, len(section.panels)) for section in shown] == [("d: 2 samples", 2), ("q: 5 samples", 3)]
+    names = {tuple(name for name, _ in panel.pictures) for panel in shown[0].panels}
+    assert names == {("target",), ("reference 1", "target")}
+    assert max(max(pixels.shape) for panel in shown[0].panels for _, pixels in panel.pictures) == 320
+    assert all(" > " in panel.text and not panel.pictures for panel in shown[1].panels)
 
 
 def test_a_summary_counts() -> None:

@@ -9,8 +9,9 @@ import pytest
 
 from omnigen2.cli import main
 from omnigen2.generate.tiny import make_tiny
-from omnigen2.microworld import CONTEXT_KINDS, draw, full_vocabulary, sample_caption, sample_context, sample_edit
+from omnigen2.microworld import draw, full_vocabulary, sample_caption, sample_context, sample_edit
 from omnigen2.microworld.runs.folder import write_micro
+from omnigen2.microworld.tasks import CONTEXT_KINDS
 from omnigen2.microworld.tasks.caption import Caption
 from tests.rl.loopback import Answer, Asked, chat_answer, loopback
 

@@ -10,7 +10,7 @@ import pytest
 import torch
 from PIL import Image
 
-from omnigen2.adapters.loading import add_lora, save_lora
+from omnigen2.adapters import LoRA, add_lora, save_lora
 from omnigen2.cli import main
 from omnigen2.dit.checkpoint import load_transformer
 from omnigen2.encoders.qwen import Answer, QwenEncoder
@@ -85,7 +85,7 @@ class TestGenerate:
 
     def test_an_adapter(self, shell: Shell) -> None:
         dit = tiny_transformer()
-        add_lora(dit)
+        add_lora(dit, LoRA())
         save_lora(dit, "style")
         shell.generate("--prompt", "a", "--lora", "style", "--out", "a.png", "--vlm_sees_images", "--dtype", "bfloat16")
         assert read_parameters("a.png")["adapters"] == ["style"]
@@ -127,7 +127,7 @@ class TestFromFile:
     @pytest.mark.parametrize(
         ("line", "message"),
         [
-            ("{", "line 2 is not JSON"),
+            ("{", "line 2 is no JSON"),
             ([1], "line 2 is a JSON list"),
             ({"prompt": "a", "hight": 3}, "line 2 has the unknown key 'hight'"),
             ({"images": []}, "line 2 has no prompt"),
@@ -168,7 +168,10 @@ class TestRefusals:
             (("--prompt", "a"), "the following arguments are required: --out"),
             (("--out", "a.png"), "give either --prompt or --from_file"),
             (("--prompt", "a", "--out", "a.png", "--steps", "0"), "steps must be at least 1, got 0"),
-            (("--prompt", "a", "--out", "a.png", "--solver", "rk4"), "invalid choice: 'rk4'"),
+            (
+                ("--prompt", "a", "--out", "a.png", "--solver", "rk4"),
+                "--solver: expected one of 'euler', 'heun', 'dpm2', 'dpm3', got rk4",
+            ),
             (("--prompt", "a", "--out", "a.png", "--height", "40", "--width", "32"), "multiple of 16, got 40"),
             (("--prompt", "a", "--out", "a.png", "--height", "32"), "got height 32 and width None"),
             (("--prompt", "a", "--out", "a.png", *("--image", "file") * 6), "got 6 reference images"),

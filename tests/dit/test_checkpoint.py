@@ -141,6 +141,10 @@ def edit_json(path: Path, change: Callable[[dict], None]) -> None:
     path.write_text(json.dumps(content))
 
 
+def config(**changes: object) -> Callable[[Path], None]:
+    return lambda d: edit_json(d / "config.json", lambda content: content.update(changes))
+
+
 def edit_tensors(path: Path, change: Callable[[dict], object]) -> None:
     tensors = load_file(path)
     change(tensors)
@@ -149,6 +153,10 @@ def edit_tensors(path: Path, change: Callable[[dict], object]) -> None:
 
 def truncate(path: Path, keep: float) -> None:
     path.write_bytes(path.read_bytes()[: int(path.stat().st_size * keep)])
+
+
+def first_shard(directory: Path) -> Path:
+    return min(directory.glob("*.safetensors"))
 
 
 FAULTS: dict[str, tuple[Callable[[Path], object], str]] = {
@@ -171,51 +179,26 @@ FAULTS: dict[str, tuple[Callable[[Path], object], str]] = {
     "no config": (lambda d: (d / "config.json").unlink(), "has no config.json"),
     "config not JSON": (lambda d: (d / "config.json").write_text("{"), "config.json is not JSON"),
     "config a list": (lambda d: (d / "config.json").write_text("[]"), "holds list, expected a JSON object"),
-    "config key unknown": (
-        lambda d: edit_json(d / "config.json", lambda c: c.update(hidden=3)),
-        r"config.json: unknown keys \['hidden'\]; expected",
-    ),
+    "config key unknown": (config(hidden=3), r"config.json: unknown keys \['hidden'\]; expected"),
     "config key missing": (
         lambda d: edit_json(d / "config.json", lambda c: c.pop("text_feat_dim")),
         r"config.json: missing keys \['text_feat_dim'\]",
     ),
-    "config size a text": (
-        lambda d: edit_json(d / "config.json", lambda c: c.update(hidden_size="24")),
-        r"config.json: hidden_size is '24', expected a whole number",
-    ),
+    "config size a text": (config(hidden_size="24"), r"config.json: hidden_size is '24', expected a whole number"),
     "config axes a number": (
-        lambda d: edit_json(d / "config.json", lambda c: c.update(axes_dim_rope=4)),
+        config(axes_dim_rope=4),
         r"config.json: axes_dim_rope is 4, expected a list of whole numbers",
     ),
     "config sizes do not fit": (
-        lambda d: edit_json(d / "config.json", lambda c: c.update(hidden_size=25)),
+        config(hidden_size=25),
         r"config.json: hidden_size \(25\) must be num_heads \(3\) times .* which is 24",
     ),
-    "other output channels": (
-        lambda d: edit_json(d / "config.json", lambda c: c.update(out_channels=8)),
-        r"out_channels is 8, .* in_channels \(3\)",
-    ),
+    "other output channels": (config(out_channels=8), r"out_channels is 8, .* in_channels \(3\)"),
     "unknown scheme": (
-        lambda d: edit_json(d / "config.json", lambda c: c.update(positions={"class": "Mine"})),
+        config(positions={"class": "Mine"}),
         'scheme "Mine" is not one of .*; pass positions= when loading',
     ),
 }
-
-
-@pytest.mark.parametrize("fault", FAULTS)
-def test_a_broken_folder_says_what_is_wrong(tmp_path: Path, fault: str) -> None:
-    save_transformer(small_dit(), tmp_path)
-    damage, message = FAULTS[fault]
-    damage(tmp_path)
-    with pytest.raises(CheckpointError, match=message) as error:
-        load_transformer(tmp_path)
-    assert str(tmp_path) in str(error.value)
-
-
-def first_shard(directory: Path) -> Path:
-    return min(directory.glob("*.safetensors"))
-
-
 SHARD_FAULTS: dict[str, tuple[Callable[[Path], object], str]] = {
     "truncated shard": (lambda d: truncate(first_shard(d), 0.5), r"00001-of-\d+.safetensors \(\d+ bytes\)"),
     "lost shard": (
@@ -234,13 +217,14 @@ SHARD_FAULTS: dict[str, tuple[Callable[[Path], object], str]] = {
 }
 
 
-@pytest.mark.parametrize("fault", SHARD_FAULTS)
-def test_broken_shards_say_what_is_wrong(tmp_path: Path, fault: str) -> None:
-    save_transformer(small_dit(), tmp_path, max_shard_bytes=4000)
-    damage, message = SHARD_FAULTS[fault]
+@pytest.mark.parametrize("fault", [*FAULTS, *SHARD_FAULTS])
+def test_a_broken_folder_says_what_is_wrong(tmp_path: Path, fault: str) -> None:
+    save_transformer(small_dit(), tmp_path, max_shard_bytes=4000 if fault in SHARD_FAULTS else 10**9)
+    damage, message = (FAULTS | SHARD_FAULTS)[fault]
     damage(tmp_path)
-    with pytest.raises(CheckpointError, match=message):
+    with pytest.raises(CheckpointError, match=message) as error:
         load_transformer(tmp_path)
+    assert str(tmp_path) in str(error.value)
 
 
 def test_a_missing_folder_and_a_senseless_shard_size_are_refused(tmp_path: Path) -> None:

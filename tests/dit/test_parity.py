@@ -18,17 +18,16 @@ from omnigen2.dit import (
     SwiGLU,
     TextEmbedder,
     TimeEmbedder,
-    TransformerConfig,
     patchify,
     unpatchify,
     variants,
 )
+from omnigen2.dit.config import inner_size
 from omnigen2.dit.embedding import sinusoid
-from omnigen2.dit.feed_forward import inner_size
-from omnigen2.dit.keys import released_block_key, released_key
 from omnigen2.dit.patch import segment
+from omnigen2.dit.released import CONFIG_NAMES, model_from_config, released_block_key, released_key
 from omnigen2.layout import Layout, Ragged, TextSegment
-from omnigen2.rope import RotaryEmbedding
+from omnigen2.rope import OmniPositions, RotaryEmbedding, Rotation
 from tests.parity.cases import FOLDER, Case, fill
 
 
@@ -36,11 +35,12 @@ def block_names(module: torch.nn.Module) -> dict[str, str]:
     return {name: released_block_key(name) for name in module.state_dict()}
 
 
-def packed(case: Case) -> tuple[Tensor, Tensor, Borders]:
-    """Valid tokens of a padded batch, their position ids and borders."""
+def packed(case: Case) -> tuple[Tensor, Rotation, Borders]:
+    """Valid tokens of a padded batch, their rotations and borders."""
     mask = case["inputs.attention_mask"]
     borders = Borders.of(Ragged.of(mask.sum(1).tolist()), torch.device("cpu"))
-    return case["inputs.hidden_states"][mask], case["inputs.position_ids"][mask], borders
+    rotation = RotaryEmbedding(tuple(case.hyperparameters["axes_dim"]))(case["inputs.position_ids"][mask])
+    return case["inputs.hidden_states"][mask], rotation, borders
 
 
 def padded(case: Case, tokens: Tensor) -> Tensor:
@@ -57,9 +57,7 @@ def test_attention(name: str) -> None:
     attention = Attention(h["dim"], h["heads"], h["kv_heads"])
     names = {key: released_block_key(f"attention.{key}").removeprefix("attn.") for key in attention.state_dict()}
     fill(attention, case.weights(), names)
-    states, ids, borders = packed(case)
-    rotation = RotaryEmbedding(tuple(h["axes_dim"]))(ids)
-    case.check(padded(case, attention(states, rotation, borders)), "outputs.attention")
+    case.check(padded(case, attention(*packed(case))), "outputs.attention")
 
 
 def block(h: dict) -> Block:
@@ -72,9 +70,7 @@ def test_block_unmodulated() -> None:
     case = Case("block_unmodulated")
     plain = block(case.hyperparameters)
     fill(plain, case.weights(), block_names(plain))
-    states, ids, borders = packed(case)
-    rotation = RotaryEmbedding(tuple(case.hyperparameters["axes_dim"]))(ids)
-    case.check(padded(case, plain(states, rotation, borders)), "outputs.hidden_states")
+    case.check(padded(case, plain(*packed(case))), "outputs.hidden_states")
 
 
 @pytest.mark.parametrize("name", ["block_modulated", pytest.param("block_released_dims", marks=pytest.mark.slow)])
@@ -83,8 +79,7 @@ def test_block_modulated(name: str) -> None:
     h = case.hyperparameters
     modulated = ModulatedBlock(block(h), Modulation(min(h["dim"], 1024), h["dim"]))
     fill(modulated, case.weights(), block_names(modulated))
-    states, ids, borders = packed(case)
-    rotation = RotaryEmbedding(tuple(h["axes_dim"]))(ids)
+    states, rotation, borders = packed(case)
     owner = Ragged.of(borders.lengths).owners()
     with torch.no_grad():
         states = modulated(states, rotation, borders, case["inputs.temb"], owner)
@@ -155,23 +150,8 @@ def test_output_layer(name: str) -> None:
 
 
 def transformer(case: Case) -> DiffusionTransformer:
-    h = case.hyperparameters
-    config = TransformerConfig(
-        hidden_size=h["hidden_size"],
-        num_layers=h["num_layers"],
-        num_refiner_layers=h["num_refiner_layers"],
-        num_heads=h["num_attention_heads"],
-        num_kv_heads=h["num_kv_heads"],
-        axes=tuple(h["axes_dim_rope"]),
-        in_channels=h["in_channels"],
-        text_dim=h["text_feat_dim"],
-        patch_size=h["patch_size"],
-        multiple_of=h["multiple_of"],
-        ffn_multiplier=h["ffn_dim_multiplier"],
-        norm_eps=h["norm_eps"],
-        timestep_scale=h["timestep_scale"],
-    )
-    dit = DiffusionTransformer(config)
+    names = CONFIG_NAMES.values()
+    dit = model_from_config({key: case.hyperparameters[key] for key in names}, OmniPositions(), "auto")
     fill(dit, case.weights(), {name: released_key(name) for name in dit.state_dict()})
     return dit
 

@@ -49,29 +49,18 @@ def test_only_what_was_chosen_is_passed_on(batch, bridge) -> None:
     assert bridge.borders(padded(batch, states, "left")[1]) == packed.borders
 
 
-def test_image_states_are_dropped_and_the_template_is_kept_by_default() -> None:
+def test_gradients_reach_kept_states_only_and_nothing_is_read_from_the_device() -> None:
     assert HiddenStateBridge() == HiddenStateBridge(tokens="text", template="keep")
-
-
-def test_nothing_is_read_from_the_device() -> None:
-    roles = torch.tensor([[1, 2, 3, 0]])
-    packed = HiddenStateBridge()(torch.empty(1, 4, 8, device="meta"), roles)
-    assert packed.states.shape == (2, 8)
-
-
-def test_gradients_reach_kept_states_only() -> None:
-    states = torch.randn(1, 4, 2, requires_grad=True)
-    HiddenStateBridge()(states, torch.tensor([[1, 2, 3, 0]])).states.sum().backward()
+    roles, states = torch.tensor([[1, 2, 3, 0]]), torch.randn(1, 4, 2, requires_grad=True)
+    HiddenStateBridge()(states, roles).states.sum().backward()
     assert states.grad is not None
     assert states.grad[0, :, 0].tolist() == [1, 1, 0, 0]
+    assert HiddenStateBridge()(torch.empty(1, 4, 8, device="meta"), roles).states.shape == (2, 8)
 
 
-def test_roles_on_the_device_are_refused() -> None:
+def test_roles_on_the_device_and_other_batches_are_refused() -> None:
     with pytest.raises(ValueError, match="token roles are on meta, but lengths must be known on the host"):
         HiddenStateBridge().borders(torch.zeros(1, 2, dtype=torch.int8, device="meta"))
-
-
-def test_other_batches_are_refused() -> None:
     with pytest.raises(ValueError, match=r"\(1, 4\), roles have \(1, 3\)"):
         HiddenStateBridge()(torch.zeros(1, 4, 8), torch.ones(1, 3, dtype=torch.int8))
 

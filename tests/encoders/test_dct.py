@@ -69,10 +69,9 @@ def test_a_folder_holds_it(tmp_path: Path) -> None:
 
 
 def test_wrong_calls() -> None:
-    with pytest.raises(ValueError, match="factor >= 2 and scale > 0, got 1 and 3"):
-        BlockDCT(1)
-    with pytest.raises(ValueError, match="factor >= 2 and scale > 0, got 2 and 0"):
-        BlockDCT(2, 0)
+    for factor, scale in ((1, 3), (2, 0)):
+        with pytest.raises(ValueError, match=f"factor >= 2 and scale > 0, got {factor} and {scale}"):
+            BlockDCT(factor, scale)
     with pytest.raises(ValueError, match="image 0 has height 6 and width 8 pixels; both must be multiples of 4"):
         BlockDCT(4).encode([torch.zeros(3, 6, 8)])
     with pytest.raises(ValueError, match=r"latent 0 has shape \(16, 2, 2\); expected 12 channels"):

@@ -10,8 +10,16 @@ import pytest
 import torch
 from PIL import Image
 
-from omnigen2.encoders import Answer, HiddenStateBridge, PromptRules, QwenEncoder, TokenRole, drawing, load_tokenizer
-from omnigen2.encoders.tokens import PromptBatch
+from omnigen2.encoders import (
+    Answer,
+    ChatTokenizer,
+    HiddenStateBridge,
+    PromptBatch,
+    QwenEncoder,
+    TokenRole,
+    drawing,
+    load_tokenizer,
+)
 
 PICTURE = Image.effect_mandelbrot((140, 84), (-3, -2.5, 2, 2.5), 20).convert("RGB")
 MIXED = [drawing("what is this?", [PICTURE, PICTURE.resize((60, 60))]), drawing("x" * 30), drawing("", [PICTURE])]
@@ -21,30 +29,18 @@ CLOSE = {"rtol": 1e-4, "atol": 1e-5}
 def raw(encoder: QwenEncoder, batch: PromptBatch, **inputs: Any) -> torch.Tensor:
     """Last hidden states by transformers' own path."""
     model = cast(Any, encoder.model).model
-    return model(
-        input_ids=batch.ids,
-        attention_mask=batch.attention_mask,
-        pixel_values=batch.pixel_values,
-        image_grid_thw=batch.grids,
-        use_cache=False,
-        **inputs,
-    ).last_hidden_state
+    pictures = {"pixel_values": batch.pixel_values, "image_grid_thw": batch.grids}
+    return model(batch.ids, attention_mask=batch.attention_mask, use_cache=False, **pictures, **inputs)[0]
 
 
 def test_states_are_those_of_transformers_with_token_types(encoder: QwenEncoder) -> None:
-    batch = encoder.tokenizer(MIXED)
-    states = raw(encoder, batch, mm_token_type_ids=batch.image_mask)
-    expected = HiddenStateBridge()(states, batch.roles)
-    packed = encoder(batch)
+    """Without the types it falls back to one-dimensional positions, silently."""
+    batch, bridge = encoder.tokenizer(MIXED), HiddenStateBridge()
+    packed, expected = encoder(batch), bridge(raw(encoder, batch, mm_token_type_ids=batch.image_mask), batch.roles)
     assert packed.borders == expected.borders
     torch.testing.assert_close(packed.states, expected.states, **CLOSE)
-
-
-def test_token_types_matter(encoder: QwenEncoder) -> None:
-    """Without them transformers falls back to one-dimensional positions, silently."""
-    batch = encoder.tokenizer(MIXED[:1])
-    wrong = HiddenStateBridge()(raw(encoder, batch), batch.roles).states
-    assert (encoder(batch).states - wrong).abs().max() > 1e-3
+    wrong = bridge(raw(encoder, batch), batch.roles).states
+    assert (packed.states - wrong).abs().max() > 1e-3
 
 
 def test_positions_are_computed_on_the_host(encoder: QwenEncoder, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -102,6 +98,8 @@ def test_states_come_in_the_dtype_of_the_model(folder: Path) -> None:
     encoder = QwenEncoder.from_folder(folder / "mllm", folder / "processor")
     assert encoder(encoder.tokenizer(MIXED)).states.dtype == torch.bfloat16
     assert encoder.dim == 64
+    with pytest.raises(ValueError, match=r"Qwen2.5-VL cannot run in torch.float16; use torch.bfloat16 or"):
+        QwenEncoder.from_folder(folder / "mllm", folder / "processor", dtype=torch.float16)
 
 
 def speak(encoder: QwenEncoder, monkeypatch: pytest.MonkeyPatch, *rows: list[int]) -> None:
@@ -147,17 +145,12 @@ def test_sampling_follows_the_seed(encoder: QwenEncoder) -> None:
 
     assert sample(1) == sample(1)
     assert sample(1) != sample(2)
-
-
-def test_answers_out_of_range(encoder: QwenEncoder) -> None:
     with pytest.raises(ValueError, match=r"max_new_tokens 0 and temperature -1\.0"):
         encoder.answer([drawing("x")], max_new_tokens=0, temperature=-1.0)
 
 
 def test_the_table_grows_only_if_needed(folder: Path) -> None:
     from transformers import AutoTokenizer, Qwen2_5_VLForConditionalGeneration
-
-    from omnigen2.encoders import ChatTokenizer
 
     def rows(encoder: QwenEncoder) -> torch.Tensor:
         return cast(Any, encoder.model).get_input_embeddings().weight
@@ -190,11 +183,10 @@ def test_broken_folders_are_refused(folder: Path, tmp_path: Path) -> None:
     weights = mllm / "model.safetensors"
     weights.write_bytes(weights.read_bytes()[:1000])
     refused = r"mllm cannot be loaded \(.+\); is the download complete, and are config.json and weights of one model\?"
-    with pytest.raises(ValueError, match=refused):
-        QwenEncoder.from_folder(mllm, folder / "processor")
-    weights.unlink()
-    with pytest.raises(ValueError, match=refused):
-        QwenEncoder.from_folder(mllm, folder / "processor")
+    for _ in ("broken", "missing"):
+        with pytest.raises(ValueError, match=refused):
+            QwenEncoder.from_folder(mllm, folder / "processor")
+        weights.unlink(missing_ok=True)
     processor = shutil.copytree(folder / "processor", tmp_path / "processor")
     (processor / "tokenizer.json").unlink()
     with pytest.raises(
@@ -203,23 +195,13 @@ def test_broken_folders_are_refused(folder: Path, tmp_path: Path) -> None:
         load_tokenizer(processor)
 
 
-def test_float16_is_refused(folder: Path) -> None:
-    with pytest.raises(ValueError, match=r"Qwen2.5-VL cannot run in torch.float16; use torch.bfloat16 or"):
-        QwenEncoder.from_folder(folder / "mllm", folder / "processor", dtype=torch.float16)
-
-
-def test_a_processor_without_image_settings_reads_text(folder: Path, tmp_path: Path) -> None:
-    for name in ("tokenizer.json", "tokenizer_config.json"):
-        (tmp_path / name).write_bytes((folder / "processor" / name).read_bytes())
-    tokenizer = load_tokenizer(tmp_path, PromptRules())
-    assert tokenizer.image_processor is None
-    assert tokenizer.drawings(["x"]).ids.shape == load_tokenizer(folder / "processor").drawings(["x"]).ids.shape
-
-
 @pytest.mark.parametrize("kind", ["Qwen2VLImageProcessor", "Qwen2VLImageProcessorFast"])
-def test_image_settings_of_older_folders_are_read(folder: Path, tmp_path: Path, kind: str) -> None:
+def test_folders_without_image_settings_and_with_older_ones_are_read(folder: Path, tmp_path: Path, kind: str) -> None:
     for name in ("tokenizer.json", "tokenizer_config.json"):
         (tmp_path / name).write_bytes((folder / "processor" / name).read_bytes())
+    tokenizer = load_tokenizer(tmp_path)
+    assert tokenizer.image_processor is None
+    assert torch.equal(tokenizer.drawings(["x"]).ids, load_tokenizer(folder / "processor").drawings(["x"]).ids)
     settings = {"image_processor_type": kind, "processor_class": "Qwen2_5_VLProcessor", "merge_size": 2}
     settings |= {"min_pixels": 56 * 56, "max_pixels": 4 * 28 * 28, "patch_size": 14, "temporal_patch_size": 2}
     (tmp_path / "preprocessor_config.json").write_text(json.dumps(settings))

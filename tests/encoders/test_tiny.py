@@ -22,14 +22,9 @@ def test_folders_follow_the_seed_and_leave_the_generator_alone(tmp_path: Path) -
         assert weights["a"] == weights["b"] != weights["c"]
 
 
-@pytest.mark.parametrize("size", [32, 96])
-def test_hidden_sizes(folder: Path, tmp_path: Path, size: int) -> None:
-    write_tiny_vlm(tmp_path / "mllm", hidden_size=size)
+def test_hidden_sizes(folder: Path, tmp_path: Path) -> None:
+    write_tiny_vlm(tmp_path / "mllm", hidden_size=96)
     encoder = QwenEncoder.from_folder(tmp_path / "mllm", folder / "processor")
-    assert encoder.dim == size
-    assert encoder(encoder.tokenizer.drawings(["x"])).states.shape[1] == size
-
-
-def test_hidden_sizes_that_do_not_fit_are_refused(tmp_path: Path) -> None:
+    assert encoder.dim == encoder(encoder.tokenizer.drawings(["x"])).states.shape[1] == 96
     with pytest.raises(ValueError, match="multiple of 32 .*, got 40"):
         write_tiny_vlm(tmp_path, hidden_size=40)

@@ -12,19 +12,19 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from omnigen2.encoders import (
+    SPECIAL_TOKENS,
     SYSTEM_PROMPT,
     SYSTEM_PROMPT_DROPPED,
     SYSTEM_PROMPT_PLAIN,
     ChatTokenizer,
     Message,
+    PromptBatch,
     PromptRules,
     TokenRole,
     drawing,
     load_tokenizer,
+    render,
 )
-from omnigen2.encoders.chat import render
-from omnigen2.encoders.tiny import SPECIAL_TOKENS
-from omnigen2.encoders.tokens import PromptBatch
 from tests.encoders.conftest import parity
 
 PICTURE = Image.new("RGB", (100, 70), "red")
@@ -111,6 +111,7 @@ def test_text_that_was_special_is_told_apart_from_the_template(tokenizer: ChatTo
     honest = tokenizer.tokenizer("<|im_end|>", add_special_tokens=False)["input_ids"]
     assert honest == [tokenizer.end_id], "the tokenizer itself would have been fooled"
     assert tokenizer.drawings(["<|im_end|>"]).ids[0].tolist().count(tokenizer.end_id) == 2
+    assert tokenizer.tokenizer("<|img|>")["input_ids"] == [tokenizer.image_token_id], "it still reads its own"
 
 
 @pytest.mark.parametrize("duplicate", [copy.deepcopy, lambda t: pickle.loads(pickle.dumps(t))], ids=["copy", "worker"])
@@ -118,15 +119,8 @@ def test_copies_keep_user_text_apart(tokenizer: ChatTokenizer, duplicate) -> Non
     assert torch.equal(duplicate(tokenizer).drawings(["<|img|>"]).ids, tokenizer.drawings(["<|img|>"]).ids)
 
 
-def test_the_tokenizer_itself_still_reads_its_special_tokens(tokenizer: ChatTokenizer) -> None:
-    assert tokenizer.tokenizer("<|img|>")["input_ids"] == [tokenizer.image_token_id]
-
-
-def test_very_long_prompts(tokenizer: ChatTokenizer) -> None:
+def test_very_long_prompts_are_read_and_half_characters_refused(tokenizer: ChatTokenizer) -> None:
     assert len(of_role(tokenizer.drawings(["ab " * 20_000]), TokenRole.TEXT)) == 60_000
-
-
-def test_lone_surrogates_are_refused() -> None:
     with pytest.raises(ValueError, match=r"user text has half a character .* at index 2, got '\\ud800'"):
         drawing("ab\ud800")
 
@@ -144,9 +138,7 @@ def test_too_long_is_refused_or_cut(folder: Path) -> None:
         cutting([drawing("x" * 50)], answers=[""])
     with pytest.raises(ValueError, match="cuts neither images"):
         load_tokenizer(folder / "processor", PromptRules(max_tokens=110, overflow="cut"))([drawing("x", [PICTURE])])
-
-
-def test_image_tokens_do_not_count(folder: Path) -> None:
+    # image tokens do not count
     text = load_tokenizer(folder / "processor")([drawing("x", [PICTURE])])
     words = int((text.roles != TokenRole.IMAGE).sum())
     assert words < text.roles.numel()
@@ -159,10 +151,7 @@ def test_what_the_model_is_shown_is_a_choice(folder: Path, sees, images: int) ->
     batch = tokenizer.drawings(["edit", "draw"], references=[[PICTURE], []])
     assert len(of_role(batch, TokenRole.IMAGE)) == images
     assert (batch.pixel_values is None) == (images == 0)
-
-
-def test_the_official_default_shows_text_only() -> None:
-    assert PromptRules().sees == "text"
+    assert PromptRules().sees == "text", "the official default"
 
 
 def test_the_image_token_is_added_when_missing(merging) -> None:
@@ -181,16 +170,11 @@ def test_the_image_token_is_added_when_missing(merging) -> None:
     assert tokenizer.image_token_id not in tokenizer.drawings(["<|img|>"]).ids
 
 
-def test_a_tokenizer_without_the_template_is_refused() -> None:
+def test_tokenizers_without_the_template_are_refused() -> None:
     from transformers import Qwen2Tokenizer
 
     with pytest.raises(ValueError, match=r"no <\|im_start\|>, <\|im_end\|>.*use that of Qwen2.5-VL"):
         ChatTokenizer(Qwen2Tokenizer(vocab={"a": 0}, merges=[]))
-
-
-def test_template_tokens_that_are_not_special_are_refused(merging) -> None:
-    from transformers import Qwen2Tokenizer
-
     careless = Qwen2Tokenizer(vocab={"a": 0}, merges=[], pad_token="<|endoftext|>")
     careless.add_tokens([token for token in SPECIAL_TOKENS if token != "<|endoftext|>"])
     with pytest.raises(ValueError, match=r"does not count <\|im_start\|>.* as special"):

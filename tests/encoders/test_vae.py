@@ -63,11 +63,8 @@ def test_sizes_may_differ_and_keep_their_order(folder: Path, memory) -> None:
         assert decoded.shape == image.shape
         torch.testing.assert_close(vae.decode([latent])[0], decoded, rtol=1e-4, atol=1e-5)
     assert vae.encode([]) == vae.decode([]) == []
-
-
-def test_one_by_one_does_not_depend_on_the_batch(vae: FluxVAE) -> None:
-    batch = images((32, 32), (32, 32))
-    assert torch.equal(vae.encode(batch, "mode")[1], vae.encode(batch[1:], "mode")[0])
+    if memory == "one_by_one":  # no result depends on the batch
+        assert torch.equal(vae.encode(batch, "mode")[2], vae.encode(batch[2:], "mode")[0])
 
 
 def test_tiles_are_used_for_large_images_only(folder: Path) -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from omnigen2.evaluation.metrics.omnicontext import SUBTASKS
+from omnigen2.evaluation.metrics import SUBTASKS
 from tests.evaluation.cases import SCRIPT, write_picture
 
 

@@ -4,9 +4,9 @@ from dataclasses import replace
 
 import pytest
 
-from omnigen2.evaluation.compare import compare
-from omnigen2.evaluation.judging.results import Result
-from omnigen2.evaluation.metrics.omnicontext import SUBTASKS
+from omnigen2.evaluation import compare
+from omnigen2.evaluation.judging import BenchmarkResult
+from omnigen2.evaluation.metrics import SUBTASKS
 from tests.evaluation.cases import OMNI, PROTOCOL, record, result_of
 
 
@@ -51,6 +51,6 @@ def test_groups_that_are_too_small_for_intervals_are_named() -> None:
         (result_of([record(3, 1)]), "no item is valid in both"),
     ],
 )
-def test_what_cannot_be_compared_is_refused(other: Result, message: str) -> None:
+def test_what_cannot_be_compared_is_refused(other: BenchmarkResult, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         compare(result_of([record(0, 1)]), other, OMNI)

@@ -8,12 +8,10 @@ import pytest
 import torch
 
 from omnigen2.evaluation import EditBench, OmniContext
-from omnigen2.evaluation.metrics.omnicontext import SUBTASKS
-from omnigen2.rl.reward import RewardRequest
-from omnigen2.rl.rewards.edit_score import EditScoreReward
-from omnigen2.rl.rewards.in_context import InContextReward
-from omnigen2.rl.rewards.judge import Judge
-from omnigen2.rl.rewards.remote.chat import ChatClient, ChatQuestion
+from omnigen2.evaluation.metrics import SUBTASKS
+from omnigen2.rl import RewardRequest
+from omnigen2.rl.rewards import EditScoreReward, InContextReward, Judge
+from omnigen2.rl.rewards.remote import ChatClient, ChatQuestion
 from tests.paths import TESTS
 
 FOLDER = TESTS / "parity"

@@ -4,9 +4,8 @@ import json
 from html.parser import HTMLParser
 from pathlib import Path
 
-from omnigen2.evaluation.benchmarks import Benchmark
-from omnigen2.evaluation.report import report_text, write_report
-from omnigen2.evaluation.runner import evaluate
+from omnigen2.evaluation import Benchmark, evaluate, write_report
+from omnigen2.evaluation.report import report_text
 from tests.evaluation.cases import OMNI, SCRIPT, Fixed, items_of, record, result_of
 
 

@@ -16,8 +16,12 @@ class GaussianFlow:
     std: Tensor
     sample_index: Tensor
 
+    def wide(self, values: Tensor) -> Tensor:
+        """One value per sample, as one per token."""
+        return values[self.sample_index][:, None]
+
     def __call__(self, x_t: Tensor, t: Tensor) -> Tensor:
-        t, mean, std = (values[self.sample_index][:, None] for values in (t.to(x_t.dtype), self.mean, self.std))
+        t, mean, std = map(self.wide, (t.to(x_t.dtype), self.mean, self.std))
         variance = t.square() * std.square() + (1 - t).square()
         return mean + (t * std.square() - (1 - t)) / variance * (x_t - t * mean)
 
@@ -27,12 +31,8 @@ class GaussianFlow:
 
     def exact(self, x: Tensor, start: Tensor, end: Tensor) -> Tensor:
         """Where the flow takes x from one time to another."""
-        standard = (x - (start * self.mean)[self.sample_index][:, None]) / self.spread_at(start)[self.sample_index][
-            :, None
-        ]
-        return (end * self.mean)[self.sample_index][:, None] + self.spread_at(end)[self.sample_index][
-            :, None
-        ] * standard
+        standard = (x - self.wide(start * self.mean)) / self.wide(self.spread_at(start))
+        return self.wide(end * self.mean) + self.wide(self.spread_at(end)) * standard
 
 
 def gaussian_flow(samples: int = 2, tokens: int = 3) -> tuple[GaussianFlow, Tensor]:

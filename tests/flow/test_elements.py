@@ -8,7 +8,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from omnigen2.flow.elements import share_of_elements
+from omnigen2.flow.elements import CosineMapWeighting, Unweighted, share_of_elements
 
 TWO_RANKS = """
 import sys, torch, torch.distributed as dist
@@ -44,3 +44,17 @@ def test_counts_are_summed_over_ranks(tmp_path: Path) -> None:
 def test_empty_batches_are_refused(local: list[int]) -> None:
     with pytest.raises(ValueError, match=r"each at least 1, got \["):
         share_of_elements(local)
+
+
+def test_weights_are_positive_symmetric_and_of_mean_one() -> None:
+    t = (torch.arange(10_000, dtype=torch.float64) + 0.5) / 10_000
+    for weighting in (Unweighted(), CosineMapWeighting()):
+        weights = weighting(t)
+        assert (weights > 0).all()
+        torch.testing.assert_close(weights, weighting(1 - t))
+        torch.testing.assert_close(weights.mean().item(), 1.0, rtol=1e-6, atol=0)
+
+
+def test_cosine_map_doubles_the_middle() -> None:
+    ends_and_middle = CosineMapWeighting()(torch.tensor([0.0, 0.5, 1.0]))
+    torch.testing.assert_close(ends_and_middle[1], 2 * ends_and_middle[0])

@@ -1,11 +1,16 @@
+from collections.abc import Callable
+
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from torch import Tensor
 from torch.func import jvp
 
 from omnigen2.flow import path
-from omnigen2.flow.path import check_times, interpolate, velocity
+from omnigen2.flow.path import check_times, draw_times_and_noise, interpolate, velocity
+from omnigen2.flow.schedule import SquareRootShift
+from omnigen2.flow.times import LogitNormalTimes
 
 from .cases import Packed, packed, parity
 
@@ -25,16 +30,15 @@ PAIRS = [(a, b) for a in VIEWS for b in VIEWS if a != b]
 REGULAR = [pair for pair in PAIRS if pair not in SINGULAR]
 
 
-def views(batch: Packed) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+def converter(source: str, target: str) -> Callable[..., Tensor]:
+    return getattr(path, f"{source}_to_{target}")
+
+
+def views(batch: Packed) -> tuple[Tensor, dict[str, Tensor]]:
     x_t = interpolate(batch.noise, batch.data, batch.t, batch.sample_index)
-    time = batch.t[batch.sample_index][:, None]
-    score = -batch.noise / (1 - time)
-    return x_t, {
-        "velocity": velocity(batch.noise, batch.data),
-        "data": batch.data,
-        "noise": batch.noise,
-        "score": score,
-    }
+    score = -batch.noise / (1 - batch.t[batch.sample_index][:, None])
+    known = velocity(batch.noise, batch.data), batch.data, batch.noise, score
+    return x_t, dict(zip(VIEWS, known, strict=True))
 
 
 @given(packed())
@@ -58,8 +62,7 @@ def test_time_derivative_is_the_velocity(batch: Packed) -> None:
 @given(packed(low=0.05, high=0.95))
 def test_conversions_give_each_view(source: str, target: str, batch: Packed) -> None:
     x_t, known = views(batch)
-    convert = getattr(path, f"{source}_to_{target}")
-    got = convert(known[source], x_t, batch.t, batch.sample_index)
+    got = converter(source, target)(known[source], x_t, batch.t, batch.sample_index)
     torch.testing.assert_close(got, known[target], rtol=1e-9, atol=1e-9)
 
 
@@ -67,14 +70,14 @@ def test_conversions_give_each_view(source: str, target: str, batch: Packed) -> 
 @given(packed(low=0.05, high=0.95))
 def test_conversions_invert(source: str, target: str, batch: Packed) -> None:
     anything, x_t = batch.noise, batch.data
-    there = getattr(path, f"{source}_to_{target}")(anything, x_t, batch.t, batch.sample_index)
-    back = getattr(path, f"{target}_to_{source}")(there, x_t, batch.t, batch.sample_index)
+    there = converter(source, target)(anything, x_t, batch.t, batch.sample_index)
+    back = converter(target, source)(there, x_t, batch.t, batch.sample_index)
     torch.testing.assert_close(back, anything, rtol=1e-9, atol=1e-9)
 
 
 @pytest.mark.parametrize(("source", "target"), sorted(SINGULAR))
 def test_conversions_refuse_the_singular_end(source: str, target: str) -> None:
-    convert, end = getattr(path, f"{source}_to_{target}"), SINGULAR[source, target]
+    convert, end = converter(source, target), SINGULAR[source, target]
     bad, good = (1.0, 0.0) if end == "data" else (0.0, 1.0)
     x = torch.ones(2, 3)
     with pytest.raises(ValueError, match=f"singular at t = {bad:.0f}, where x_t is pure {end}"):
@@ -90,14 +93,14 @@ def test_conversions_refuse_the_singular_end(source: str, target: str) -> None:
 @pytest.mark.parametrize("t", [0.0, 1.0])
 def test_other_conversions_are_regular_at_both_ends(source: str, target: str, t: float) -> None:
     x = torch.ones(2, 3)
-    assert getattr(path, f"{source}_to_{target}")(x, x, t).isfinite().all()
+    assert converter(source, target)(x, x, t).isfinite().all()
 
 
 @pytest.mark.usefixtures("unchecked")
 @pytest.mark.parametrize(("source", "target"), sorted(SINGULAR))
 def test_unread_times_give_no_finite_wrong_number(source: str, target: str) -> None:
     torch.compiler.reset()
-    convert = torch.compile(getattr(path, f"{source}_to_{target}"), fullgraph=True, backend="eager")
+    convert = torch.compile(converter(source, target), fullgraph=True, backend="eager")
     t = torch.tensor([1.0 if SINGULAR[source, target] == "data" else 0.0])
     x_t, value = torch.full((1, 3), 0.7), torch.full((1, 3), 0.3)
     assert not convert(value, x_t, t, torch.tensor([0])).isfinite().any()
@@ -149,3 +152,23 @@ def test_parity_flow_interpolation() -> None:
         x_t = interpolate(noise, data, tensors["inputs.t"][i])
         torch.testing.assert_close(x_t, tensors[f"outputs.xt.{i}"], **tolerance)
         torch.testing.assert_close(velocity(noise, data), tensors[f"outputs.target.{i}"], **tolerance)
+
+
+@given(packed(), st.integers(0, 2**31))
+def test_a_draw_depends_on_the_generator_and_the_sizes_alone(batch: Packed, seed: int) -> None:
+    sampler, shift = LogitNormalTimes(), SquareRootShift()
+    one, same, other = (
+        draw_times_and_noise(sampler, shift, data, batch.tokens, torch.Generator().manual_seed(number))
+        for data, number in ((batch.data, seed), (0 * batch.data, seed), (batch.data, seed + 1))
+    )
+    assert torch.equal(one.t, same.t)
+    assert torch.equal(one.noise, same.noise)
+    assert not torch.equal(one.noise, other.noise)
+    assert one.noise.shape == batch.data.shape
+    times = sampler.sample(len(batch.tokens), torch.Generator().manual_seed(seed))
+    assert torch.equal(one.t, shift(times, batch.tokens))
+
+
+def test_tokens_that_do_not_add_up_are_refused() -> None:
+    with pytest.raises(ValueError, match=r"tokens \[2, 2\] add up to 4, but data has 3 packed tokens"):
+        draw_times_and_noise(LogitNormalTimes(), SquareRootShift(), torch.ones(3, 2), [2, 2], torch.Generator())

@@ -79,20 +79,13 @@ def test_grid_runs_from_noise_to_data(shift: TimeShift, steps: int, tokens: list
 
 @pytest.mark.parametrize("steps", [1, 4, 28, 50])
 @pytest.mark.parametrize("tokens", [256, 1024, 4096])
-def test_grid_equals_diffusers_fixed_shift(steps: int, tokens: int) -> None:
-    shift = SquareRootShift()
-    scheduler = FlowMatchEulerDiscreteScheduler()
-    scheduler.set_shift(shift.factor(tokens))
-    scheduler.set_timesteps(sigmas=torch.linspace(1, 0, steps + 1)[:-1].tolist())
-    torch.testing.assert_close(time_grid(steps, shift, [tokens])[:, 0], 1 - scheduler.sigmas, rtol=0, atol=3e-7)
-
-
-@pytest.mark.parametrize("steps", [1, 4, 28, 50])
-@pytest.mark.parametrize("tokens", [256, 1024, 4096])
-def test_grid_equals_diffusers_dynamic_shift(steps: int, tokens: int) -> None:
-    shift = ExponentialShift()
-    scheduler = FlowMatchEulerDiscreteScheduler(use_dynamic_shifting=True, time_shift_type="exponential")
-    scheduler.set_timesteps(sigmas=torch.linspace(1, 0, steps + 1)[:-1].tolist(), mu=shift.mu(tokens))
+@pytest.mark.parametrize("shift", [SquareRootShift(), ExponentialShift()], ids=repr)
+def test_grid_equals_that_of_diffusers(steps: int, tokens: int, shift: SquareRootShift | ExponentialShift) -> None:
+    fixed, sigmas = isinstance(shift, SquareRootShift), torch.linspace(1, 0, steps + 1)[:-1].tolist()
+    scheduler = FlowMatchEulerDiscreteScheduler(use_dynamic_shifting=not fixed, time_shift_type="exponential")
+    if fixed:
+        scheduler.set_shift(shift.factor(tokens))
+    scheduler.set_timesteps(sigmas=sigmas, mu=None if fixed else shift.mu(tokens))
     torch.testing.assert_close(time_grid(steps, shift, [tokens])[:, 0], 1 - scheduler.sigmas, rtol=0, atol=3e-7)
 
 

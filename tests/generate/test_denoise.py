@@ -9,8 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from omnigen2.dit import DiffusionTransformer, Inputs, TransformerConfig, patchify
-from omnigen2.dit.keys import released_key
+from omnigen2.dit import DiffusionTransformer, Inputs, TransformerConfig, patchify, released_key
 from omnigen2.dit.patch import segment
 from omnigen2.flow import SquareRootShift
 from omnigen2.generate.branches import BRANCHES, EncodedSample, PackedBranches
@@ -136,6 +135,39 @@ def test_the_same_branches_are_computed_once() -> None:
     """Without references the reference branch is the unconditional one."""
     batch = (sample(0, [], 2, 2), sample(1, [(1, 1)], 2, 2))
     assert len(PackedBranches(trained(), batch, BRANCHES[3]).rows) == 5
+
+
+@settings(max_examples=10)
+@given(
+    sizes=st.lists(st.tuples(sides, sides), min_size=2, max_size=4),
+    references=st.lists(st.tuples(sides, sides), max_size=2),
+    keep=st.booleans(),
+    companion=st.booleans(),
+)
+def test_samples_share_what_is_the_very_same(
+    sizes: list[tuple[int, int]], references: list[tuple[int, int]], keep: bool, companion: bool
+) -> None:
+    """Texts always; references at one size, since they are refined at the time of their sample."""
+    dit, first = trained(), sample(0, references, 1, 1)
+    shared = [replace(first, noise=sample(seed, [], *size).noise) for seed, size in enumerate(sizes)]
+    copied = [
+        replace(
+            own,
+            text=own.text.clone(),
+            negative=own.negative.clone(),
+            references=tuple(latent.clone() for latent in own.references),
+        )
+        for own in shared
+    ]
+    packed = PackedBranches(dit, tuple(shared), BRANCHES[3], keep, companion)
+    noise = torch.cat([patchify(own.noise, 2) for own in shared]).repeat(3, 1)
+    times = torch.tensor([height * width / 10 for height, width in sizes]).repeat(3)
+    apart = PackedBranches(dit, tuple(copied), BRANCHES[3])
+    torch.testing.assert_close(packed(noise, times), apart(noise, times), rtol=1e-5, atol=1e-5)
+    layout = packed.inputs.layout
+    assert len(layout.segments("text").lengths) == 2
+    wanted = len(set(sizes)) * len(references)
+    assert len(layout.segments("reference").lengths) == wanted or (companion and not references)
 
 
 @settings(max_examples=6)

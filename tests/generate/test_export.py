@@ -1,6 +1,5 @@
 """Trained weights from any file to the released layout, and files that are not opened."""
 
-import pickle
 from pathlib import Path
 from typing import Any
 
@@ -8,16 +7,13 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from omnigen2.adapters.loading import add_lora, merge_lora, save_lora
-from omnigen2.dit import DiffusionTransformer
+from omnigen2.adapters import LoRA, add_lora, merge_lora, save_lora
+from omnigen2.dit import DiffusionTransformer, released_key
 from omnigen2.dit.checkpoint import load_transformer
-from omnigen2.dit.keys import released_key
-from omnigen2.files.safetensors import read_weights
 from omnigen2.generate import GenerateError, Generator
 from omnigen2.generate.export import export_model
 from omnigen2.generate.tiny import tiny_transformer
-
-from .test_lora import train, velocity
+from tests.adapters.cases import train, velocity
 
 
 def same(first: DiffusionTransformer, second: DiffusionTransformer) -> bool:
@@ -58,7 +54,7 @@ def test_every_file_becomes_a_model_folder(kind: str, model: Path, tmp_path: Pat
 
 def test_a_folder_with_an_adapter_and_another_dtype(model: Path, tmp_path: Path) -> None:
     adapted = load_transformer(model / "transformer")
-    add_lora(adapted, rank=2)
+    add_lora(adapted, LoRA(rank=2))
     train(adapted)
     save_lora(adapted, tmp_path / "lora")
     for source in (model, model / "transformer"):
@@ -101,7 +97,7 @@ class TestRefusals:
 
     def test_adapters_inside(self, model: Path, tmp_path: Path) -> None:
         dit = tiny_transformer()
-        add_lora(dit)
+        add_lora(dit, LoRA())
         state = {name: tensor.clone() for name, tensor in dit.state_dict().items()}
         assert "hold LoRA layers, such as" in self.refused(state, model, tmp_path)
 
@@ -115,36 +111,3 @@ class TestRefusals:
         assert "behind 'policy.', 'reference.'" in self.refused(both, model, tmp_path)
         export_model(tmp_path / "w.safetensors", model, tmp_path / "out", prefix="policy.", transformer_only=True)
         assert same(load_transformer(tmp_path / "out" / "transformer"), policy)
-
-
-class Evil:
-    """Writes a file when it is unpickled."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return (Path.write_text, (self.path, "ran"))
-
-
-@pytest.mark.parametrize("name", ["a.bin", "a.pt", "a.ckpt"])
-def test_nothing_inside_a_file_is_run(name: str, tmp_path: Path) -> None:
-    torch.save({"weight": Evil(tmp_path / "ran")}, tmp_path / name)
-    with pytest.raises(GenerateError, match="holds more than weights and was not opened"):
-        read_weights(tmp_path / name)
-    (tmp_path / name).write_bytes(pickle.dumps(Evil(tmp_path / "ran"), protocol=2))
-    with pytest.raises(GenerateError):
-        read_weights(tmp_path / name)
-    assert not (tmp_path / "ran").exists()
-
-
-def test_files_that_are_no_weights(tmp_path: Path) -> None:
-    with pytest.raises(GenerateError, match="there is no file"):
-        read_weights(tmp_path / "none.bin")
-    for name in ("broken.bin", "broken.safetensors", "weights.txt"):
-        (tmp_path / name).write_bytes(b"something else")
-        with pytest.raises(GenerateError):
-            read_weights(tmp_path / name)
-    torch.save([1, 2], tmp_path / "list.pt")
-    with pytest.raises(GenerateError, match="holds a list"):
-        read_weights(tmp_path / "list.pt")

@@ -54,7 +54,7 @@ def test_a_wrong_configuration(model: Path, tmp_path: Path, part: str, message: 
 def test_a_missing_configuration_is_named_once(model: Path, tmp_path: Path) -> None:
     copy = shutil.copytree(model, tmp_path / "copy")
     (copy / "transformer" / "config.json").unlink()
-    with pytest.raises(GenerateError, match=r"^\S+/config.json is missing\nis the download complete\?$"):
+    with pytest.raises(GenerateError, match=r"^\S+/config.json is missing\n  is the download complete\?$"):
         planner_of(ModelFolder(copy))
 
 

@@ -3,8 +3,7 @@
 import numpy as np
 from hypothesis import strategies as st
 
-from omnigen2.microworld.world.read import Reading
-from omnigen2.microworld.world.scene import EASY, IMAGE_SIZES, ImageSize, Item, Scene, Vocabulary, full_vocabulary
+from omnigen2.microworld.world import EASY, IMAGE_SIZES, ImageSize, Item, Reading, Scene, Vocabulary, full_vocabulary
 
 sizes = st.sampled_from(IMAGE_SIZES)
 seeds = st.integers(0, 2**32 - 1)

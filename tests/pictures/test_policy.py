@@ -2,7 +2,6 @@
 
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 from hypothesis import example, given
@@ -10,7 +9,7 @@ from hypothesis import strategies as st
 from PIL import Image
 from safetensors.torch import load_file
 
-from omnigen2.pictures import ResizePolicy, to_image, to_pixels
+from omnigen2.pictures import ResizePolicy, to_pixels
 from tests.encoders.conftest import PARITY, parity
 
 CASE = parity("image_preprocess")
@@ -108,27 +107,3 @@ def test_sizes_below_one_are_refused() -> None:
         ResizePolicy().size(0, 5)
     with pytest.raises(ValueError, match="got references=0"):
         ResizePolicy().reference_size(5, 5, references=0)
-
-
-@given(st.integers(1, 6), st.integers(1, 6), st.integers(0, 2**31))
-def test_pixels_and_images_are_inverse(height: int, width: int, seed: int) -> None:
-    values = np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8)
-    pixels = to_pixels(Image.fromarray(values))
-    assert pixels.shape == (3, height, width)
-    assert pixels.abs().max() <= 1
-    assert np.array_equal(np.asarray(to_image(pixels)), values)
-
-
-def test_every_level_survives_and_the_range_is_closed() -> None:
-    levels = np.arange(256, dtype=np.uint8).reshape(16, 16, 1).repeat(3, 2)
-    pixels = to_pixels(Image.fromarray(levels))
-    assert (pixels.min(), pixels.max()) == (-1, 1)
-    assert np.array_equal(np.asarray(to_image(pixels)), levels)
-    assert to_image(torch.full((3, 1, 1), 7.0)).getpixel((0, 0)) == (255, 255, 255)
-
-
-def test_pixels_that_cannot_be_are_refused() -> None:
-    with pytest.raises(ValueError, match="mode L, expected RGB; use ImageReader"):
-        to_pixels(Image.new("L", (2, 2)))
-    with pytest.raises(ValueError, match="not numbers"):
-        to_image(torch.full((3, 1, 1), torch.nan))

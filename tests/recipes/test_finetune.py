@@ -16,13 +16,10 @@ import yaml
 from safetensors.torch import load_file
 
 from omnigen2.cli import main
-from omnigen2.generate import Generator
-from omnigen2.generate.tiny import make_tiny
-from omnigen2.runner.keep.resume import committed_checkpoint
-from omnigen2.runner.plan.config import Config
-from omnigen2.runner.recipe.layers import arguments
-from omnigen2.runner.recipe.recipe import read_recipe
+from omnigen2.generate import Generator, make_tiny
+from omnigen2.runner.keep import committed_checkpoint
 from tests.paths import ROOT
+from tests.recipes.cases import config_of
 
 DOCS = (ROOT / "docs" / "finetune.md").read_text()
 RECIPES = ROOT / "recipes" / "finetune"
@@ -131,7 +128,6 @@ def test_the_documentation_shows_the_example_and_settings_that_exist() -> None:
     assert all(line in written for line in lines.splitlines()[:2])
     options = re.findall(r"^\| `(--\S+)`", DOCS, re.MULTILINE)
     assert len(options) > 4
-    recipe = read_recipe([RECIPES / "lora.yaml"], options)
-    values = Config(arguments(recipe.files, recipe.documents, recipe.overrides), recipe.files).values
+    values = config_of(RECIPES / "lora.yaml", *options).values
     assert values["trainer"]["max_steps"] == 500
     assert values["model"]["init_args"]["transformer"]["lora"]["rank"] == 32

@@ -1,7 +1,5 @@
 """The recipes of the paper and for fine-tuning: each builds at full size, on the meta device, with official numbers."""
 
-import json
-from functools import cache
 from importlib import import_module
 from pathlib import Path
 from typing import Any, cast
@@ -10,19 +8,18 @@ import pytest
 import torch
 from lightning.pytorch import Trainer
 
-from omnigen2.adapters.lora import is_adapter
-from omnigen2.dit.flops import forward_flops
-from omnigen2.dit.released_config import released_config
-from omnigen2.dit.variants import OMNIGEN2_4B, omnigen2_4b
+from omnigen2.adapters import is_adapter
+from omnigen2.dit import forward_flops
+from omnigen2.dit.variants import OMNIGEN2_4B
 from omnigen2.errors import UserError
 from omnigen2.flow import LogitNormalTimes, SquareRootShift
-from omnigen2.runner.plan.config import Config
-from omnigen2.runner.plan.stages import plan_stages
-from omnigen2.runner.recipe.layers import arguments
-from omnigen2.runner.recipe.recipe import read_recipe
-from omnigen2.training.flow_matching.data_module import ImageData
-from omnigen2.training.flow_matching.module import FlowMatchingModule
+from omnigen2.runner.keep import attach
+from omnigen2.runner.plan import plan_stages
+from omnigen2.runner.recipe import read_recipe
+from omnigen2.training.flow_matching import FlowMatchingModule, ImageData
 from tests.paths import RECIPES
+from tests.recipes import cases
+from tests.recipes.cases import config_of
 
 PRE_TRAINING = [f"pretrain_{side}_{tasks}" for side in (256, 512, 1024) for tasks in ("t2i", "mixed")]
 FLOW = [*(RECIPES / "paper" / f"{name}.yaml" for name in (*PRE_TRAINING, "sft")), RECIPES / "finetune/full.yaml"]
@@ -31,32 +28,12 @@ PARAMETERS = 3_967_161_400
 OFFICIAL_REFERENCES = (1024**2, 1024**2, 768**2, 512**2)
 
 
-@pytest.fixture(scope="module")
-def released(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The released model without any weights: what the meta device needs of it."""
-    folder = tmp_path_factory.mktemp("released")
-    (folder / "transformer").mkdir()
-    with torch.device("meta"):
-        (folder / "transformer/config.json").write_text(json.dumps(released_config(omnigen2_4b())))
-    return folder
-
-
-@cache
-def config_of(file: Path, *options: str) -> Config:
-    recipe = read_recipe([file], options)
-    return Config(arguments(recipe.files, recipe.documents, recipe.overrides), recipe.files)
-
-
 def build(file: Path, *options: str) -> tuple[Trainer, FlowMatchingModule, ImageData]:
-    """Build as a laptop can, the transformer on the meta device."""
-    config = config_of(file, *options)
-    on_cpu = {"accelerator": "cpu", "devices": 1, "num_nodes": 1, "strategy": "auto", "precision": "32-true"}
-    trainer, model, data = config.build(lambda callbacks, loggers: on_cpu | {"callbacks": callbacks, "logger": False})
+    """Build with the transformer on the meta device."""
+    trainer, model, data = cases.build(file, *options)
     assert isinstance(model, FlowMatchingModule)
     assert isinstance(data, ImageData)
-    model.trainer = trainer
-    trainer.strategy.connect(model)
-    trainer._data_connector.attach_data(model, datamodule=data)
+    attach(trainer, model, data)
     with torch.device("meta"):
         model.configure_model()
     return trainer, model, data

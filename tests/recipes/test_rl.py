@@ -1,27 +1,20 @@
 """The recipes of reinforcement learning: each builds, with the numbers of the paper and of the official code."""
 
-import json
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
 
-from omnigen2.adapters.lora import is_adapter
-from omnigen2.dit.released_config import released_config
-from omnigen2.dit.variants import omnigen2_4b
-from omnigen2.microworld.runs.prompts import MicroPrompts
+from omnigen2.adapters import is_adapter
+from omnigen2.microworld.runs import MicroPrompts
 from omnigen2.rl import NoiseScaled
-from omnigen2.rl.rewards.judge_reward import JudgeReward
-from omnigen2.runner.plan.config import Config
-from omnigen2.runner.plan.stages import plan_stages
-from omnigen2.runner.plan.study import plan_study
-from omnigen2.runner.recipe.layers import arguments
-from omnigen2.runner.recipe.recipe import read_recipe
-from omnigen2.training.alignment.module import FlowGRPOModule
-from omnigen2.training.alignment.prompts import JsonlPrompts
-from omnigen2.training.parts.optimizers import AdamWRecipe
+from omnigen2.rl.rewards import JudgeReward
+from omnigen2.runner.plan import plan_stages, plan_study
+from omnigen2.runner.recipe import read_recipe
+from omnigen2.training.alignment import FlowGRPOModule, JsonlPrompts
+from omnigen2.training.parts import AdamWRecipe
 from tests.paths import RECIPES
+from tests.recipes.cases import build
 
 MICRO_RECIPES = ["rl_edit", "rl_geneval", "rl_incontext", "rl_ocr", "rl_preference"]
 STEPS = {"rl_1_edit": 700, "rl_2_geneval": 1500, "rl_3_incontext": 200}
@@ -31,29 +24,10 @@ ROWS = [
 ]  # fmt: skip
 
 
-@pytest.fixture(scope="module")
-def released(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The released transformer without its weights."""
-    folder = tmp_path_factory.mktemp("released")
-    (folder / "transformer").mkdir()
-    with torch.device("meta"):
-        (folder / "transformer/config.json").write_text(json.dumps(released_config(omnigen2_4b())))
-    return folder
-
-
-def build(file: Path, *options: str) -> tuple[Any, FlowGRPOModule, Any]:
-    """Build as a laptop can."""
-    recipe = read_recipe([file], options)
-    config = Config(arguments(recipe.files, recipe.documents, recipe.overrides), recipe.files)
-    on_cpu = {"accelerator": "cpu", "devices": 1, "num_nodes": 1, "strategy": "auto", "precision": "32-true"}
-    trainer, model, data = config.build(lambda callbacks, loggers: on_cpu | {"callbacks": callbacks, "logger": False})
-    assert isinstance(model, FlowGRPOModule)
-    return trainer, model, data
-
-
 @pytest.mark.parametrize("name", STEPS)
 def test_a_paper_recipe_builds_with_the_official_numbers(name: str, released: Path) -> None:
     trainer, model, data = build(RECIPES / f"paper/{name}.yaml", f"--model.init_args.weights={released}")
+    assert isinstance(model, FlowGRPOModule)
     assert isinstance(data, JsonlPrompts)
     with torch.device("meta"):
         model.configure_model()
@@ -91,6 +65,7 @@ def test_the_papers_stages_start_from_each_other() -> None:
 @pytest.mark.parametrize("name", MICRO_RECIPES)
 def test_a_micro_recipe_builds(name: str) -> None:
     trainer, model, data = build(RECIPES / f"micro/{name}.yaml")
+    assert isinstance(model, FlowGRPOModule)
     assert isinstance(data, MicroPrompts)
     assert trainer.max_steps % model.update.updates == 0
     example = data.prompt(3)

@@ -4,11 +4,11 @@ from collections.abc import Sequence
 
 import torch
 
-from omnigen2.rl.reward import Failure, Judgement, Outcome, Reward, RewardError, RewardRequest, Scores
+from omnigen2.rl import Failure, Judgement, Outcome, Reward, RewardError, RewardRequest, Scores
 
 
 class Brightness(Reward):
-    """The mean of the picture; prompts of "fail" get a failure, "refuse" raises, "break" breaks it."""
+    """The mean of the picture; "fail" and "nobody" get a failure that lasts or passes, "refuse" and "break" raise."""
 
     low, high, description = -1.0, 1.0, "mean level"
     part_names = ("red",)
@@ -23,6 +23,8 @@ class Brightness(Reward):
         match request.prompt:
             case "fail":
                 return Failure("unreadable", "told to: fail")
+            case "nobody":
+                return Failure("no answer", "from: nobody", transient=True)
             case "refuse":
                 raise RewardError(f"{request.key} does not fit")
             case "break":

@@ -55,6 +55,12 @@ def drawn(tokens: list[int], times: list[float], seed: int, dtype: torch.dtype =
     return Drawn(StochasticStep(0, t, t + 0.05, x_t, x_next, law.log_prob(x_next)), velocity, index, level)
 
 
+def official_kl(policy: Transition, reference: Transition, step: StochasticStep) -> Tensor:
+    """What the RL code of OmniGen2 computes: squares of each sample times the mean of 1 / (2 σ²) over all samples."""
+    squares = 2 * policy.std.square() * policy.kl(reference)
+    return squares * ((step.t_next - step.t) / (2 * policy.std.square())).mean()
+
+
 @st.composite
 def steps(draw: st.DrawFn, min_size: int = 1) -> Drawn:
     tokens = draw(st.lists(st.integers(1, 5), min_size=min_size, max_size=4))

@@ -7,9 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from omnigen2.rl.advantage import group_advantages
-
-from .cases import parity
+from omnigen2.rl import group_advantages
+from tests.rl.cases import parity
 
 Scale = Literal["group", "batch"]
 over_scales = pytest.mark.parametrize("scale", ["group", "batch"])

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from omnigen2.rl.reward import Reward, RewardRequest, check_scores
+from omnigen2.rl import Reward, RewardRequest, check_scores
 from omnigen2.runner.plan.config import Config
 from omnigen2.runner.recipe.layers import arguments
 from omnigen2.runner.recipe.recipe import read_recipe

@@ -8,13 +8,22 @@ import torch
 from torch import Tensor
 
 from omnigen2.flow import FlowGRPONoise, IdentityShift, transition
-from omnigen2.rl.advantage import group_advantages
-from omnigen2.rl.coupled.divergence import ExactKL
-from omnigen2.rl.coupled.objective import FlowGRPOObjective
-from omnigen2.rl.coupled.ratio import LikelihoodRatio, NormalizedRatio, RatioRule
-from omnigen2.rl.coupled.weighting import EqualSteps, InverseLength, StepWeighting
-from omnigen2.rl.rollout import Rollout, RolloutSampler
-from omnigen2.rl.steps import RandomSteps, SlidingWindow, StepSelection
+from omnigen2.rl import (
+    EqualSteps,
+    ExactKL,
+    FlowGRPOObjective,
+    InverseLength,
+    LikelihoodRatio,
+    NormalizedRatio,
+    RandomSteps,
+    RatioRule,
+    Rollout,
+    RolloutSampler,
+    SlidingWindow,
+    StepSelection,
+    StepWeighting,
+    group_advantages,
+)
 
 SPREAD, STEPS, SAMPLES = 0.4, 6, 64
 

@@ -8,21 +8,23 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from omnigen2.rl.combine import Clipped, MeanOfPasses, WeightedSum
-from omnigen2.rl.reward import (
+from omnigen2.rl import (
+    Clipped,
     Failure,
     Judgement,
+    MeanOfPasses,
     Outcome,
     Reward,
     RewardError,
     RewardRequest,
     Scores,
+    WeightedSum,
     check_scores,
     unusable_picture,
 )
 
 values = st.floats(-5, 5, width=32)
-failures = st.builds(Failure, st.sampled_from(["unreadable", "deadline"]), st.sampled_from(["", "x: y"]))
+failures = st.builds(Failure, st.sampled_from(["unreadable", "deadline"]), st.sampled_from(["", "x: y"]), st.booleans())
 outcomes = st.lists(
     st.one_of(values.map(lambda v: Judgement(v, {"half": v / 2}, "said")), failures), min_size=1, max_size=6
 )
@@ -53,28 +55,26 @@ def requests(count: int) -> list[RewardRequest]:
 @given(outcomes)
 def test_collected_scores_say_exactly_what_happened(found: list[Outcome]) -> None:
     scores = Scores.collect(found, ("half",))
+    assert scores.outcomes() == found
+    assert scores.valid.tolist() == [isinstance(outcome, Judgement) for outcome in found]
     for i, outcome in enumerate(found):
-        if isinstance(outcome, Judgement):
-            assert scores.valid[i]
-            assert scores.problem[i] is None
-            assert float(scores.value[i]) == outcome.value
-            assert float(scores.parts["half"][i]) == pytest.approx(outcome.parts["half"])
-        else:
-            assert not scores.valid[i]
-            assert scores.problem[i] == str(outcome)
+        if isinstance(outcome, Failure):
+            assert scores.problem[i] is outcome
             assert math.isnan(scores.value[i])
             assert math.isnan(scores.parts["half"][i])
     causes = [outcome.cause for outcome in found if isinstance(outcome, Failure)]
     assert scores.causes() == {cause: causes.count(cause) for cause in causes}
 
 
-@given(outcomes, outcomes)
-def test_concatenation_keeps_order(first: list[Outcome], second: list[Outcome]) -> None:
+@given(outcomes, outcomes, st.data())
+def test_joining_and_taking_keep_what_belongs_to_each(
+    first: list[Outcome], second: list[Outcome], data: st.DataObject
+) -> None:
     joined = Scores.concatenate([Scores.collect(first, ("half",)), Scores.collect(second, ("half",))])
-    whole = Scores.collect([*first, *second], ("half",))
-    assert torch.equal(joined.value.nan_to_num(99), whole.value.nan_to_num(99))
-    assert joined.problem == whole.problem
-    assert joined.reason == whole.reason
+    assert joined.outcomes() == [*first, *second]
+    members = data.draw(st.lists(st.integers(0, len(joined) - 1)))
+    assert joined.take(members).outcomes() == [joined.outcomes()[member] for member in members]
+    assert list(joined.take([]).parts) == ["half"]
 
 
 @given(outcomes, st.data(), st.floats(-3, 3).filter(bool), st.floats(-3, 3).filter(bool))
@@ -88,8 +88,9 @@ def test_a_weighted_sum_is_valid_where_all_are(found: list[Outcome], data: st.Da
             assert float(scores.value[i]) == pytest.approx(a * x.value + b * y.value, abs=1e-4)
             assert float(scores.parts["two"][i]) == pytest.approx(y.value)
         else:
-            assert not scores.valid[i]
-            assert str(scores.problem[i]).startswith("one " if isinstance(x, Failure) else "two ")
+            name, first = ("one", x) if isinstance(x, Failure) else ("two", y)
+            assert isinstance(first, Failure)
+            assert scores.problem[i] == Failure(f"{name} {first.cause}", first.detail, first.transient)
 
 
 @given(outcomes)
@@ -111,7 +112,7 @@ def test_the_mean_of_passes_is_over_valid_ones(found: list[Outcome], needed: int
     if len(valid) >= needed:
         assert float(scores.value[0]) == pytest.approx(sum(valid) / len(valid), abs=1e-5)
     else:
-        assert scores.problem[0] in [str(one) for one in found if isinstance(one, Failure)]
+        assert scores.problem[0] == next(one for one in found if isinstance(one, Failure))
 
 
 def test_combined_rewards_probe_their_parts() -> None:
@@ -124,7 +125,8 @@ def test_combined_rewards_probe_their_parts() -> None:
 def test_scores_refuse_what_contradicts_itself() -> None:
     one = torch.ones(1)
     nan, yes, no = one * math.nan, torch.tensor([True]), torch.tensor([False])
-    for value, valid, problem in [(nan, yes, None), (one, no, "x"), (one, yes, "x"), (nan, no, None)]:
+    why = Failure("x")
+    for value, valid, problem in [(nan, yes, None), (one, no, why), (one, yes, why), (nan, no, None)]:
         with pytest.raises(RewardError, match="member 0"):
             Scores(value, valid, {}, (problem,), ("",))
     with pytest.raises(RewardError, match="one entry per request"):

@@ -19,11 +19,15 @@ from omnigen2.flow import (
     VelocityModel,
 )
 from omnigen2.layout import ImageSegment, Layout, TextSegment
-from omnigen2.rl.coupled.objective import FlowGRPOObjective
-from omnigen2.rl.coupled.ratio import LikelihoodRatio, NormalizedRatio
-from omnigen2.rl.rollout import Rollout, RolloutSampler
-from omnigen2.rl.sampling import micro_batches
-from omnigen2.rl.steps import SlidingWindow
+from omnigen2.rl import (
+    FlowGRPOObjective,
+    LikelihoodRatio,
+    NormalizedRatio,
+    Rollout,
+    RolloutSampler,
+    SlidingWindow,
+    micro_batches,
+)
 
 CONFIG = TransformerConfig(
     hidden_size=24, num_layers=1, num_refiner_layers=1, num_heads=2, num_kv_heads=1, axes=(4, 4, 4), in_channels=2,

@@ -5,7 +5,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from omnigen2.rl.sampling import GroupSampler, Member, member_noise, micro_batches
+from omnigen2.rl import GroupSampler, Member, member_noise, micro_batches
 
 samplers = st.builds(
     GroupSampler,

@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from omnigen2.rl.steps import RandomSteps, SlidingWindow, StepSelection
+from omnigen2.rl import RandomSteps, SlidingWindow, StepSelection
 
 SELECTIONS: list[StepSelection] = [
     RandomSteps(),
@@ -25,10 +25,9 @@ def test_trained_steps_are_stochastic_steps_of_the_grid(selection: StepSelection
 
 @pytest.mark.parametrize("selection", SELECTIONS, ids=repr)
 def test_every_step_that_may_be_trained_is(selection: StepSelection) -> None:
-    first = getattr(selection, "skip_first")  # noqa: B009
-    last = getattr(selection, "skip_last")  # noqa: B009
+    assert isinstance(selection, RandomSteps | SlidingWindow)
     visited = {step for iteration in range(600) for step in selection(20, iteration).trained}
-    assert visited == set(range(first, 20 - last))
+    assert visited == set(range(selection.skip_first, 20 - selection.skip_last))
 
 
 @given(share=st.floats(0.01, 1), steps=st.integers(1, 30))

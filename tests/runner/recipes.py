@@ -1,12 +1,13 @@
 """Writes small recipes for the tests, and runs the command in this process."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from omnigen2.runner.recipe.layers import merged
-from omnigen2.runner.recipe.recipe import Document
+from omnigen2.runner.plan.config import Config
+from omnigen2.runner.recipe import Document, arguments, merged, read_recipe
 
 PARTS = "tests.runner.toy_parts"
 PLAIN: Document = {
@@ -29,6 +30,12 @@ def write(path: Path, *layers: dict[str, Any]) -> Path:
     """Write one recipe from layers over nothing."""
     path.write_text(yaml.safe_dump(merged(layers), sort_keys=False))
     return path
+
+
+def config_of(file: Path, *options: str, layers: Sequence[Path] = ()) -> Config:
+    """What a plain recipe comes to under some layers and options."""
+    recipe = read_recipe([file, *layers], options)
+    return Config(arguments(recipe.files, recipe.documents, recipe.overrides), recipe.files)
 
 
 def checkpoints_every(steps: int) -> dict[str, Any]:

@@ -94,43 +94,28 @@ class Data(LightningDataModule):
         return torch.randn(4, 3, generator=torch.Generator().manual_seed(step))
 
 
-class Kill(Callback):
-    """Ends the process as `kill -9` does, at the n-th call of a hook."""
+class Send(Callback):
+    """Sends a signal to this process at the n-th call of a hook."""
+
+    def __init__(self, number: int, hook: str, count: int, while_checking: bool = True) -> None:
+        self.number = number
+        self.left = count
+        self.while_checking = while_checking
+        setattr(self, hook, self._count)
+
+    def _count(self, trainer: Trainer, *arguments: Any) -> None:
+        if trainer.sanity_checking and not self.while_checking:
+            return
+        self.left -= 1
+        if self.left == 0:
+            os.kill(os.getpid(), self.number)
+
+
+class Kill(Send):
+    """Ends the process as `kill -9` does."""
 
     def __init__(self, hook: str, count: int) -> None:
-        self.hook = hook
-        self.left = count
-
-    def _count(self, hook: str) -> None:
-        if hook == self.hook:
-            self.left -= 1
-            if self.left == 0:
-                os.kill(os.getpid(), signal.SIGKILL)
-
-    def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
-        self._count("on_train_batch_start")
-
-    def on_before_optimizer_step(
-        self, trainer: Trainer, pl_module: LightningModule, optimizer: torch.optim.Optimizer
-    ) -> None:
-        self._count("on_before_optimizer_step")
-
-    def on_train_batch_end(
-        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
-    ) -> None:
-        self._count("on_train_batch_end")
-
-    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self._count("on_validation_end")
-
-    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self._count("on_train_epoch_end")
-
-    def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
-        self._count("on_save_checkpoint")
-
-    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self._count("on_train_end")
+        super().__init__(signal.SIGKILL, hook, count)
 
 
 class Empty(LightningDataModule):

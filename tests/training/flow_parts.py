@@ -15,13 +15,13 @@ from omnigen2.flow.elements import share_of_elements
 from omnigen2.generate.request import Sampling
 from omnigen2.microworld.runs.data import MicroWorld
 from omnigen2.microworld.runs.vlm import RandomMicroVLM
-from omnigen2.shards import local_part, whole
 from omnigen2.training.flow_matching.drawing import Drawing
 from omnigen2.training.flow_matching.module import FlowMatchingModule, TextPart
 from omnigen2.training.parts.codecs import DCT
 from omnigen2.training.parts.optimizers import AdamWRecipe
 from omnigen2.training.parts.schedules import WarmupConstant
 from omnigen2.training.parts.transformer_part import TransformerPart
+from tests.training.rank_parts import gradients_of, silent_trainer
 
 CONFIG = TransformerConfig(
     hidden_size=24, num_layers=1, num_refiner_layers=1, num_heads=2, num_kv_heads=1, axes=(4, 4, 4), in_channels=12,
@@ -38,11 +38,7 @@ class Gradients(Callback):
 
     def on_before_zero_grad(self, trainer: Trainer, pl_module: LightningModule, optimizer: Any) -> None:
         if not self.found:
-            self.found = {
-                name: whole(local_part(value.grad), value)
-                for name, value in pl_module.named_parameters()
-                if value.grad is not None
-            }
+            self.found = gradients_of(pl_module)
 
 
 class FixedDraws(FlowMatchingModule):
@@ -52,12 +48,9 @@ class FixedDraws(FlowMatchingModule):
         inputs, data, owners, tokens = self.encoder(batch)
         seeds = [sum(example.key.encode()) for example in batch.examples]
         times = torch.tensor([(seed % 97) / 97 for seed in seeds])
-        noise = torch.cat(
-            [
-                torch.randn(count, data.shape[1], generator=torch.Generator().manual_seed(seed))
-                for seed, count in zip(seeds, tokens, strict=True)
-            ]
-        )
+        generators = [torch.Generator().manual_seed(seed) for seed in seeds]
+        width = data.shape[1]
+        noise = torch.cat([torch.randn(n, width, generator=own) for n, own in zip(tokens, generators, strict=True)])
         self._shares.append(share_of_elements([data.numel()]))
         return self.objective.at(self._velocity(inputs), noise, data, times, owners, self._shares[0]).loss
 
@@ -86,12 +79,8 @@ def world(size: Any = 16, steps: int = 4, batch_size: int = 4, **settings: Any) 
 
 
 def trainer(folder: Path, steps: int, *callbacks: Callback, **settings: Any) -> Trainer:
-    """A silent trainer on the CPU."""
-    settings = {"limit_val_batches": 0, "num_sanity_val_steps": 0, "logger": False, "devices": 1} | settings
-    return Trainer(
-        default_root_dir=folder, max_steps=steps, accelerator="cpu", callbacks=list(callbacks),
-        enable_progress_bar=False, enable_model_summary=False, enable_checkpointing=False, **settings,
-    )  # fmt: skip
+    """A silent trainer that does not validate."""
+    return silent_trainer(folder, steps, *callbacks, **({"limit_val_batches": 0} | settings))
 
 
 def wake(model: FlowMatchingModule) -> FlowMatchingModule:

@@ -18,7 +18,7 @@ from omnigen2.rl.reward import Failure, Judgement, Outcome
 from omnigen2.runner.keep.metrics import CsvLogger
 from omnigen2.runner.keep.resume import ResumePoint
 from omnigen2.training.alignment.module import FlowGRPOModule
-from omnigen2.training.alignment.parts import Alignment, RewardPart, RolloutPart, UpdatePart
+from omnigen2.training.alignment.settings import Alignment, RewardPart, RolloutPart, UpdatePart
 from omnigen2.training.flow_matching.drawing import Drawing
 from omnigen2.training.flow_matching.module import TextPart
 from omnigen2.training.parts.codecs import DCT

@@ -17,11 +17,11 @@ from typing import Any
 
 import torch
 import torch.distributed as dist
-from lightning.pytorch import LightningDataModule, LightningModule, Trainer
+from lightning.pytorch import Callback, LightningDataModule, LightningModule, Trainer
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
 
-from omnigen2.adapters.lora import LoRA, add_lora
+from omnigen2.adapters import LoRA, add_lora
 from omnigen2.dit import Inputs
 from omnigen2.flow import IdentityShift, RectifiedFlowObjective, UniformTimes
 from omnigen2.generate.tiny import CONFIG, tiny_transformer
@@ -114,11 +114,7 @@ class FlowNet(LightningModule):
 
     def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
         if not self.gradients:
-            self.gradients = {
-                name: whole(local_part(parameter.grad), parameter)
-                for name, parameter in self.named_parameters()
-                if parameter.grad is not None
-            }
+            self.gradients = gradients_of(self)
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         trained = [parameter for parameter in self.parameters() if parameter.requires_grad]
@@ -147,35 +143,34 @@ def loader(steps: int = 10) -> StepLoader:
     return StepLoader(batch, steps)
 
 
-def trainer(folder: Path, strategy: Any = "auto", **arguments: Any) -> tuple[Trainer, EMA]:
-    ema = EMA(0.8)
+def gradients_of(module: nn.Module) -> dict[str, Tensor]:
+    """Whole gradients by name; of sharded ones every process must call it."""
+    named = module.named_parameters()
+    return {name: whole(local_part(value.grad), value) for name, value in named if value.grad is not None}
+
+
+def parameters_of(module: nn.Module) -> dict[str, Tensor]:
+    """The same of the parameters."""
+    return {name: whole(local_part(value), value) for name, value in module.named_parameters()}
+
+
+def silent_trainer(folder: Path, steps: int, *callbacks: Callback, **settings: Any) -> Trainer:
+    """A silent trainer on the CPU, of as many processes as there are."""
     devices = int(os.environ.get("WORLD_SIZE", "1"))
-    settings = {"max_steps": 3, "val_check_interval": 3, "num_sanity_val_steps": 0, "gradient_clip_val": 0.05}
-    made = Trainer(
-        default_root_dir=folder,
-        accelerator="cpu",
-        devices=devices,
-        strategy=strategy,
-        callbacks=[ema],
-        logger=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        enable_checkpointing=False,
-        **(settings | arguments),
-    )
-    return made, ema
+    silent = dict.fromkeys(("logger", "enable_checkpointing", "enable_progress_bar", "enable_model_summary"), False)
+    settings = silent | {"num_sanity_val_steps": 0, "devices": devices} | settings
+    return Trainer(default_root_dir=folder, max_steps=steps, accelerator="cpu", callbacks=list(callbacks), **settings)
+
+
+def trainer(folder: Path, strategy: Any = "auto", max_steps: int = 3, **settings: Any) -> tuple[Trainer, EMA]:
+    settings = {"val_check_interval": 3, "gradient_clip_val": 0.05} | settings
+    return silent_trainer(folder, max_steps, ema := EMA(0.8), strategy=strategy, **settings), ema
 
 
 def outcome(module: FlowNet, ema: EMA) -> dict[str, Any]:
     """Everything that must not depend on the number of processes; every process must call it."""
-    parameters = {name: whole(local_part(value), value) for name, value in module.named_parameters()}
-    return {
-        "losses": module.losses,
-        "validated": module.validated,
-        "gradients": module.gradients,
-        "parameters": parameters,
-        "average": ema.state_dict()["average"],
-    }
+    found = {name: getattr(module, name) for name in ("losses", "validated", "gradients")}
+    return found | {"parameters": parameters_of(module), "average": ema.state_dict()["average"]}
 
 
 class Launcher:
@@ -203,6 +198,11 @@ class Launcher:
         order = [work.__module__, work.__name__, *arguments]
         print(json.dumps(order), file=self._process.stdin, flush=True)
         return json.loads(self._process.stdout.readline())
+
+    def results(self, work: Callable[..., Any], *arguments: Any) -> dict[str, Any]:
+        """Run a function that must end well, and return what its first process returned."""
+        assert self(work, *arguments) == [0, 0], self.log()
+        return self.result()
 
     def result(self) -> dict[str, Any]:
         """What the first process of the last pair returned."""
@@ -250,16 +250,9 @@ def _fork(work: Callable[[], Any], folder: Path, rank: int, port: int) -> int:
     child = os.fork()
     if child:
         return child
-    os.environ |= {
-        "RANK": str(rank),
-        "LOCAL_RANK": str(rank),
-        "WORLD_SIZE": "2",
-        "LOCAL_WORLD_SIZE": "2",
-        "GROUP_RANK": "0",
-        "MASTER_ADDR": "127.0.0.1",
-        "MASTER_PORT": str(port),
-        "TORCHELASTIC_RUN_ID": "test",
-    }
+    os.environ |= dict.fromkeys(("RANK", "LOCAL_RANK"), str(rank)) | {"GROUP_RANK": "0", "TORCHELASTIC_RUN_ID": "test"}
+    os.environ |= dict.fromkeys(("WORLD_SIZE", "LOCAL_WORLD_SIZE"), "2")
+    os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
     from lightning.fabric.utilities.rank_zero import rank_zero_only
 
     rank_zero_only.rank = rank

@@ -1,6 +1,5 @@
 """Two processes equal one: losses, gradients, clipping, averages, adapters, checkpoints, resumed runs."""
 
-from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -13,19 +12,25 @@ from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import MixedPrecisionPolicy
 from torch.distributed.tensor import DTensor
 
-from omnigen2.adapters.loading import load_lora
-from omnigen2.adapters.lora import LoRA, adapter_state, adapters_disabled, is_adapter, load_adapter_state, save_lora
-from omnigen2.dit import DiffusionTransformer, Inputs
+from omnigen2.adapters import (
+    LoRA,
+    adapter_state,
+    adapters_disabled,
+    is_adapter,
+    load_adapter_state,
+    load_lora,
+    save_lora,
+)
+from omnigen2.dit import Inputs
 from omnigen2.generate.tiny import tiny_transformer
 from omnigen2.runner.execute.run import Output, run
-from omnigen2.runner.keep.randomness import of_all_processes
 from omnigen2.runner.keep.resume import ResumePoint, committed_checkpoint
+from omnigen2.runner.keep.state import of_all_processes
 from omnigen2.runner.plan.config import Config
-from omnigen2.shards import local_part, whole
 from omnigen2.training.parts.parallel import compile_blocks, shard_transformer
 from tests.runner.recipes import checkpoints_every, write
 from tests.runner.toy_parts import Kill
-from tests.training.rank_parts import FlowNet, Launcher, example, loader, outcome, trainer
+from tests.training.rank_parts import FlowNet, Launcher, example, gradients_of, loader, outcome, trainer
 
 RANK = 4
 SILENT = Output(say=lambda line: None, send=None, terminal=False, verbose=False)
@@ -81,25 +86,22 @@ def alone(lora: LoRA | None = None) -> dict[str, Any]:
 
 def lora_under_fsdp(folder: Path) -> dict[str, Any]:
     module = FlowNet(LoRA(RANK))
-    made, ema = trainer(folder, fsdp(False), max_steps=3)
+    made, ema = trainer(folder, fsdp(False))
     base = velocity(tiny_transformer())
     made.fit(module, loader(), loader(2))
     result = outcome(module, ema)
-    sharded = [name for name, value in module.dit.named_parameters() if isinstance(value, DTensor)]
-    assert len(sharded) == len(list(module.dit.parameters()))
-    with torch.no_grad(), adapters_disabled(module):
-        assert torch.equal(velocity(module.dit), base)
+    assert all(isinstance(value, DTensor) for value in module.dit.parameters())
     with torch.no_grad():
+        with adapters_disabled(module):
+            assert torch.equal(velocity(module.dit), base)
         trained = velocity(module.dit)
         assert not torch.allclose(trained, base)
         torch.testing.assert_close(velocity(module.dit, prepared=True), trained)
-    save_lora(module.dit, folder / "adapter")
-    state = adapter_state(module)
-    load_adapter_state(module, {name: torch.zeros_like(value) for name, value in state.items()})
-    with torch.no_grad():
+        save_lora(module.dit, folder / "adapter")
+        state = adapter_state(module)
+        load_adapter_state(module, {name: torch.zeros_like(value) for name, value in state.items()})
         assert torch.equal(velocity(module.dit), base)
-    load_adapter_state(module, state)
-    with torch.no_grad():
+        load_adapter_state(module, state)
         assert torch.equal(velocity(module.dit), trained)
     return result | {"velocity": trained}
 
@@ -128,13 +130,7 @@ def compiled_and_checkpointed() -> dict[str, Tensor]:
     compile_blocks(dit, "aot_eager")
     shard_transformer(dit, init_device_mesh("cpu", (2,)), "fp32")
     velocity(dit).square().sum().backward()
-    return gradients(dit)
-
-
-def gradients(dit: DiffusionTransformer) -> dict[str, Tensor]:
-    return {
-        name: whole(local_part(value.grad), value) for name, value in dit.named_parameters() if value.grad is not None
-    }
+    return gradients_of(dit)
 
 
 def refused_meshes() -> None:
@@ -172,16 +168,8 @@ def states_of_all() -> list[dict[str, Any]]:
 
 
 @pytest.fixture(scope="module")
-def launcher(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Launcher]:
-    launcher = Launcher(tmp_path_factory.mktemp("pair"))
-    yield launcher
-    launcher.close()
-
-
-@pytest.fixture(scope="module")
 def pair(launcher: Launcher) -> tuple[Path, dict[str, Any]]:
-    assert launcher(everything, str(launcher.folder)) == [0, 0], launcher.log()
-    return launcher.folder, launcher.result()
+    return launcher.folder, launcher.results(everything, str(launcher.folder))
 
 
 @pytest.mark.parametrize("way", ["ddp", "fsdp", "lora"])
@@ -212,7 +200,7 @@ def test_clipping_acts_on_the_norm_over_all_shards(pair: tuple[Path, dict[str, A
 def test_a_checkpoint_of_two_sharded_processes_continues_on_one(pair: tuple[Path, dict[str, Any]]) -> None:
     folder, results = pair
     module = FlowNet()
-    made, ema = trainer(folder, max_steps=3)
+    made, ema = trainer(folder)
     made.fit(module, loader(), ckpt_path=folder / "single.ckpt", weights_only=True)
     result = outcome(module, ema)
     for key in ("parameters", "average"):
@@ -243,7 +231,7 @@ def test_bfloat16_shards_answer_in_the_dtype_of_their_input(pair: tuple[Path, di
 def test_compiled_and_checkpointed_shards_have_the_same_gradients(pair: tuple[Path, dict[str, Any]]) -> None:
     dit = tiny_transformer()
     velocity(dit).square().sum().backward()
-    torch.testing.assert_close(pair[1]["compiled"], gradients(dit), rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(pair[1]["compiled"], gradients_of(dit), rtol=1e-4, atol=1e-5)
 
 
 def training(recipe: str, folder: str, kill_at: int) -> None:

@@ -1,4 +1,4 @@
-"""TODO."""
+"""Which samples come together: token budgets, mixing by weight, dropout of conditions, and the resumable loader."""
 
 from omnigen2.data.batches.budget import TokenBudget
 from omnigen2.data.batches.collate import Batch, BrokenSamples, Collate, Example, Pixels, Precomputed, resized

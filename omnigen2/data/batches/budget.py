@@ -42,14 +42,7 @@ class TokenBudget:
             raise DataError(f"max_samples must be at least 1, got {self.max_samples}; use None for no limit")
 
     def images(self, sizes: SampleSizes) -> tuple[ImageSegment, ...]:
-        """The images of a sample after resizing, in tokens.
-
-        Args:
-            sizes: As stored.
-
-        Returns:
-            References, then the target if there is one.
-        """
+        """The images of a sample after resizing, in tokens: references, then the target if there is one."""
         count, side = len(sizes.references), self.resize.multiple
         segments: list[ImageSegment] = []
         for size in sizes.references:
@@ -61,14 +54,7 @@ class TokenBudget:
         return tuple(segments)
 
     def cost(self, sizes: SampleSizes) -> int:
-        """Tokens of a sample, at most.
-
-        Args:
-            sizes: As stored.
-
-        Returns:
-            At least 1.
-        """
+        """Tokens of a sample, at most; at least 1."""
         return max(1, sizes.text_tokens + sum(segment.tokens for segment in self.images(sizes)))
 
     def layout(self, texts: Sequence[int], images: Sequence[Sequence[ImageSegment]]) -> Layout:
@@ -77,9 +63,6 @@ class TokenBudget:
         Args:
             texts: Text tokens of each sample; 0 where nothing of a text is passed on.
             images: Image segments of each sample.
-
-        Returns:
-            Text, references and target of each sample.
 
         Raises:
             DataError: If the batch has more tokens than the budget, or numbers of samples differ.

@@ -12,13 +12,14 @@ from omnigen2.data.batches.dropout import ConditionDropout
 from omnigen2.data.batches.planner import Pick
 from omnigen2.data.samples import (
     DataError,
-    ExampleLatents,
-    ExampleStates,
     ImageFile,
-    LatentMismatch,
+    LatentOrigin,
+    Loaded,
+    Mismatch,
     Pixels,
     Sample,
     Source,
+    StatesOrigin,
     Task,
 )
 from omnigen2.layout import ImageSegment, Layout
@@ -55,18 +56,11 @@ class Example:
     target: Pixels | None
     answer: str | None
     meta: str
-    latents: ExampleLatents | None = None
-    states: ExampleStates | None = None
+    latents: Loaded[LatentOrigin] | None = None
+    states: Loaded[StatesOrigin] | None = None
 
     def segments(self, multiple: int) -> tuple[ImageSegment, ...]:
-        """The images in tokens.
-
-        Args:
-            multiple: Side of one token in pixels.
-
-        Returns:
-            References, then the target if there is one.
-        """
+        """The images in tokens of side `multiple` in pixels: references, then the target if there is one."""
         images = [ImageSegment(p.shape[1] // multiple, p.shape[2] // multiple, "reference") for p in self.references]
         if self.target is not None:
             images.append(ImageSegment(self.target.shape[1] // multiple, self.target.shape[2] // multiple, "target"))
@@ -106,27 +100,16 @@ class Batch:
         return tuple(example.target for example in self.examples if example.target is not None)
 
     def layout(self, text_tokens: Sequence[int]) -> Layout:
-        """The plan of the batch, once the lengths of the texts are known.
+        """The plan of the batch: text, references and target of each example.
 
         Args:
             text_tokens: Of each example, such as `HiddenStateBridge.borders(roles).lengths`.
-
-        Returns:
-            Text, references and target of each example.
         """
         multiple = self.budget.resize.multiple
         return self.budget.layout(text_tokens, [example.segments(multiple) for example in self.examples])
 
     def to(self, device: torch.device | str, non_blocking: bool = False) -> "Batch":
-        """The batch with its pixels, latents and text states on a device.
-
-        Args:
-            device: Where to.
-            non_blocking: Do not wait for the copy.
-
-        Returns:
-            Another batch.
-        """
+        """The batch with its pixels, latents and text states on a device."""
         moved = [
             replace(
                 example,
@@ -160,26 +143,23 @@ class Collate:
     precomputed: Precomputed = "use"
 
     def __call__(self, picks: Sequence[Pick], sources: Mapping[str, Source], budget: TokenBudget) -> Batch:
-        """Make a batch.
+        """Make a batch, examples in the order of the picks.
 
         Args:
             picks: Planned for this budget.
             sources: By name.
             budget: What the batch may hold; its resize policy is used.
 
-        Returns:
-            Examples in the order of the picks.
-
         Raises:
             DataError: If a sample is broken and is to be refused, or all are.
-            LatentMismatch: If latents are to be used, but belong to images of other sizes.
+            Mismatch: If latents are to be used, but belong to images of other sizes.
         """
         examples: list[Example] = []
         broken: list[str] = []
         for pick in picks:
             try:
                 examples.append(self._example(pick, sources[pick.source][pick.number], budget))
-            except LatentMismatch:
+            except Mismatch:
                 raise
             except (ImageFileError, DataError) as error:
                 problem = f"sample {pick.number} of source {pick.source}: {error}"
@@ -198,6 +178,13 @@ class Collate:
         droppable = self.dropout is not None and sample.target is not None
         prompt, without_references = self.dropout(pick) if self.dropout is not None and droppable else (False, False)
         references, target = resized(sample, budget.resize, self.reader, with_references=not without_references)
+        match self.precomputed:
+            case "ignore":
+                latents = states = None
+            case "use":
+                latents, states = _latents(sample, len(references), budget.resize), _states(sample, prompt)
+            case _:
+                assert_never(self.precomputed)
         return Example(
             task=sample.task,
             source=pick.source,
@@ -208,46 +195,30 @@ class Collate:
             target=target,
             answer=sample.answer,
             meta=sample.meta,
-            latents=self._latents(sample, len(references), budget.resize),
-            states=self._states(sample, prompt),
+            latents=latents,
+            states=states,
         )
 
-    def _latents(self, sample: Sample, references: int, resize: ResizePolicy) -> ExampleLatents | None:
-        match self.precomputed:
-            case "ignore":
-                return None
-            case "use":
-                if sample.latents is None:
-                    return None
-                sample.latents.origin.check_resize(resize, sample.key)
-                *before, target = (latent.tensor for latent in sample.latents.images)
-                return ExampleLatents(tuple(before[:references]), target, sample.latents.origin)
-            case _:
-                assert_never(self.precomputed)
 
-    def _states(self, sample: Sample, prompt_dropped: bool) -> ExampleStates | None:
-        match self.precomputed:
-            case "ignore":
-                return None
-            case "use":
-                if sample.states is None:
-                    return None
-                origin = sample.states.origin
-                return ExampleStates((origin.dropped if prompt_dropped else sample.states.instruction).tensor, origin)
-            case _:
-                assert_never(self.precomputed)
+def _latents(sample: Sample, references: int, resize: ResizePolicy) -> Loaded[LatentOrigin] | None:
+    if sample.latents is None:
+        return None
+    sample.latents.origin.check(sample.key, resize=resize)
+    *before, target = (stored.tensor for stored in sample.latents.tensors)
+    return Loaded((*before[:references], target), sample.latents.origin)
+
+
+def _states(sample: Sample, prompt_dropped: bool) -> Loaded[StatesOrigin] | None:
+    if sample.states is None:
+        return None
+    origin, (own,) = sample.states.origin, sample.states.tensors
+    return Loaded(((origin.dropped if prompt_dropped else own).tensor,), origin)
 
 
 def resized(
     sample: Sample, policy: ResizePolicy, reader: ImageReader, with_references: bool = True
 ) -> tuple[tuple[Pixels, ...], Pixels | None]:
     """Decode the images of a sample and give them their sizes.
-
-    Args:
-        sample: Any.
-        policy: The sizes.
-        reader: Decodes images.
-        with_references: Whether its references are wanted.
 
     Returns:
         References (none if they are not wanted), and the target if there is one.

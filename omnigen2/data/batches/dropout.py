@@ -10,12 +10,7 @@ ReferencesDrop: TypeAlias = Literal["with_prompt", "independently"]
 
 
 class Dropped(NamedTuple):
-    """What a sample loses this time.
-
-    Attributes:
-        prompt: Its instruction.
-        references: All its references.
-    """
+    """What a sample loses this time: its instruction, all its references."""
 
     prompt: bool
     references: bool
@@ -54,14 +49,7 @@ class ConditionDropout:
             raise DataError(f"seed must be at least 0, got {self.seed}")
 
     def __call__(self, pick: Pick) -> Dropped:
-        """What a sample loses.
-
-        Args:
-            pick: The sample, and which time it is drawn.
-
-        Returns:
-            The same for the same pick.
-        """
+        """What a sample loses; always the same for the same pick."""
         prompt = uniform(self.seed, "prompt", *pick) < self.prompt
         references = uniform(self.seed, "references", *pick) < self.references
         match self.references_drop:

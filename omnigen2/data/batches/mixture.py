@@ -31,11 +31,7 @@ class MixtureState(TypedDict):
 
 @dataclass(frozen=True)
 class Replica:
-    """Which part of each step this process trains on.
-
-    Attributes:
-        rank: From 0 to world - 1.
-        world: Number of processes.
+    """Which part of each step this process trains on: rank 0 to world - 1.
 
     Raises:
         DataError: If the rank is out of range.
@@ -143,11 +139,7 @@ class Mixture:
         return MixtureState(planner=self._state, broken=self.broken)
 
     def load_state_dict(self, state: MixtureState) -> None:
-        """Go to the position of a checkpoint.
-
-        Args:
-            state: What `state_dict` of a mixture of the same sources and seed returned.
-        """
+        """Go to the position of a checkpoint, which a mixture of the same sources and seed has written."""
         self.planner.load_state_dict(state["planner"])
         self._state = self.planner.state_dict()
         self.broken = state["broken"]

@@ -99,13 +99,7 @@ class Planner:
         self._orders: dict[str, _Order] = {}
 
     def next_step(self, world: int) -> tuple[tuple[Pick, ...], ...]:
-        """Plan one step.
-
-        Args:
-            world: Number of ranks, at least 1.
-
-        Returns:
-            One batch per rank, each of at least one sample.
+        """Plan one step of `world` ranks: for each a batch of at least one sample.
 
         Raises:
             DataError: If `world` is below 1, or a sample is above the budget and is to be refused.
@@ -134,9 +128,6 @@ class Planner:
 
     def load_state_dict(self, state: PlannerState) -> None:
         """Go on where another planner was. Weights, budget, mixing and ranks may be others than there.
-
-        Args:
-            state: What `state_dict` returned.
 
         Raises:
             DataError: If the other had other sources or another seed: then no sample has the place it had there.
@@ -202,14 +193,7 @@ class Planner:
 
 
 def uniform(*key: int | str) -> float:
-    """A random number that is a function of its key, and cheap.
-
-    Args:
-        *key: Seed, purpose, position.
-
-    Returns:
-        In [0, 1), uniform over keys.
-    """
+    """A random number in [0, 1) that is a function of its key (seed, purpose, position), and cheap."""
     digest = blake2b(" ".join(map(str, key)).encode(), digest_size=8).digest()
     return (int.from_bytes(digest) >> 11) / 2**53
 

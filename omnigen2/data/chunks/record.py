@@ -18,16 +18,14 @@ from itertools import accumulate, pairwise
 from typing import Any, cast
 
 from omnigen2.data.samples import (
-    LATENTS_FILE,
     NUMBER_TYPES,
-    STATES_FILE,
     DataError,
     LatentOrigin,
+    Origin,
     Origins,
     Sample,
-    SampleLatents,
-    SampleStates,
     StatesOrigin,
+    Stored,
     StoredTensor,
 )
 
@@ -48,15 +46,7 @@ FIELDS: dict[str, type | tuple[type, ...]] = {
 
 
 def checksum_of(length: int, body: bytes) -> int:
-    """What a record carries to show that it is whole.
-
-    Args:
-        length: Of the header.
-        body: Header and images.
-
-    Returns:
-        crc32 of both.
-    """
+    """What a record carries to show that it is whole: the crc32 of the length of its header, and of its body."""
     return zlib.crc32(body, zlib.crc32(struct.pack("<I", length)))
 
 
@@ -65,13 +55,9 @@ def encode(sample: Sample) -> bytes:
 
     Args:
         sample: Its images must be bytes, or paths that can be read.
-
-    Returns:
-        What `decode` takes.
     """
     images = [image if isinstance(image, bytes) else image.read_bytes() for image in sample.images]
-    latents = () if sample.latents is None else sample.latents.images
-    states = () if sample.states is None else (sample.states.instruction,)
+    latents, states = (() if one is None else one.tensors for one in (sample.latents, sample.states))
     parts = [*images, *(stored.content for stored in (*latents, *states))]
     header = {
         "task": sample.task,
@@ -80,7 +66,7 @@ def encode(sample: Sample) -> bytes:
         "key": sample.key,
         "meta": sample.meta,
         "lengths": [len(part) for part in parts],
-        "latents": [{"shape": latent.shape, "stored_as": latent.stored_as} for latent in latents],
+        "latents": [{"shape": stored.shape, "stored_as": stored.stored_as} for stored in latents],
         "states": [{"shape": stored.shape, "stored_as": stored.stored_as} for stored in states],
         "has_target": sample.target is not None,
     }
@@ -93,12 +79,8 @@ def decode(record: bytes | memoryview, name: str, origins: Origins | None = None
     """The sample that `encode` was given, images as bytes.
 
     Args:
-        record: What was stored.
-        name: What messages call it.
+        name: What messages call the record.
         origins: What made that of it which was computed before; None if there is nothing.
-
-    Returns:
-        An equal sample, but for images that were paths.
 
     Raises:
         DataError: If the record was changed, truncated, or written by something else, or if it has latents or text
@@ -119,15 +101,15 @@ def decode(record: bytes | memoryview, name: str, origins: Origins | None = None
     rest = iter(parts[len(images) :])
     latents, states = (tuple(_tensors(header[what], rest, name)) for what in ("latents", "states"))
     known = Origins() if origins is None else origins
-    found: list[tuple[str, int, LatentOrigin | StatesOrigin | None, str]] = [
-        ("latents", len(latents), known.latents, LATENTS_FILE),
-        ("text states", len(states), known.states, STATES_FILE),
+    found: list[tuple[type[Origin], int, Origin | None]] = [
+        (LatentOrigin, len(latents), known.latents),
+        (StatesOrigin, len(states), known.states),
     ]
-    for what, count, origin, file in found:
+    for kind, count, origin in found:
         if bool(count) != (origin is not None and header["has_target"]):
             raise DataError(
-                f"{name} has {count} {what}, but its folder says that they were made by {origin}; files of two "
-                f"runs are mixed, or {file} is missing: copy the folder anew, or {remedy}"
+                f"{name} has {count} {kind.kind}, but its folder says that they were made by {origin}; files of two "
+                f"runs are mixed, or {kind.file} is missing: copy the folder anew, or {remedy}"
             )
     return Sample(
         task=header["task"],
@@ -137,8 +119,8 @@ def decode(record: bytes | memoryview, name: str, origins: Origins | None = None
         answer=header["answer"],
         key=header["key"],
         meta=header["meta"],
-        latents=None if known.latents is None or not latents else SampleLatents(latents, known.latents),
-        states=None if known.states is None or not states else SampleStates(states[0], known.states),
+        latents=None if known.latents is None or not latents else Stored(latents, known.latents),
+        states=None if known.states is None or not states else Stored(states, known.states),
     )
 
 

@@ -6,14 +6,16 @@ from itertools import accumulate
 from pathlib import Path
 
 import numpy as np
+import torch
 from jaxtyping import Int8, Int32, Int64
 from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save_file
 
 from omnigen2.data.samples import TASKS, DataError, SampleSizes, Task
+from omnigen2.files import save_tensors
 
 SIZES_FILE = "samples.safetensors"
 FORMAT = "omnigen2 samples 1"
+ARRAYS = ("tasks", "text_tokens", "targets", "references", "borders")
 
 
 @dataclass(frozen=True)
@@ -36,15 +38,7 @@ class SizeTable:
 
     @classmethod
     def of(cls, tasks: Sequence[Task], sizes: Sequence[SampleSizes]) -> "SizeTable":
-        """The table of these samples.
-
-        Args:
-            tasks: One per sample.
-            sizes: One per sample.
-
-        Returns:
-            Arrays as described above.
-        """
+        """The table of samples, given the task and the sizes of each."""
         references = [size for sample in sizes for size in sample.references]
         return cls(
             np.array([TASKS.index(task) for task in tasks], dtype=np.int8),
@@ -58,14 +52,7 @@ class SizeTable:
         return len(self.tasks)
 
     def task(self, index: int) -> Task:
-        """Task of one sample.
-
-        Args:
-            index: From 0 to length - 1.
-
-        Returns:
-            Its name.
-        """
+        """Task of one sample."""
         return TASKS[int(self.tasks[index])]
 
     def __getitem__(self, index: int) -> SampleSizes:
@@ -75,29 +62,13 @@ class SizeTable:
         return SampleSizes(int(self.text_tokens[index]), references, (height, width) if height else None)
 
     def save(self, folder: Path) -> None:
-        """Write the table.
-
-        Args:
-            folder: Holds the chunks.
-        """
-        arrays = {
-            "tasks": self.tasks,
-            "text_tokens": self.text_tokens,
-            "targets": self.targets,
-            "references": self.references,
-            "borders": self.borders,
-        }
-        save_file(arrays, folder / SIZES_FILE, {"format": FORMAT, "tasks": " ".join(TASKS)})
+        """Write the table into a folder of chunks."""
+        tensors = {name: torch.from_numpy(getattr(self, name)) for name in ARRAYS}
+        save_tensors(tensors, folder / SIZES_FILE, {"format": FORMAT, "tasks": " ".join(TASKS)})
 
     @classmethod
     def load(cls, folder: Path) -> "SizeTable":
-        """Read a table.
-
-        Args:
-            folder: Holds the chunks.
-
-        Returns:
-            What was saved.
+        """Read the table of a folder of chunks.
 
         Raises:
             DataError: If the file is missing, damaged, or of another format.
@@ -113,7 +84,6 @@ class SizeTable:
                 kind = opened.metadata() or {}
                 if kind.get("format") != FORMAT or kind.get("tasks") != " ".join(TASKS):
                     raise DataError(f"{file} has the metadata {kind}, expected format {FORMAT!r}; write it again")
-                names = ("tasks", "text_tokens", "targets", "references", "borders")
-                return cls(*(opened.get_tensor(name) for name in names))
+                return cls(*(opened.get_tensor(name) for name in ARRAYS))
         except SafetensorError as error:
             raise DataError(f"{file} is damaged ({error}); copy it anew or write it again") from error

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 from jaxtyping import Int64
+from typing_extensions import override
 
 from omnigen2.data.chunks.record import decode
 from omnigen2.data.chunks.sizes import SizeTable
@@ -57,16 +58,16 @@ class StreamingSource(Source):
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_dataset": None}
 
+    @override
     def sizes(self, index: int) -> SampleSizes:
-        """Sizes of one sample, from the table beside the chunks."""
         return self.table[index]
 
+    @override
     def task(self, index: int) -> Task:
-        """Task of one sample, from the table beside the chunks."""
         return self.table.task(index)
 
+    @override
     def origins(self) -> Origins:
-        """What made that which was computed before, from the files beside the chunks."""
         return self._origins
 
     def order(self, generator: np.random.Generator) -> Int64[np.ndarray, " samples"]:
@@ -87,14 +88,7 @@ class StreamingSource(Source):
 
 
 def open_chunks(folder: Path) -> Any:
-    """The records of a folder as stored.
-
-    Args:
-        folder: Written by litdata.
-
-    Returns:
-        litdata's `StreamingDataset`, which gives a `memoryview` for an index.
-    """
+    """The records of a folder as litdata's `StreamingDataset`, which gives a `memoryview` for an index."""
     from litdata import StreamingDataset
 
     return StreamingDataset(str(folder))

@@ -5,9 +5,8 @@ from pathlib import Path
 from typing import Literal, NamedTuple, TypeAlias, assert_never, get_args
 
 from omnigen2.data.samples.errors import DataError
-from omnigen2.data.samples.latents import SampleLatents
-from omnigen2.data.samples.origins import Origins
-from omnigen2.data.samples.states import SampleStates
+from omnigen2.data.samples.kinds import LatentOrigin, Origins, StatesOrigin
+from omnigen2.data.samples.stored import Stored
 from omnigen2.pictures import ImageReader
 
 Task: TypeAlias = Literal["text_to_image", "edit", "in_context", "understanding", "reflection", "interleaved"]
@@ -68,8 +67,8 @@ class Sample:
     answer: str | None = None
     key: str = "<sample>"
     meta: str = ""
-    latents: SampleLatents | None = None
-    states: SampleStates | None = None
+    latents: Stored[LatentOrigin] | None = None
+    states: Stored[StatesOrigin] | None = None
 
     def __post_init__(self) -> None:
         if self.task not in TASKS:
@@ -80,13 +79,16 @@ class Sample:
             raise DataError(f"{self.key} has an empty answer; write one, or leave the answer out")
         if b"" in (*self.references, self.target):
             raise DataError(f"{self.key} has an image of 0 bytes; replace it, or remove the record")
-        if self.latents is not None and (self.target is None or len(self.latents.images) != len(self.images)):
+        if self.latents is not None and (self.target is None or len(self.latents.tensors) != len(self.images)):
             raise DataError(
-                f"{self.key} has {len(self.latents.images)} latents for {len(self.images)} images; a sample with a "
+                f"{self.key} has {len(self.latents.tensors)} latents for {len(self.images)} images; a sample with a "
                 "target has one for each image, a sample without has none: write the chunks again"
             )
-        if self.states is not None and self.target is None:
-            raise DataError(f"{self.key} has text states but no target to draw; write the chunks again")
+        if self.states is not None and (self.target is None or len(self.states.tensors) != 1):
+            raise DataError(
+                f"{self.key} has text states but no target to draw, or not those of one instruction; write the chunks "
+                "again"
+            )
         wrong = self._fault()
         if wrong:
             raise DataError(
@@ -136,15 +138,10 @@ class Sample:
 
 
 def measure(sample: Sample, text_tokens: int, reader: ImageReader) -> SampleSizes:
-    """Decode the images of a sample and say how large they are.
+    """Decode the images of a sample, which proves them sound, and say how large they are upright.
 
     Args:
-        sample: Any sample.
         text_tokens: At most this many tokens of text.
-        reader: Decodes the images, which proves them sound.
-
-    Returns:
-        Sizes of the upright images.
     """
     sizes = [size_of(image, f"of {sample.key}", reader) for image in sample.images]
     if sample.target is None:
@@ -153,15 +150,6 @@ def measure(sample: Sample, text_tokens: int, reader: ImageReader) -> SampleSize
 
 
 def size_of(image: ImageFile, name: str, reader: ImageReader) -> Size:
-    """The size of an image.
-
-    Args:
-        image: A path, or the contents of an image file.
-        name: What messages call it when it has no path.
-        reader: Decodes it.
-
-    Returns:
-        (height, width) in pixels, upright.
-    """
+    """(height, width) in pixels, upright, of an image; messages call it by its path, or by `name` if it has none."""
     picture = reader.read(image, name if isinstance(image, bytes) else None)
     return picture.height, picture.width

@@ -5,9 +5,10 @@ from collections.abc import Sequence
 
 import numpy as np
 from jaxtyping import Int64
+from typing_extensions import override
 
 from omnigen2.data.samples.errors import DataError
-from omnigen2.data.samples.origins import Origins
+from omnigen2.data.samples.kinds import Origins
 from omnigen2.data.samples.sample import Sample, SampleSizes, Task, measure
 from omnigen2.data.samples.text import ByteLength, TextLength
 from omnigen2.pictures import ImageReader
@@ -26,54 +27,22 @@ class Source(ABC):
 
     @abstractmethod
     def __getitem__(self, index: int) -> Sample:
-        """Read one sample.
-
-        Args:
-            index: From 0 to length - 1.
-
-        Returns:
-            The sample; its images may still be paths.
-        """
+        """Read one sample; its images may still be paths."""
 
     @abstractmethod
     def sizes(self, index: int) -> SampleSizes:
-        """Sizes of one sample, cheaper than reading it.
-
-        Args:
-            index: From 0 to length - 1.
-
-        Returns:
-            Its sizes.
-        """
+        """Sizes of one sample, cheaper than reading it."""
 
     def task(self, index: int) -> Task:
-        """Task of one sample; by default the sample is read for it.
-
-        Args:
-            index: From 0 to length - 1.
-
-        Returns:
-            Its task.
-        """
+        """Task of one sample; by default the sample is read for it."""
         return self[index].task
 
     def origins(self) -> Origins:
-        """What its samples with a target bring that was computed before, and what made it.
-
-        Returns:
-            Empty if they bring nothing.
-        """
+        """What its samples with a target bring that was computed before, and what made it; by default nothing."""
         return Origins()
 
     def order(self, generator: np.random.Generator) -> Int64[np.ndarray, " samples"]:
-        """The order of one epoch.
-
-        Args:
-            generator: The only source of chance.
-
-        Returns:
-            A permutation of all indices.
-        """
+        """The order of one epoch, a permutation of all indices, with no other source of chance than the generator."""
         return generator.permutation(len(self))
 
 
@@ -108,8 +77,8 @@ class ListSource(Source):
     def __getitem__(self, index: int) -> Sample:
         return self.samples[index]
 
+    @override
     def sizes(self, index: int) -> SampleSizes:
-        """Sizes of one sample; the first call decodes its images."""
         if index not in self._sizes:
             sample = self.samples[index]
             self._sizes[index] = measure(sample, self.text.count(sample), self.reader)
@@ -150,16 +119,16 @@ class PixelRange(Source):
     def __getitem__(self, index: int) -> Sample:
         return self.source[self.indices[index]]
 
+    @override
     def sizes(self, index: int) -> SampleSizes:
-        """Sizes of one sample."""
         return self.source.sizes(self.indices[index])
 
+    @override
     def task(self, index: int) -> Task:
-        """Task of one sample."""
         return self.source.task(self.indices[index])
 
+    @override
     def origins(self) -> Origins:
-        """What the whole source brings."""
         return self.source.origins()
 
     def order(self, generator: np.random.Generator) -> Int64[np.ndarray, " samples"]:

@@ -6,6 +6,8 @@ from pathlib import Path
 from typing import Any
 from unicodedata import normalize
 
+from typing_extensions import override
+
 from omnigen2.data.samples.errors import DataError
 from omnigen2.data.samples.sample import Sample
 
@@ -38,24 +40,10 @@ class TextLength(ABC):
 
     @abstractmethod
     def words(self, text: str) -> int:
-        """At most this many tokens of a text alone.
-
-        Args:
-            text: What people wrote.
-
-        Returns:
-            At least 0.
-        """
+        """At most this many tokens of a text alone, at least 0."""
 
     def count(self, sample: Sample) -> int:
-        """At most this many text tokens of a sample.
-
-        Args:
-            sample: Any.
-
-        Returns:
-            Those of instruction, answer and template, up to the limit.
-        """
+        """At most this many text tokens of a sample: of instruction, answer and template, up to the limit."""
         words = self.words(sample.instruction) + self.words(sample.answer or "")
         total = words + self.template + self.per_reference * len(sample.references)
         return total if self.limit is None else min(total, self.limit)
@@ -106,8 +94,8 @@ class TokenizerLength(TextLength):
         if not self.file.is_file():
             raise DataError(f"{folder} has no tokenizer.json; name the folder of a tokenizer, such as MODEL/processor")
 
+    @override
     def words(self, text: str) -> int:
-        """Tokens of the text."""
         # set each time: copies of a tokenizer, also those in worker processes, forget it
         self._tokenizer.encode_special_tokens = True
         return len(self._tokenizer.encode(text, add_special_tokens=False).ids)

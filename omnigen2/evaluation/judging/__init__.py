@@ -1,8 +1,15 @@
-"""TODO."""
+"""What is judged, who judges (chat models, features, written verdicts, marked answers), and what is kept of it."""
 
 from omnigen2.evaluation.judging.chat_judge import ChatJudge
 from omnigen2.evaluation.judging.feature_judge import EmuEdit, FeatureJudge
-from omnigen2.evaluation.judging.judge import Item, Judge, Judgement, JudgeProtocol, PictureFile, contents, read_image
+from omnigen2.evaluation.judging.judge import (
+    BenchmarkItem,
+    BenchmarkJudge,
+    JudgeProtocol,
+    PictureFile,
+    contents,
+    read_image,
+)
 from omnigen2.evaluation.judging.layouts import (
     emu_edit_items,
     gedit_items,
@@ -12,14 +19,14 @@ from omnigen2.evaluation.judging.layouts import (
     unique,
 )
 from omnigen2.evaluation.judging.question_files import read_answers, read_mmbench, read_mmmu
-from omnigen2.evaluation.judging.results import Journal, Record, Result
-from omnigen2.evaluation.judging.tables import file_name, json_object, text
-from omnigen2.evaluation.judging.understanding import Choice, ChoiceAccuracy, mark
+from omnigen2.evaluation.judging.results import BenchmarkResult, Journal, Record
+from omnigen2.evaluation.judging.tables import Row, json_object
+from omnigen2.evaluation.judging.understanding import Choice, ChoiceAccuracy, Mark, mark
 from omnigen2.evaluation.judging.verdicts import DetectorResults, ImgEditAnswers
 
 __all__ = [
-    "ChatJudge", "Choice", "ChoiceAccuracy", "DetectorResults", "EmuEdit", "FeatureJudge", "ImgEditAnswers", "Item",
-    "Journal", "Judge", "JudgeProtocol", "Judgement", "PictureFile", "Record", "Result", "contents", "emu_edit_items",
-    "file_name", "gedit_items", "geneval_items", "imgedit_items", "json_object", "mark", "omnicontext_items",
-    "read_answers", "read_image", "read_mmbench", "read_mmmu", "text", "unique",
+    "BenchmarkItem", "BenchmarkJudge", "BenchmarkResult", "ChatJudge", "Choice", "ChoiceAccuracy", "DetectorResults",
+    "EmuEdit", "FeatureJudge", "ImgEditAnswers", "Journal", "JudgeProtocol", "Mark", "PictureFile", "Record", "Row",
+    "contents", "emu_edit_items", "gedit_items", "geneval_items", "imgedit_items", "json_object", "mark",
+    "omnicontext_items", "read_answers", "read_image", "read_mmbench", "read_mmmu", "unique",
 ]  # fmt: skip

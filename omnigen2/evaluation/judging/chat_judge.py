@@ -2,17 +2,19 @@
 
 from collections.abc import Sequence
 
-from omnigen2.evaluation.judging.judge import Item, Judge, Judgement, JudgeProtocol, read_picture
+from typing_extensions import override
+
+from omnigen2.evaluation.judging.judge import BenchmarkItem, BenchmarkJudge, JudgeProtocol, read_picture
 from omnigen2.pictures import ImageFileError
-from omnigen2.rl import RewardRequest
+from omnigen2.rl import Failure, Judgement, Outcome, RewardRequest
 from omnigen2.rl.rewards import JudgeReward
 
 SCALE = 10.0
 """Rewards are in [0, 1], the scores of benchmarks in [0, 10]."""
 
 
-class ChatJudge(Judge):
-    """Judges by the same rubrics, prompts and parsing as the rewards of reinforcement learning.
+class ChatJudge(BenchmarkJudge):
+    """Judges by the same rubrics, prompts and parsing as the rewards of reinforcement learning; scores in [0, 10].
 
     Args:
         reward: `InContextReward` for OmniContext, `EditScoreReward` for edits.
@@ -22,50 +24,43 @@ class ChatJudge(Judge):
         self.reward = reward
 
     @property
+    @override
     def protocol(self) -> JudgeProtocol:
-        """Model, prompts and settings of the reward's judge."""
-        who = self.reward.identity()
+        reward, client, settings = self.reward, self.reward.judge.client, self.reward.judge.client.settings
         return JudgeProtocol(
             judge="chat",
-            model=who.model,
-            prompt_version="+".join(who.prompts),
-            temperature=who.temperature,
-            passes=who.passes,
-            image_size=who.image_side,
-            seed=who.seed,
-            settings={"max_tokens": who.max_tokens, "answer_format": who.answer_format, "needed": self.reward.needed},
+            model=client.model,
+            prompt_version="+".join(rubric.version for rubric in reward.rubrics),
+            temperature=settings.temperature,
+            passes=reward.passes,
+            image_size=client.image_side,
+            seed=settings.seed,
+            settings={
+                "max_tokens": settings.max_tokens,
+                "answer_format": settings.answer_format,
+                "needed": reward.needed,
+            },
         )
 
-    def judge(self, items: Sequence[Item]) -> list[Judgement]:
-        """Judge pictures side by side.
-
-        Args:
-            items: With their inputs.
-
-        Returns:
-            Scores in [0, 10], and the judge's words; a problem where a picture or an answer cannot be read.
-        """
-        found: dict[int, Judgement] = {}
-        requests: dict[int, RewardRequest] = {}
-        for index, item in enumerate(items):
-            try:
-                requests[index] = _request(item)
-            except ImageFileError as error:
-                found[index] = Judgement(problem=f"unreadable picture: {error}")
-        if requests:
-            scores = self.reward.score(list(requests.values()))
-            for at, index in enumerate(requests):
-                problem = scores.problem[at]
-                if problem is not None:
-                    found[index] = Judgement(problem=problem)
-                    continue
-                values = {"overall": scores.value[at], **{name: part[at] for name, part in scores.parts.items()}}
-                reason = scores.reason[at]
-                scaled = {name: round(SCALE * float(value), 5) for name, value in values.items()}
-                found[index] = Judgement(scaled, {"judge": reason} if reason else {})
-        return [found[index] for index in range(len(items))]
+    @override
+    def judge(self, items: Sequence[BenchmarkItem]) -> list[Outcome]:
+        requests = [_request(item) for item in items]
+        readable = [request for request in requests if isinstance(request, RewardRequest)]
+        outcomes = iter(self.reward.score(readable).outcomes() if readable else ())
+        return [request if isinstance(request, Failure) else _scaled(next(outcomes)) for request in requests]
 
 
-def _request(item: Item) -> RewardRequest:
-    references = tuple(read_picture(file, f"input {n}") for n, file in enumerate(item.inputs, start=1))
-    return RewardRequest(item.instruction, read_picture(item.output, "output"), references, item.meta, item.key)
+def _request(item: BenchmarkItem) -> RewardRequest | Failure:
+    try:
+        references = tuple(read_picture(file, f"input {n}") for n, file in enumerate(item.inputs, start=1))
+        return RewardRequest(item.instruction, read_picture(item.output, "output"), references, item.meta, item.key)
+    except ImageFileError as error:
+        return Failure("unreadable picture", str(error))
+
+
+def _scaled(outcome: Outcome) -> Outcome:
+    if isinstance(outcome, Failure):
+        return outcome
+    parts = {"overall": outcome.value, **outcome.parts}
+    scaled = {name: round(SCALE * value, 5) for name, value in parts.items()}
+    return Judgement(scaled["overall"], scaled, outcome.reason)

@@ -7,11 +7,12 @@ from pathlib import Path
 import torch
 from jaxtyping import Float
 from torch import Tensor
+from typing_extensions import override
 
-from omnigen2.evaluation.judging.judge import Item, Judge, Judgement, JudgeProtocol, read_picture
-from omnigen2.evaluation.metrics import Clip, DinoImages, GroupedMean, Scores, Valid, cosines
+from omnigen2.evaluation.judging.judge import BenchmarkItem, BenchmarkJudge, JudgeProtocol, read_picture
+from omnigen2.evaluation.metrics import Clip, Column, DinoImages, GroupedMean, Valid, cosines
 from omnigen2.pictures import ImageFileError
-from omnigen2.rl import Picture
+from omnigen2.rl import Failure, Judgement, Outcome, Picture
 
 TASKS = ("background", "global", "style", "remove", "add", "local", "texture")
 """The `task`s of the published test set."""
@@ -32,16 +33,14 @@ class EmuEdit(GroupedMean):
         super().__init__("Emu-Edit", TASKS, COLUMNS, rows, lowest=-1.0, highest=1.0, digits=3)
 
     def update(
-        self, tasks: Sequence[str], clip_image: Scores, clip_text: Scores, dino: Scores, valid: Valid | None = None
+        self, tasks: Sequence[str], clip_image: Column, clip_text: Column, dino: Column, valid: Valid | None = None
     ) -> None:
         """Count pictures.
 
         Args:
-            tasks: One of `TASKS` for each picture.
             clip_image: Cosine of the CLIP features of the picture and of its source, in [-1, 1].
             clip_text: Cosine of the CLIP features of the picture and of the caption of the wanted result.
             dino: Cosine of the DINO features of the picture and of its source.
-            valid: False where a picture could not be read; by default all are valid.
 
         Raises:
             ValueError: If a task is unknown, numbers differ, or a valid cosine is out of range.
@@ -49,13 +48,14 @@ class EmuEdit(GroupedMean):
         self.add(tasks, torch.stack([clip_image.double(), clip_text.double(), dino.double()], dim=-1), valid)
 
 
-class FeatureJudge(Judge):
-    """Scores edited pictures by the similarity of features.
+class FeatureJudge(BenchmarkJudge):
+    """Scores edited pictures by the similarity of features: `clip_i`, `clip_out` and `dino`.
+
+    Items are those of Emu-Edit, whose meta is the caption of the wanted result.
 
     Args:
         clip: Folder of a CLIP model; see `Clip`.
         dino: Folder of a DINO or DINOv2 model; see `DinoImages`.
-        device: Where they work.
     """
 
     def __init__(self, clip: Path, dino: Path, device: torch.device | str = "cpu") -> None:
@@ -64,34 +64,18 @@ class FeatureJudge(Judge):
         self._model = f"{clip.resolve().name} + {dino.resolve().name}"
 
     @property
+    @override
     def protocol(self) -> JudgeProtocol:
-        """Names of the two folders, and hashes of what is in them."""
         return JudgeProtocol("features", self._model, "1", settings=self._weights)
 
-    def judge(self, items: Sequence[Item]) -> list[Judgement]:
-        """Compare pictures with their sources and their captions.
+    @override
+    def judge(self, items: Sequence[BenchmarkItem]) -> list[Outcome]:
+        pairs = [_pair(item) for item in items]
+        readable = [(pair, item.meta) for pair, item in zip(pairs, items, strict=True) if not isinstance(pair, Failure)]
+        rows = iter(self._scores(*zip(*readable, strict=True)).tolist() if readable else ())
+        return [pair if isinstance(pair, Failure) else _judgement(next(rows)) for pair in pairs]
 
-        Args:
-            items: Of Emu-Edit, whose meta is the caption of the wanted result.
-
-        Returns:
-            `clip_i`, `clip_out` and `dino`; a problem where a picture cannot be read.
-        """
-        found: dict[int, Judgement] = {}
-        pairs: dict[int, tuple[Picture, Picture]] = {}
-        for index, item in enumerate(items):
-            try:
-                pairs[index] = read_picture(item.output, "output"), read_picture(item.inputs[0], "input")
-            except ImageFileError as error:
-                found[index] = Judgement(problem=f"unreadable picture: {error}")
-        if pairs:
-            scores = self._scores(list(pairs.values()), [items[index].meta for index in pairs])
-            names = ("clip_i", "clip_out", "dino")
-            for index, row in zip(pairs, scores.tolist(), strict=True):
-                found[index] = Judgement(dict(zip(names, (round(x, 6) for x in row), strict=True)))
-        return [found[index] for index in range(len(items))]
-
-    def _scores(self, pairs: list[tuple[Picture, Picture]], captions: list[str]) -> Float[Tensor, "samples 3"]:
+    def _scores(self, pairs: Sequence[tuple[Picture, Picture]], captions: Sequence[str]) -> Float[Tensor, "samples 3"]:
         edited, sources = ([pair[side] for pair in pairs] for side in (0, 1))
         features = self.clip.images(edited)
         columns = [
@@ -102,15 +86,20 @@ class FeatureJudge(Judge):
         return torch.stack(columns, dim=-1).cpu()
 
 
+def _pair(item: BenchmarkItem) -> tuple[Picture, Picture] | Failure:
+    try:
+        return read_picture(item.output, "output"), read_picture(item.inputs[0], "input")
+    except ImageFileError as error:
+        return Failure("unreadable picture", str(error))
+
+
+def _judgement(row: Sequence[float]) -> Judgement:
+    clip_i, clip_out, dino = (round(value, 6) for value in row)
+    return Judgement(clip_out, {"clip_i": clip_i, "clip_out": clip_out, "dino": dino})
+
+
 def fingerprint(folder: Path) -> str:
-    """A hash of a model's weights and settings: two folders with the same one give the same features.
-
-    Args:
-        folder: Of a model in the transformers layout.
-
-    Returns:
-        12 hexadecimal digits.
-    """
+    """A hash of a model's weights and settings, 12 digits: two folders with the same one give the same features."""
     total = hashlib.sha256()
     for path in sorted([*folder.glob("*.json"), *folder.glob("*.safetensors")]):
         with path.open("rb") as file:

@@ -1,4 +1,4 @@
-"""What is judged, who judges, and what comes of it."""
+"""What a benchmark asks for, and who judges it."""
 
 import hashlib
 import json
@@ -6,21 +6,19 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, ClassVar, TypeAlias
 
-import numpy as np
-import torch
 from PIL import Image
 
-from omnigen2.pictures import ImageReader
-from omnigen2.rl import Picture
+from omnigen2.pictures import ImageReader, to_pixels
+from omnigen2.rl import Outcome, Picture
 
 PictureFile: TypeAlias = Path | bytes
 """An image file, or its contents."""
 
 
 @dataclass(frozen=True, slots=True)
-class Item:
+class BenchmarkItem:
     """One picture that a benchmark asks for.
 
     Attributes:
@@ -47,45 +45,10 @@ class Item:
         return self.group, self.language, self.key
 
     def digest(self, benchmark: str, protocol: "JudgeProtocol") -> str:
-        """A hash of all that a judgement depends on: instruction, pictures, benchmark and protocol.
-
-        Args:
-            benchmark: Its name.
-            protocol: Of the judge.
-
-        Returns:
-            64 hexadecimal digits. File names do not matter, contents do.
-        """
+        """A hash of all that a judgement depends on: instruction, pictures, benchmark and protocol."""
         facts = [benchmark, protocol.to_json(), self.group, self.instruction, self.language, self.meta]
         pictures = [hashlib.sha256(contents(file)).hexdigest() for file in (*self.inputs, self.output)]
         return hashlib.sha256(json.dumps([facts, pictures], sort_keys=True).encode()).hexdigest()
-
-
-@dataclass(frozen=True, slots=True)
-class Judgement:
-    """What a judge says about one picture: scores, or why there are none.
-
-    Attributes:
-        scores: By name; empty if the judgement failed.
-        reasons: The judge's words, by score.
-        problem: Why there are no scores; None if there are.
-
-    Raises:
-        ValueError: If there are both scores and a problem, or neither.
-    """
-
-    scores: Mapping[str, float] = field(default_factory=dict[str, float])
-    reasons: Mapping[str, str] = field(default_factory=dict[str, str])
-    problem: str | None = None
-
-    def __post_init__(self) -> None:
-        if bool(self.scores) == (self.problem is not None):
-            raise ValueError(f"a judgement has either scores or a problem, got {self.scores} and {self.problem!r}")
-
-    @property
-    def valid(self) -> bool:
-        """Whether there are scores."""
-        return self.problem is None
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +57,6 @@ class JudgeProtocol:
 
     Attributes:
         judge: The kind of judge, such as `"chat"` or `"rules"`.
-        model: Its name.
         prompt_version: Which wording it was asked with.
         temperature: Of its answers.
         passes: Answers that are averaged for each score.
@@ -117,20 +79,16 @@ class JudgeProtocol:
         return asdict(self) | {"settings": dict(sorted(self.settings.items()))}
 
     def differences(self, other: "JudgeProtocol") -> list[str]:
-        """What differs between two protocols.
-
-        Args:
-            other: Another.
-
-        Returns:
-            `"temperature: 0.0 and 1.0"` for each field.
-        """
+        """What differs between two protocols: `"temperature: 0.0 and 1.0"` for each field."""
         mine, theirs = self.to_json(), other.to_json()
         return [f"{name}: {mine[name]!r} and {theirs[name]!r}" for name in mine if mine[name] != theirs[name]]
 
 
-class Judge(ABC):
-    """Scores pictures. It never invents a score: what cannot be judged is a `Judgement` with a problem."""
+class BenchmarkJudge(ABC):
+    """Scores pictures. It never invents a score: what cannot be judged is a `Failure`."""
+
+    voice: ClassVar[str] = "judge"
+    """What reports call its words."""
 
     @property
     @abstractmethod
@@ -138,35 +96,24 @@ class Judge(ABC):
         """How it judges; the same protocol, the same numbers, as far as the judge can promise."""
 
     @abstractmethod
-    def judge(self, items: Sequence[Item]) -> list[Judgement]:
-        """Judge pictures; those of one call may be judged side by side.
-
-        Args:
-            items: Whose output files exist.
+    def judge(self, items: Sequence[BenchmarkItem]) -> list[Outcome]:
+        """Judge pictures, whose files exist; those of one call may be judged side by side.
 
         Returns:
-            One judgement for each, in order.
+            One outcome for each, in order. The benchmark's scores are the parts of a judgement.
         """
 
 
 def contents(file: PictureFile) -> bytes:
-    """The bytes of an image file.
-
-    Args:
-        file: A path, or the contents themselves.
-    """
+    """The bytes of an image file."""
     return file if isinstance(file, bytes) else file.read_bytes()
 
 
 def read_image(file: PictureFile, name: str) -> Image.Image:
-    """An image file.
+    """An image file, upright and in RGB.
 
     Args:
-        file: A path, or the contents themselves.
         name: What messages call contents.
-
-    Returns:
-        Upright, in RGB.
 
     Raises:
         ImageFileError: If it cannot be read.
@@ -175,17 +122,5 @@ def read_image(file: PictureFile, name: str) -> Image.Image:
 
 
 def read_picture(file: PictureFile, name: str) -> Picture:
-    """An image file as numbers.
-
-    Args:
-        file: A path, or the contents themselves.
-        name: What messages call contents.
-
-    Returns:
-        In [-1, 1], shape (3, height, width).
-
-    Raises:
-        ImageFileError: If it cannot be read.
-    """
-    pixels = np.array(read_image(file, name), dtype=np.float32)
-    return torch.from_numpy(pixels).permute(2, 0, 1) / 127.5 - 1
+    """The same as numbers: in [-1, 1], shape (3, height, width)."""
+    return to_pixels(read_image(file, name))

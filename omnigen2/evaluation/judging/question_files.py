@@ -7,9 +7,10 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-from omnigen2.evaluation.judging.tables import json_object, picture, rows, text
+from omnigen2.evaluation.judging.tables import Row, json_object, rows
 from omnigen2.evaluation.judging.understanding import LETTERS, Choice
 from omnigen2.evaluation.metrics import EvaluationError
+from omnigen2.files import read_json_lines
 
 ROTATION = 1_000_000
 """What MMBench adds to a question's index for each rotation of its options."""
@@ -82,22 +83,22 @@ def read_mmmu(data: Path) -> list[Choice]:
         the subject out of the id.
     """
     found: list[Choice] = []
-    for row, where in rows(data):
-        if row.get("question_type", "multiple-choice") != "multiple-choice":
+    for row in rows(data):
+        if row.values.get("question_type", "multiple-choice") != "multiple-choice":
             continue
-        key, question, answer = (text(row, name, where) for name in ("id", "question", "answer"))
-        options = row.get("options")
+        key, question, answer = row.texts("id", "question", "answer")
+        options = row.values.get("options")
         try:
             listed = ast.literal_eval(options) if isinstance(options, str) else options
-        except (ValueError, SyntaxError) as error:
-            raise EvaluationError(f"{where}: options is {options!r:.80}", "expected a list of texts") from error
+        except (ValueError, SyntaxError):
+            listed = None
         if not isinstance(listed, list) or not all(isinstance(one, str) for one in listed):
-            raise EvaluationError(f"{where}: options is {options!r:.80}", "expected a list of texts")
+            raise EvaluationError(f"{row.where}: options is {options!r:.80}", "expected a list of texts")
         subject = "_".join(key.split("_")[1:-1])
         if not subject:
-            raise EvaluationError(f"{where}: the id {key!r} has no subject", "expected such as validation_Art_1")
-        files = (row.get(f"image_{number}") for number in range(1, 8))
-        images = tuple(picture(file, data, where) for file in files if file is not None)
+            raise EvaluationError(f"{row.where}: the id {key!r} has no subject", "expected such as validation_Art_1")
+        files = (row.values.get(f"image_{number}") for number in range(1, 8))
+        images = tuple(row.picture(file) for file in files if file is not None)
         found.append(Choice(key, subject, question, dict(zip(LETTERS, listed, strict=False)), answer, images))
     return _checked(found, data)
 
@@ -129,18 +130,16 @@ def read_answers(path: Path) -> dict[str, str]:
     """
     if not path.is_file():
         raise EvaluationError(f"there is no file {path}", "--answers names a file with answers")
-    content = path.read_text(encoding="utf-8")
     if path.suffix == ".json":
-        found = json_object(content, str(path))
+        found = json_object(path.read_text(encoding="utf-8"), str(path))
         wrong = [key for key, answer in found.items() if not isinstance(answer, str)]
         if wrong:
             raise EvaluationError(f"{path}: the answer {wrong[0]} is {found[wrong[0]]!r:.80}", "expected texts by key")
         return dict(found)
     answers: dict[str, str] = {}
-    for number, line in enumerate(content.splitlines(), start=1):
-        row, where = json_object(line, f"{path}, line {number}"), f"{path}, line {number}"
-        answer = row.get("answer")
+    for line in read_json_lines(path, EvaluationError):
+        answer = line.value.get("answer")
         if not isinstance(answer, str):
-            raise EvaluationError(f"{where}: answer is {answer!r:.80}", "expected a text")
-        answers[text(row, "key", where)] = answer
+            raise EvaluationError(f"{line.where}: answer is {answer!r:.80}", "expected a text")
+        answers[Row(line.value, line.where, path.parent).text("key")] = answer
     return answers

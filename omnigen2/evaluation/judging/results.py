@@ -1,14 +1,16 @@
-"""Judged pictures on disk: a file that grows line by line, and the result file that can be compared."""
+"""Judged pictures on disk: a journal that grows line by line, and the result file that can be compared."""
 
 import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, cast
 
-from omnigen2.evaluation.judging.judge import Item, Judgement, JudgeProtocol
+from omnigen2.evaluation.judging.judge import BenchmarkItem, JudgeProtocol
 from omnigen2.evaluation.metrics import EvaluationError
+from omnigen2.files import drop_half_line, read_json_lines, write_text
+from omnigen2.rl import Failure, Outcome
 
 FORMAT = 1
 """Version of the result file."""
@@ -16,60 +18,55 @@ FORMAT = 1
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """One item and its judgement.
+    """What came of one item, as it stands in the file.
 
     Attributes:
-        key: See `Item`.
-        group: See `Item`.
-        language: See `Item`.
+        group: See `BenchmarkItem`, as key and language.
         digest: Of all that the judgement depends on; empty if there was no picture.
-        judgement: What the judge said.
+        reasons: The judge's words, by what reports call them.
+        problem: Why there are no scores; None if there are.
     """
 
-    key: str
     group: str
     language: str
+    key: str
     digest: str
-    judgement: Judgement
+    scores: Mapping[str, float] = field(default_factory=dict[str, float])
+    reasons: Mapping[str, str] = field(default_factory=dict[str, str])
+    problem: str | None = None
 
     @classmethod
-    def of(cls, item: Item, digest: str, judgement: Judgement) -> "Record":
+    def of(cls, item: BenchmarkItem, digest: str, outcome: Outcome, voice: str = "judge") -> "Record":
         """The record of an item.
 
         Args:
-            item: Which.
-            digest: See `Item.digest`.
-            judgement: What the judge said.
+            digest: See `BenchmarkItem.digest`.
+            voice: See `BenchmarkJudge`.
         """
-        return cls(item.key, item.group, item.language, digest, judgement)
+        if isinstance(outcome, Failure):
+            return cls(*item.name, digest, problem=str(outcome))
+        return cls(*item.name, digest, outcome.parts, {voice: outcome.reason} if outcome.reason else {})
 
     @property
     def name(self) -> tuple[str, str, str]:
         """Group, language and key: unique within a benchmark."""
         return self.group, self.language, self.key
 
+    @property
+    def valid(self) -> bool:
+        """Whether there are scores."""
+        return self.problem is None
+
     def to_json(self) -> dict[str, Any]:
         """The same as plain data."""
-        return {
-            "group": self.group,
-            "language": self.language,
-            "key": self.key,
-            "digest": self.digest,
-            "scores": dict(self.judgement.scores),
-            "reasons": dict(self.judgement.reasons),
-            "problem": self.judgement.problem,
-        }
+        return asdict(self)
 
     @classmethod
     def from_json(cls, value: object, where: str) -> "Record":
         """Read what `to_json` has written.
 
         Args:
-            value: Parsed JSON.
             where: What messages call it.
-
-        Returns:
-            The record.
 
         Raises:
             EvaluationError: If something is missing, or a score is no finite number.
@@ -92,16 +89,14 @@ class Record:
                 raise EvaluationError(f"{where}: the score {name} is {score!r}", "expected a finite number")
         if bool(scores) == (problem is not None):
             raise EvaluationError(f"{where} has scores {scores} and the problem {problem!r}", "expected one of the two")
-        judgement = Judgement(cast(dict[str, float], scores), cast(dict[str, str], reasons), problem)
-        return cls(key, group, language, digest, judgement)
+        return cls(group, language, key, digest, cast(dict[str, float], scores), cast(dict[str, str], reasons), problem)
 
 
 @dataclass(frozen=True, slots=True)
-class Result:
+class BenchmarkResult:
     """All judgements of one folder of pictures.
 
     Attributes:
-        benchmark: Its name.
         name: What the report calls whoever made the pictures.
         protocol: How they were judged.
         records: One for each item of the benchmark, also where the picture is missing or the judgement failed.
@@ -113,35 +108,25 @@ class Result:
     records: tuple[Record, ...]
 
     def save(self, path: Path, summaries: Sequence[Mapping[str, Any]] = ()) -> None:
-        """Write the result file.
-
-        Args:
-            path: The file.
-            summaries: The tables, for whoever reads the file without this program.
-        """
+        """Write the result file, with the tables for whoever reads it without this program."""
         content = {
             "format": FORMAT,
             "benchmark": self.benchmark,
             "name": self.name,
             "protocol": self.protocol.to_json(),
-            "valid": sum(record.judgement.valid for record in self.records),
+            "valid": sum(record.valid for record in self.records),
             "total": len(self.records),
             "summaries": list(summaries),
             "records": [record.to_json() for record in self.records],
         }
-        part = path.with_name(f"{path.name}.part")
-        part.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-        part.replace(path)
+        write_text(path, json.dumps(content, indent=1, ensure_ascii=False) + "\n")
 
     @classmethod
-    def load(cls, path: Path) -> "Result":
+    def load(cls, path: Path) -> "BenchmarkResult":
         """Read a result file.
 
         Args:
             path: The file, or the folder that it is in.
-
-        Returns:
-            The result.
 
         Raises:
             EvaluationError: If it is missing, is no result file, or does not say how the pictures were judged.
@@ -174,50 +159,34 @@ class Journal:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._known: dict[str, Judgement] = {}
-        if not path.exists():
-            return
-        whole, newline, rest = path.read_bytes().rpartition(b"\n")
-        if rest:
-            path.write_bytes(whole + newline)
-        for number, line in enumerate(whole.decode("utf-8").split("\n") if whole else [], start=1):
-            where = f"{path}, line {number}"
-            record = Record.from_json(read_json(line, where), where)
-            if record.judgement.valid:
-                self._known[record.digest] = record.judgement
+        self._known: dict[str, Record] = {}
+        drop_half_line(path)
+        for line in read_json_lines(path, EvaluationError) if path.exists() else []:
+            record = Record.from_json(line.value, line.where)
+            if record.valid:
+                self._known[record.digest] = record
 
     def __len__(self) -> int:
         return len(self._known)
 
-    def get(self, digest: str) -> Judgement | None:
-        """The valid judgement with that digest, if there is one.
-
-        Args:
-            digest: See `Item.digest`.
-        """
-        return self._known.get(digest)
+    def get(self, item: BenchmarkItem, digest: str) -> Record | None:
+        """The valid record of an item with that digest, if there is one; other items may have the same."""
+        known = self._known.get(digest)
+        return None if known is None else replace(known, group=item.group, language=item.language, key=item.key)
 
     def add(self, records: Sequence[Record]) -> None:
-        """Append judgements, and have them on disk when this returns.
-
-        Args:
-            records: New ones.
-        """
+        """Append records, and have them on disk when this returns."""
         lines = "".join(json.dumps(record.to_json(), ensure_ascii=False) + "\n" for record in records)
         with self.path.open("a", encoding="utf-8", newline="") as file:
             file.write(lines)
-        self._known |= {record.digest: record.judgement for record in records if record.judgement.valid}
+        self._known |= {record.digest: record for record in records if record.valid}
 
 
 def read_json(text: str, where: str) -> object:
     """Parse JSON.
 
     Args:
-        text: JSON.
         where: What messages call it.
-
-    Returns:
-        What it says.
 
     Raises:
         EvaluationError: If it is no JSON.

@@ -4,27 +4,84 @@ import importlib
 import importlib.util
 import re
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeAlias, cast
+from typing import Any, cast
 
 from omnigen2.evaluation.judging.judge import PictureFile
 from omnigen2.evaluation.judging.results import read_json
 from omnigen2.evaluation.metrics import EvaluationError
-
-Row: TypeAlias = Mapping[str, Any]
-"""One row: values by column."""
+from omnigen2.files import read_json_lines
 
 
-def rows(data: Path) -> Iterator[tuple[Row, str]]:
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One row of a data set.
+
+    Attributes:
+        values: By column.
+        where: What messages call it.
+        folder: That the paths of its pictures are seen from.
+    """
+
+    values: Mapping[str, Any]
+    where: str
+    folder: Path
+
+    def text(self, name: str) -> str:
+        """A text of the row; whole numbers as text, as keys may be either.
+
+        Raises:
+            EvaluationError: If there is none.
+        """
+        value = self.values.get(name)
+        if isinstance(value, int) and not isinstance(value, bool):
+            return str(value)
+        if not isinstance(value, str) or not value:
+            had = f"expected a text; the row has {', '.join(self.values)}"
+            raise EvaluationError(f"{self.where}: {name} is {value!r}", had)
+        return value
+
+    def texts(self, *names: str) -> list[str]:
+        """Several of them."""
+        return [self.text(name) for name in names]
+
+    def file_name(self, name: str) -> str:
+        """A text that is to name a file.
+
+        Raises:
+            EvaluationError: If it would name something in another folder.
+        """
+        key = self.text(name)
+        if Path(key).name != key or "\\" in key:
+            raise EvaluationError(
+                f"{self.where}: the key {key!r} is no file name", "expected no slashes and no dots alone"
+            )
+        return key
+
+    def picture(self, file: object) -> PictureFile:
+        """A picture that the row names by a path, or as Hugging Face stores it (`{"bytes": …, "path": …}`).
+
+        Raises:
+            EvaluationError: If it is neither, or there is no such file.
+        """
+        match file:
+            case {"bytes": bytes(found)}:
+                return found
+            case str(name) | {"path": str(name)} if (self.folder / name).is_file():
+                return self.folder / name
+            case _:
+                message = f"{self.where}: there is no picture {str(file)[:120]!r}"
+                raise EvaluationError(message, f"paths are seen from {self.folder}")
+
+
+def rows(data: Path) -> Iterator[Row]:
     """The rows of a data set.
 
     Args:
         data: A folder with one `.jsonl` file, or with `.parquet` files as on the Hugging Face hub: in the folder, or
             one folder further down (`data`, or MMMU's subjects). Where there are several splits
             (`validation-00000-of-00003.parquet`), the split's name behind the folder: `emu_edit_test_set/test`.
-
-    Yields:
-        A row, and what messages call it.
 
     Raises:
         EvaluationError: If there is no data set, or more than one.
@@ -42,105 +99,21 @@ def rows(data: Path) -> Iterator[tuple[Row, str]]:
         found = ", ".join(file.name for file in (*lines, *tables)) or "neither"
         raise EvaluationError(f"{data} holds {found}", "expected one .jsonl file, or .parquet files")
     if tables:
-        yield from _parquet(tables)
-        return
-    for number, line in enumerate(lines[0].read_text(encoding="utf-8").splitlines(), start=1):
-        if line.strip():
-            where = f"{lines[0]}, line {number}"
-            yield json_object(line, where), where
+        yield from (Row(values, where, folder) for values, where in _parquet(tables))
+    else:
+        yield from (Row(line.value, line.where, folder) for line in read_json_lines(lines[0], EvaluationError))
 
 
-def json_object(content: str, where: str) -> Row:
+def json_object(content: str, where: str) -> Mapping[str, Any]:
     """Parse a JSON object.
-
-    Args:
-        content: JSON.
-        where: What messages call it.
-
-    Returns:
-        Its fields.
 
     Raises:
         EvaluationError: If it is something else.
     """
-    row = read_json(content, where)
-    if not isinstance(row, dict):
-        raise EvaluationError(f"{where} is a JSON {type(row).__name__}", "expected an object")
-    return cast(Row, row)
-
-
-def root(data: Path) -> Path:
-    """The folder that the paths of a data set's pictures are seen from.
-
-    Args:
-        data: The folder, or a split's name behind it.
-    """
-    return data if data.is_dir() else data.parent
-
-
-def text(row: Row, name: str, where: str) -> str:
-    """A text of a row.
-
-    Args:
-        row: With that column.
-        name: Of the column.
-        where: What messages call the row.
-
-    Returns:
-        Its value; whole numbers as text, as keys may be either.
-
-    Raises:
-        EvaluationError: If there is none.
-    """
-    value = row.get(name)
-    if isinstance(value, int) and not isinstance(value, bool):
-        return str(value)
-    if not isinstance(value, str) or not value:
-        raise EvaluationError(f"{where}: {name} is {value!r}", f"expected a text; the row has {', '.join(row)}")
-    return value
-
-
-def file_name(key: str, where: str) -> str:
-    """A key that is to name a file.
-
-    Args:
-        key: It.
-        where: What messages call the row.
-
-    Returns:
-        The same.
-
-    Raises:
-        EvaluationError: If it would name something in another folder.
-    """
-    if Path(key).name != key or "\\" in key:
-        raise EvaluationError(f"{where}: the key {key!r} is no file name", "expected no slashes and no dots alone")
-    return key
-
-
-def picture(file: object, data: Path, where: str) -> PictureFile:
-    """A picture of a row: a path, or what Hugging Face stores (`{"bytes": …, "path": …}`).
-
-    Args:
-        file: The value.
-        data: Folder that paths are relative to, or a split's name behind it.
-        where: What messages call the row.
-
-    Returns:
-        The file or its contents.
-
-    Raises:
-        EvaluationError: If it is neither, or there is no such file.
-    """
-    match file:
-        case {"bytes": bytes(found)}:
-            return found
-        case str(name) | {"path": str(name)} if (root(data) / name).is_file():
-            return root(data) / name
-        case _:
-            raise EvaluationError(
-                f"{where}: there is no picture {str(file)[:120]!r}", f"paths are seen from {root(data)}"
-            )
+    found = read_json(content, where)
+    if not isinstance(found, dict):
+        raise EvaluationError(f"{where} is a JSON {type(found).__name__}", "expected an object")
+    return cast(Mapping[str, Any], found)
 
 
 def _split(table: Path) -> str | None:
@@ -149,14 +122,11 @@ def _split(table: Path) -> str | None:
     return found[1] if found else None
 
 
-def _parquet(tables: list[Path]) -> Iterator[tuple[Row, str]]:
+def _parquet(tables: list[Path]) -> Iterator[tuple[Mapping[str, Any], str]]:
     if importlib.util.find_spec("pyarrow") is None:
         raise EvaluationError(f"{tables[0]} needs pyarrow to be read", "pip install pyarrow, or export it as jsonl")
     parquet = importlib.import_module("pyarrow.parquet")
     for table in tables:
-        file = parquet.ParquetFile(table)
-        number = 0
-        for batch in file.iter_batches(batch_size=16):
-            for row in batch.to_pylist():
-                number += 1
-                yield row, f"{table}, row {number}"
+        batches = parquet.ParquetFile(table).iter_batches(batch_size=16)
+        values = (row for batch in batches for row in batch.to_pylist())
+        yield from ((row, f"{table}, row {number}") for number, row in enumerate(values, start=1))

@@ -17,11 +17,9 @@ class Choice:
     """One question.
 
     Attributes:
-        key: Its number.
         category: What it is averaged with.
         question: In words, with the hint if there is one.
         options: By letter.
-        answer: The right letter.
         images: That it is about, in order.
         original: Key of the question that this one asks again with rotated options; empty if it is no rotation.
     """
@@ -41,7 +39,6 @@ class Mark:
 
     Attributes:
         key: Of the question as it is first asked.
-        category: What it is averaged with.
         right: Whether every rotation was answered rightly.
         readable: Whether every answer had a readable letter.
         asked: Whether every rotation was asked.
@@ -59,10 +56,6 @@ class ChoiceAccuracy(GroupedMean):
 
     An answer without a readable letter is wrong, and the share of readable ones is shown beside: unlike MMMU's
     official program, which replaces it by a random letter.
-
-    Args:
-        title: The benchmark's name.
-        categories: Names of the categories.
     """
 
     def __init__(self, title: str, categories: Sequence[str]) -> None:
@@ -90,7 +83,6 @@ def mark(choices: Sequence[Choice], said: Sequence[str | None]) -> list[Mark]:
     """Mark answers. A question that is asked several times with rotated options counts once, and only if all are right.
 
     Args:
-        choices: The questions, with all rotations of each.
         said: What the model wrote to each; None if it was not asked.
 
     Returns:
@@ -122,10 +114,6 @@ def mark(choices: Sequence[Choice], said: Sequence[str | None]) -> list[Mark]:
 
 def read_letter(said: str, options: Mapping[str, str]) -> str | None:
     """The letter that an answer chooses.
-
-    Args:
-        said: The answer.
-        options: By letter.
 
     Returns:
         The only letter that it names in one of the usual ways (`B`, `(B)`, `B.`, `B: a cat`, `the answer is B`), or

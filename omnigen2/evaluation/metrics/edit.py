@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from omnigen2.evaluation.metrics.grouped import GroupedMean, Scores, Valid
+from omnigen2.evaluation.metrics.grouped import Column, GroupedMean, Valid
 from omnigen2.evaluation.metrics.omnicontext import with_geometric_mean
 
 GEDIT_SUBTASKS = (
@@ -32,9 +32,6 @@ class EditBench(GroupedMean):
     mean over subtasks.
 
     Args:
-        title: The benchmark's name.
-        subtasks: Names of the subtasks.
-        languages: Of the instructions.
         highest: The best score; 10 for GEdit-Bench. The worst is `lowest`.
         lowest: The worst score: 0 for GEdit-Bench.
 
@@ -62,16 +59,14 @@ class EditBench(GroupedMean):
         self,
         subtasks: Sequence[str],
         languages: Sequence[str],
-        semantic_consistency: Scores,
-        perceptual_quality: Scores,
+        semantic_consistency: Column,
+        perceptual_quality: Column,
         valid: Valid | None = None,
-        overall: Scores | None = None,
+        overall: Column | None = None,
     ) -> None:
         """Count judgements.
 
         Args:
-            subtasks: Of each sample.
-            languages: Of each instruction.
             semantic_consistency: The lower of the judge's "was it done" and "was nothing else changed".
             perceptual_quality: The lower of the judge's "natural" and "free of artefacts".
             valid: False where the judge gave no readable answer to one of the two; by default all are valid.
@@ -110,7 +105,7 @@ class ImgEditBench(GroupedMean):
     def __init__(self) -> None:
         super().__init__("ImgEdit-Bench", IMGEDIT_SUBTASKS, ("score",), lowest=1.0, highest=5.0)
 
-    def update(self, kinds: Sequence[str], scores: Scores, valid: Valid | None = None) -> None:
+    def update(self, kinds: Sequence[str], scores: Column, valid: Valid | None = None) -> None:
         """Count judgements.
 
         Args:

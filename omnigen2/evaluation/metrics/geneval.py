@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from omnigen2.evaluation.metrics.grouped import GroupedMean, Scores, Valid
+from omnigen2.evaluation.metrics.grouped import Column, GroupedMean, Valid
 
 TAGS = ("single_object", "two_object", "counting", "colors", "position", "color_attr")
 """The tags of the published prompts, in the order of the paper's Table 2."""
@@ -22,11 +22,10 @@ class GenEval(GroupedMean):
         column = "graded" if graded else "correct"
         super().__init__("GenEval (graded)" if graded else "GenEval", TAGS, (column,), highest=1.0)
 
-    def update(self, tags: Sequence[str], correct: Scores, valid: Valid | None = None) -> None:
+    def update(self, tags: Sequence[str], correct: Column, valid: Valid | None = None) -> None:
         """Count verdicts.
 
         Args:
-            tags: One of `TAGS` for each picture.
             correct: 0 or 1; with `graded`, anything between as well.
             valid: False where there is no verdict; by default all are valid.
 

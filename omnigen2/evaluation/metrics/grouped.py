@@ -7,10 +7,12 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 from torchmetrics import Metric
+from typing_extensions import override
 
 from omnigen2.evaluation.metrics.summary import Line, Summary
 
-Scores: TypeAlias = Float[Tensor, " samples"]
+Column: TypeAlias = Float[Tensor, " samples"]
+"""One score of each sample."""
 Valid: TypeAlias = Bool[Tensor, " samples"]
 Rows: TypeAlias = Mapping[str, Sequence[Sequence[str]]]
 """For each line of the result: groups of group names. Samples are pooled within an inner sequence, and the means of
@@ -24,12 +26,10 @@ class GroupedMean(Metric):
     groups, and the summary says so: it is not a zero.
 
     Args:
-        title: The benchmark's name, for its text form.
         groups: Names of the groups. They are fixed, so that processes never exchange names.
         columns: Names of the scores.
         rows: The lines of the result by name, the last is the result; by default one line per group and `"overall"`.
         lowest: The worst score that a judge can give.
-        highest: The best.
         digits: After the decimal point, in the text form.
 
     Raises:
@@ -72,7 +72,6 @@ class GroupedMean(Metric):
         """Count judgements.
 
         Args:
-            groups: The group of each sample.
             scores: In [lowest, highest]; those of failed judgements are ignored and may be anything.
             valid: False where the judgement failed; by default all are valid.
 
@@ -85,6 +84,7 @@ class GroupedMean(Metric):
         self.valid.index_add_(0, index, ok.double())
         self.total.index_add_(0, index, torch.ones_like(ok, dtype=torch.float64))
 
+    @override
     def compute(self) -> dict[str, Tensor]:
         """The means.
 
@@ -106,11 +106,7 @@ class GroupedMean(Metric):
         return found
 
     def summary(self) -> Summary:
-        """The means as a table, over all processes.
-
-        Returns:
-            One line per row.
-        """
+        """The means as a table, over all processes."""
         if self._is_synced:
             return Summary(self.title, self.columns, tuple(self._lines().values()), self.digits)
         with self.sync_context(dist_sync_fn=self.dist_sync_fn, should_sync=self._to_sync):
@@ -172,24 +168,16 @@ class GroupedMean(Metric):
 
 
 class Share(GroupedMean):
-    """The share of samples that have a property, by group.
-
-    Args:
-        title: What is counted.
-        groups: Names of the groups.
-        column: Name of the property.
-    """
+    """The share of samples that have a property, by group."""
 
     def __init__(self, title: str, groups: Sequence[str], column: str) -> None:
         super().__init__(title, groups, (column,), highest=1.0)
 
-    def update(self, groups: Sequence[str], hits: Scores, valid: Valid | None = None) -> None:
+    def update(self, groups: Sequence[str], hits: Column, valid: Valid | None = None) -> None:
         """Count samples.
 
         Args:
-            groups: The group of each sample.
             hits: In [0, 1]; usually 0 or 1.
-            valid: False where it is not known; by default all are valid.
 
         Raises:
             ValueError: If a group is unknown, numbers differ, or a valid number is out of range.

@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from omnigen2.evaluation.metrics.grouped import GroupedMean, Scores, Valid
+from omnigen2.evaluation.metrics.grouped import Column, GroupedMean, Valid
 
 SUBTASKS = (
     "single_character",
@@ -53,15 +53,14 @@ class OmniContext(GroupedMean):
     def update(
         self,
         subtasks: Sequence[str],
-        prompt_following: Scores,
-        subject_consistency: Scores,
+        prompt_following: Column,
+        subject_consistency: Column,
         valid: Valid | None = None,
-        overall: Scores | None = None,
+        overall: Column | None = None,
     ) -> None:
         """Count judgements.
 
         Args:
-            subtasks: One of `SUBTASKS` for each sample.
             prompt_following: In [0, 10].
             subject_consistency: In [0, 10].
             valid: False where the judge gave no readable answer to one of the two; by default all are valid.
@@ -74,12 +73,10 @@ class OmniContext(GroupedMean):
         self.add(subtasks, with_geometric_mean(prompt_following, subject_consistency, overall), valid)
 
 
-def with_geometric_mean(first: Scores, second: Scores, overall: Scores | None = None) -> Float[Tensor, "samples 3"]:
+def with_geometric_mean(first: Column, second: Column, overall: Column | None = None) -> Float[Tensor, "samples 3"]:
     """Put two scores and their geometric mean side by side.
 
     Args:
-        first: A score for each sample.
-        second: Another.
         overall: Instead of the geometric mean, where that was taken otherwise; NaN where it was not.
 
     Returns:

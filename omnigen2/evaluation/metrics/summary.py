@@ -1,9 +1,11 @@
 """What a benchmark's metric says: a table of means, with the number of valid judgements beside every line."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
+
+from omnigen2.files import markdown_table, number
 
 
 @dataclass(frozen=True, slots=True)
@@ -11,7 +13,6 @@ class Line:
     """The means of one subtask, or of several.
 
     Attributes:
-        name: Of the subtask, or of what the mean is taken over.
         values: By column; not a number if there is no valid judgement.
         valid: Judgements that the means are over.
         total: Judgements that were asked for; `total - valid` of them failed.
@@ -43,7 +44,6 @@ class Summary:
     """All lines of one benchmark.
 
     Attributes:
-        title: The benchmark.
         columns: The scores, in the order of the table.
         lines: Subtasks first, then the means over them; the last line is the benchmark's result.
         digits: After the decimal point, in the text forms.
@@ -83,7 +83,7 @@ class Summary:
             for line in self.lines
             if line.total
         ]
-        return "\n\n".join([markdown_table(head, rows), *self._caveats()])
+        return "\n\n".join([markdown_table(head, rows, right=True), *self._caveats()])
 
     def __str__(self) -> str:
         values = ", ".join(f"{name} {number(self.result.values[name], self.digits)}" for name in self.columns)
@@ -118,30 +118,3 @@ class Summary:
                 f"{missing} of {self.result.expected} subtasks have no valid judgement: not the whole benchmark."
             )
         return found
-
-
-def number(value: float, digits: int = 2) -> str:
-    """Write a score.
-
-    Args:
-        value: Any number.
-        digits: After the decimal point.
-
-    Returns:
-        A dash if it is not a number.
-    """
-    return "–" if math.isnan(value) else f"{value:.{digits}f}"
-
-
-def markdown_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Write a Markdown table.
-
-    Args:
-        head: Titles of the columns; all but the first are set to the right.
-        rows: The cells of each row, as many as there are titles.
-
-    Returns:
-        The table without a newline at the end.
-    """
-    cells = [list(head), ["---", *["---:"] * (len(head) - 1)], *map(list, rows)]
-    return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in cells)

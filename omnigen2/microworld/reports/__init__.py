@@ -1,4 +1,4 @@
-"""TODO."""
+"""Reports of micro-world runs: the curriculum, the ablation with the paper's findings, and the sheet of all tasks."""
 
 from omnigen2.microworld.reports.ablation import Ablation
 from omnigen2.microworld.reports.curriculum import MicroCurriculum

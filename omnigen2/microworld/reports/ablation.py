@@ -1,6 +1,5 @@
 """The report of the ablation of reinforcement learning: the table, reward curves, and which findings appear."""
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from itertools import cycle
@@ -10,9 +9,10 @@ from typing import Any
 
 import yaml
 from matplotlib.figure import Figure
+from typing_extensions import override
 
-from omnigen2.files import markdown_table, read_json, spread
-from omnigen2.microworld.reports.findings import SUMMED, Finding, findings
+from omnigen2.files import markdown_table, read_json, spread, write_json, write_text
+from omnigen2.microworld.reports.findings import SUMMED, Finding, findings, findings_table
 from omnigen2.microworld.runs import SCORES
 from omnigen2.runner.keep import STAGES, read_metrics
 from omnigen2.runner.reports import CellResult, Row, StudyReport, StudyResult
@@ -42,22 +42,15 @@ class Ablation(StudyReport):
     A row's notes may have `paper`, a mapping from titles of columns to the paper's numbers, which are then shown.
     """
 
+    @override
     def write(self, result: StudyResult, folder: Path) -> None:
-        """Write all files.
-
-        Args:
-            result: The finished study.
-            folder: An existing folder.
-        """
-        scores = {row.name: [scores_of(cell) for cell in result.of_row(row.name)] for row in result.rows}
-        curves = {
-            row.name: [reward_curve(stages_of(cell.folder)[-1]) for cell in result.of_row(row.name)]
-            for row in result.rows
-        }
-        exact = {row.name: [exact_of(cell) for cell in result.of_row(row.name)] for row in result.rows}
+        cells = {row.name: result.of_row(row.name) for row in result.rows}
+        scores = {name: [scores_of(cell) for cell in own] for name, own in cells.items()}
+        curves = {name: [reward_curve(stages_of(cell.folder)[-1]) for cell in own] for name, own in cells.items()}
+        exact = {name: [exact_of(cell) for cell in own] for name, own in cells.items()}
         found = findings(scores, curves, exact)
         plot(result).savefig(folder / PLOT, dpi=160, facecolor="white", metadata={"Software": None})
-        (folder / "report.md").write_text(self._text(result, scores, found), encoding="utf-8")
+        write_text(folder / "report.md", self._text(result, scores, found))
         data = {
             "study": result.name,
             "command": result.command,
@@ -71,7 +64,7 @@ class Ablation(StudyReport):
             "tasks": {title: len(values) for title, values in exact[result.rows[0].name][0].items()},
             "findings": [asdict(finding) for finding in found],
         }
-        (folder / "report.json").write_text(json.dumps(data, indent=1) + "\n", encoding="utf-8")
+        write_json(folder / "report.json", data)
 
     def _text(self, result: StudyResult, scores: Mapping[str, list[dict[str, float]]], found: list[Finding]) -> str:
         papers = any("paper" in row.notes for row in result.rows)
@@ -90,7 +83,7 @@ class Ablation(StudyReport):
             f"Mean ± standard deviation over the seeds {seeds}; all rows draw the same tasks from the same noise, "
             f"without guidance.{note}",
             "## Findings",
-            "\n".join(map(str, found)) or "No rows to compare.",
+            findings_table(found) if found else "No rows to compare.",
             "Each ± of a difference is its standard error, of seeds and of held-out tasks together; a difference "
             "counts where it is larger than two of them. A miniature shows whether the machinery and its trends work, "
             "and is no claim about real pictures.",
@@ -105,11 +98,7 @@ class Ablation(StudyReport):
 
 
 def stages_of(folder: Path) -> list[Path]:
-    """The folders of a cell's stages in order; the cell's own folder if it has none.
-
-    Args:
-        folder: Of the cell.
-    """
+    """The folders of a cell's stages in order; the cell's own folder if it has none."""
     if not (folder / STAGES).is_file():
         return [folder]
     document: Any = yaml.safe_load((folder / STAGES).read_text(encoding="utf-8"))
@@ -117,13 +106,7 @@ def stages_of(folder: Path) -> list[Path]:
 
 
 def scores_of(cell: CellResult) -> dict[str, float]:
-    """What the last stage of a cell scored.
-
-    Args:
-        cell: A finished run.
-
-    Returns:
-        The columns that were measured, by title.
+    """What the last stage of a cell scored, by title of the columns that were measured.
 
     Raises:
         FileNotFoundError: If the run was not evaluated.
@@ -134,9 +117,6 @@ def scores_of(cell: CellResult) -> dict[str, float]:
 
 def exact_of(cell: CellResult) -> dict[str, list[int]]:
     """Which held-out tasks the last stage of a cell did without a fault.
-
-    Args:
-        cell: A finished run.
 
     Returns:
         By column of `SUMMED`, those that were measured; 1 or 0, all cells have the same tasks in the same order.
@@ -158,15 +138,7 @@ def _content(cell: CellResult) -> dict[str, Any]:
 
 
 def table(rows: Sequence[Row], scores: Mapping[str, list[dict[str, float]]]) -> str:
-    """All rows and columns, the paper's numbers behind ours where notes have them.
-
-    Args:
-        rows: In order.
-        scores: By row, one mapping for each seed.
-
-    Returns:
-        Markdown.
-    """
+    """All rows and columns in Markdown, the paper's numbers behind ours where notes have them."""
     columns = [title for title in COLUMNS if any(title in one for seeds in scores.values() for one in seeds)]
     papers = {title for title in columns if any(title in row.notes.get("paper", {}) for row in rows)}
     heads = [head for title in columns for head in (title, *([f"{title} (paper)"] if title in papers else []))]
@@ -182,26 +154,12 @@ def table(rows: Sequence[Row], scores: Mapping[str, list[dict[str, float]]]) -> 
 
 
 def reward_curve(folder: Path) -> list[float]:
-    """The mean reward of each iteration of a run.
-
-    Args:
-        folder: Of the run.
-
-    Returns:
-        In order; empty if nothing was trained.
-    """
+    """The mean reward of each iteration of a run; empty if nothing was trained."""
     return [row["reward/mean"] for row in read_metrics(folder) if "reward/mean" in row]
 
 
 def plot(result: StudyResult) -> Figure:
-    """Draw the rewards of all rows in which something was trained, a small plot for each.
-
-    Args:
-        result: The study.
-
-    Returns:
-        The figure.
-    """
+    """Draw the rewards of all rows in which something was trained, a small plot for each."""
     curves = [(row, [_stage_curves(cell) for cell in result.of_row(row.name)]) for row in result.rows]
     drawn = [(row, seeds) for row, seeds in curves if any(curve for one in seeds for curve in one.values())]
     width = max(1, min(4, len(drawn)))

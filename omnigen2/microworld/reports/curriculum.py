@@ -1,17 +1,17 @@
 """The report of a micro-world curriculum: losses, scores by task, and pictures of every stage."""
 
-import json
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from matplotlib.figure import Figure
+from typing_extensions import override
 
 from omnigen2.evaluation.metrics import SUBTASKS, TAGS
-from omnigen2.files import markdown_table, read_json
+from omnigen2.files import markdown_table, read_json, write_json, write_text
 from omnigen2.microworld.runs import PICTURES, SCORES
 from omnigen2.microworld.tasks import EDIT_KINDS
-from omnigen2.runner.reports import StageResult, StagesResult, StageTable
+from omnigen2.runner.reports import StagesResult, StageTable
 
 PLOT = "scores.png"
 IGNORING = "without references"
@@ -22,8 +22,26 @@ LINES = {
     "in-context, references hidden": (IGNORING, "omnicontext_exact/overall/exact", "#999999"),
 }
 """What is drawn: the scores' part, the number's name, and the colour."""
+EDIT_SIDES = {"success": "edit/overall/SC", "preservation": "edit/overall/PQ"}
+CONTEXT_EXACT = {name: f"omnicontext_exact/{name}/exact" for name in (*SUBTASKS, "overall")}
+CONTEXT_SIDES = {
+    "prompt following": "omnicontext/overall/prompt_following",
+    "subject consistency": "omnicontext/overall/subject_consistency",
+    "overall": "omnicontext/overall/overall",
+}
+TABLES = (
+    ("Text-to-image, exact", "model", {tag: f"geneval/{tag}/correct" for tag in (*TAGS, "overall")}),
+    ("Edits, exact", "model", {kind: f"edit_exact/{kind}/exact" for kind in (*EDIT_KINDS, "overall")}),
+    ("Edits, shares of met clauses (0 to 10)", "model", EDIT_SIDES),
+    ("In-context tasks, exact", "model", CONTEXT_EXACT),
+    ("In-context tasks, exact, drawn without their references", IGNORING, CONTEXT_EXACT),
+    ("In-context tasks (0 to 10)", "model", CONTEXT_SIDES),
+    ("In-context tasks (0 to 10), drawn without their references", IGNORING, CONTEXT_SIDES),
+)
+"""Title, the scores' part, and the numbers' names by column; those that no stage has are left out."""
 
 Scores = Mapping[str, Any]
+"""The content of a `scores.json`."""
 
 
 class MicroCurriculum(StageTable):
@@ -34,74 +52,39 @@ class MicroCurriculum(StageTable):
     are the first held-out tasks of each kind with their verdicts, not chosen.
     """
 
+    @override
     def write(self, result: StagesResult) -> None:
-        """Write what `StageTable` writes, with scores and pictures.
-
-        Args:
-            result: The finished stages.
-        """
         super().write(result)
         found = {stage.name: scores for stage in result.stages if (scores := read_json(stage.folder / SCORES))}
         if not found:
             return
         plot(found).savefig(result.folder / PLOT, dpi=160, facecolor="white", metadata={"Software": None})
         report = result.folder / "report.md"
-        text = report.read_text(encoding="utf-8")
-        report.write_text(text + "\n" + "\n\n".join([*tables(found), *pictures(result.stages, result)]) + "\n", "utf-8")
+        more = "\n\n".join([*tables(found), *pictures(result)])
+        write_text(report, f"{report.read_text(encoding='utf-8')}\n{more}\n")
         path = result.folder / "report.json"
-        data = json.loads(path.read_text(encoding="utf-8")) | {"scores": found}
-        path.write_text(json.dumps(data, indent=2) + "\n", encoding="utf-8")
+        write_json(path, {**(read_json(path) or {}), "scores": found})
 
 
 def tables(found: Mapping[str, Scores]) -> list[str]:
-    """Scores of all stages by task.
-
-    Args:
-        found: The contents of `scores.json` by stage.
-
-    Returns:
-        Paragraphs of Markdown.
-    """
-    subtasks = tuple(name for name in SUBTASKS if _any(found, f"omnicontext_exact/{name}/exact"))
+    """Scores of all stages by task, as paragraphs of Markdown."""
     parts = [
         "## Scores by task",
         f"![scores after each stage]({PLOT})",
         "Held-out tasks, averaged weights, drawn with guidance. *Exact* is the share of pictures in which nothing at "
         "all is wrong, extra objects included.",
-        "### Text-to-image, exact",
-        _table(found, "model", {tag: f"geneval/{tag}/correct" for tag in (*TAGS, "overall")}),
     ]
-    if _any(found, "edit_exact/overall/exact"):
-        kinds = {kind: f"edit_exact/{kind}/exact" for kind in (*EDIT_KINDS, "overall")}
-        sides = {"success": "edit/overall/SC", "preservation": "edit/overall/PQ"}
-        parts += ["### Edits, exact", _table(found, "model", kinds)]
-        parts += ["### Edits, shares of met clauses (0 to 10)", _table(found, "model", sides)]
-    if subtasks:
-        exact = {name: f"omnicontext_exact/{name}/exact" for name in (*subtasks, "overall")}
-        sides = {
-            "prompt following": "omnicontext/overall/prompt_following",
-            "subject consistency": "omnicontext/overall/subject_consistency",
-            "overall": "omnicontext/overall/overall",
-        }
-        parts += ["### In-context tasks, exact", _table(found, "model", exact)]
-        parts += ["### In-context tasks, exact, drawn without their references", _table(found, IGNORING, exact)]
-        parts += ["### In-context tasks (0 to 10)", _table(found, "model", sides)]
-        parts += ["### In-context tasks (0 to 10), drawn without their references", _table(found, IGNORING, sides)]
+    for title, part, columns in TABLES:
+        shown = {name: number for name, number in columns.items() if _any(found, number)}
+        if shown:
+            parts += [f"### {title}", _table(found, part, shown)]
     return parts
 
 
-def pictures(stages: Sequence[StageResult], result: StagesResult) -> list[str]:
-    """Copy the pictures of all stages beside the report.
-
-    Args:
-        stages: All of them.
-        result: Says where the report is.
-
-    Returns:
-        Paragraphs of Markdown that show them, the last stage first.
-    """
+def pictures(result: StagesResult) -> list[str]:
+    """Copy the pictures of all stages beside the report, and show them, the last stage first."""
     parts = ["## Pictures", "The first held-out tasks of each kind with their verdicts, right or wrong."]
-    for stage in reversed(stages):
+    for stage in reversed(result.stages):
         if (source := stage.folder / PICTURES).is_file():
             folder = result.folder / "pictures"
             folder.mkdir(exist_ok=True)
@@ -111,14 +94,7 @@ def pictures(stages: Sequence[StageResult], result: StagesResult) -> list[str]:
 
 
 def plot(found: Mapping[str, Scores]) -> Figure:
-    """Draw the exact shares after each stage.
-
-    Args:
-        found: The contents of `scores.json` by stage.
-
-    Returns:
-        The figure.
-    """
+    """Draw the exact shares after each stage."""
     figure = Figure(figsize=(8, 3.6), layout="constrained")
     axes = figure.subplots()
     names = list(found)
@@ -137,13 +113,12 @@ def plot(found: Mapping[str, Scores]) -> Figure:
 
 
 def _table(found: Mapping[str, Scores], part: str, columns: Mapping[str, str]) -> str:
-    shown = {title: number for title, number in columns.items() if _any(found, number)}
     lines: list[list[str]] = []
     for name, scores in found.items():
-        values = [_value(scores, part, number) for number in shown.values()]
+        values = [_value(scores, part, number) for number in columns.values()]
         if any(value is not None for value in values):
             lines.append([name, *("–" if value is None else f"{value:.2f}" for value in values)])
-    return markdown_table(["stage", *shown], lines)
+    return markdown_table(["stage", *columns], lines)
 
 
 def _value(scores: Scores, part: str, number: str) -> float | None:

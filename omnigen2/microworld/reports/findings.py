@@ -1,14 +1,62 @@
-"""Which of the paper's findings on reinforcement learning the numbers of an ablation show."""
+"""Which of the paper's findings on reinforcement learning the numbers of an ablation show: a table with a sign each."""
 
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean, stdev, variance
 
+from omnigen2.files import markdown_table
+
 SUMMED = ("GenEval", "edit exact", "in-context exact")
 """The columns whose mean says how good a row is."""
+MEAN = "mean"
 CLEAR = 2.0
 """A difference counts if it is larger than so many standard errors."""
+SIGNS = {True: "+ appears", False: "− does not appear", None: "undecided"}
+
+
+@dataclass(frozen=True)
+class Claim:
+    """What the paper says, as differences that are above 0 if it is so.
+
+    Attributes:
+        pairs: A row, another, and the column in which the first is better: one of `SUMMED`, or `MEAN` of them.
+        rises: A row whose own reward must rise too, from the first to the last quarter of its training.
+        one_is_enough: Whether one clear difference shows it if no other goes the wrong way; and whether it is looked
+            for in the pairs that are there. Otherwise all pairs must be there, and clear.
+    """
+
+    text: str
+    pairs: tuple[tuple[str, str, str], ...]
+    rises: str | None = None
+    one_is_enough: bool = False
+
+
+CLAIMS = (
+    Claim(
+        "Edit and GenEval help each other",
+        (("edit_geneval", "edit", "edit exact"), ("edit_geneval", "geneval", "GenEval")),
+    ),
+    Claim(
+        "The letters' reward does not help the other tasks",
+        (("base", "ocr", MEAN), ("edit", "edit_ocr", MEAN)),
+        one_is_enough=True,
+    ),
+    Claim(
+        "The preference score is hacked: its reward rises while the honest scores fall",
+        (("edit", "edit_preference", MEAN),),
+        rises="edit_preference",
+    ),
+    Claim(
+        "Edit alone does more for in-context tasks than their own reward", (("edit", "incontext", "in-context exact"),)
+    ),
+    Claim(
+        "The order of the stages matters: Edit, GenEval, in-context is better than the others",
+        tuple(
+            ("edit_geneval_incontext", other, MEAN) for other in ("geneval_edit_incontext", "edit_incontext_geneval")
+        ),
+    ),
+)
 
 
 @dataclass(frozen=True)
@@ -17,20 +65,20 @@ class Difference:
 
     Attributes:
         mean: Of the differences between equal seeds.
-        error: Its standard error, of seeds and tasks together; NaN with one seed.
+        error: Its standard error, of seeds and tasks together; None with one seed.
     """
 
     mean: float
-    error: float
+    error: float | None
 
     @property
-    def clear(self) -> bool:
-        """Whether it is larger than its error lets expect."""
-        return abs(self.mean) > CLEAR * self.error
+    def sign(self) -> int:
+        """1 or -1 if it is larger than its error lets expect, 0 otherwise."""
+        clear = self.error is not None and abs(self.mean) > CLEAR * self.error
+        return int(math.copysign(clear, self.mean))
 
     def __str__(self) -> str:
-        error = "" if math.isnan(self.error) else f" ± {self.error:.3f}"
-        return f"{self.mean:+.3f}{error}"
+        return f"{self.mean:+.3f}" + ("" if self.error is None else f" ± {self.error:.3f}")
 
 
 @dataclass(frozen=True)
@@ -38,18 +86,13 @@ class Finding:
     """One of the paper's findings, and whether it is seen here.
 
     Attributes:
-        claim: What the paper says.
         appears: None if the numbers decide nothing.
-        numbers: What it was concluded from.
+        differences: What it was concluded from, by name.
     """
 
     claim: str
     appears: bool | None
-    numbers: str
-
-    def __str__(self) -> str:
-        verdict = {True: "appears", False: "does not appear", None: "undecided"}[self.appears]
-        return f"- {self.claim}: **{verdict}**. {self.numbers}"
+    differences: Mapping[str, Difference]
 
 
 def findings(
@@ -69,73 +112,50 @@ def findings(
         curves: By row, the mean reward of each iteration of its last stage, for each seed.
         exact: By row and seed, whether each held-out task was done without a fault (1 or 0), by column of `SUMMED`;
             tasks have the same order everywhere.
-
-    Returns:
-        One for each.
     """
 
     def between(first: str, second: str, column: str) -> Difference:
-        columns = SUMMED if column == "mean" else (column,)
+        columns = SUMMED if column == MEAN else (column,)
         pairs = zip(scores[first], scores[second], strict=True)
         differences = [fmean(a[title] - b[title] for title in columns) for a, b in pairs]
         tasks = sum(_variance_of_tasks(exact[first], exact[second], title) for title in columns) / len(columns) ** 2
         return _difference(differences, tasks)
 
     found: list[Finding] = []
-    if {"edit", "geneval", "edit_geneval"} <= scores.keys():
-        edit, geneval = between("edit_geneval", "edit", "edit exact"), between("edit_geneval", "geneval", "GenEval")
-        numbers = f"Both against one alone: edit {edit}, GenEval {geneval}."
-        found.append(Finding("Edit and GenEval help each other", _better(edit, geneval), numbers))
-    pairs = [pair for pair in (("ocr", "base"), ("edit_ocr", "edit")) if set(pair) <= scores.keys()]
-    if pairs:
-        found.append(_no_help({f"{a} − {b}": between(a, b, "mean") for a, b in pairs}))
-    if {"edit", "edit_preference"} <= scores.keys():
-        found.append(_hacking(between("edit_preference", "edit", "mean"), curves["edit_preference"]))
-    if {"edit", "incontext"} <= scores.keys():
-        claim = "Edit alone does more for in-context tasks than their own reward"
-        change = between("edit", "incontext", "in-context exact")
-        found.append(Finding(claim, _better(change), f"In-context tasks without a fault: {change}."))
-    own, orders = "edit_geneval_incontext", ("geneval_edit_incontext", "edit_incontext_geneval")
-    if {own, *orders} <= scores.keys():
-        claim = "The order of the stages matters: Edit, GenEval, in-context is better than the others"
-        changes = [between(own, order, "mean") for order in orders]
-        listed = ", − ".join(f"{order} {change}" for order, change in zip(orders, changes, strict=True))
-        found.append(Finding(claim, _better(*changes), f"Mean of the three tasks, {own} − {listed}."))
+    for claim in CLAIMS:
+        pairs = [pair for pair in claim.pairs if {*pair[:2]} <= scores.keys()]
+        if not pairs or (len(pairs) < len(claim.pairs) and not claim.one_is_enough):
+            continue
+        differences = {f"{a} − {b}, {column}": between(a, b, column) for a, b, column in pairs}
+        if claim.rises is not None:
+            differences[f"reward of {claim.rises}, last − first quarter"] = _difference(_rises(curves[claim.rises]))
+        found.append(Finding(claim.text, _appears(claim, list(differences.values())), differences))
     return found
 
 
-def _better(*differences: Difference) -> bool | None:
-    """Whether all differences are clearly above 0; no if one is clearly below; nothing if neither is clear."""
-    if any(one.mean < 0 and one.clear for one in differences):
+def findings_table(found: Sequence[Finding]) -> str:
+    """Markdown: a row for each finding."""
+    head = ["the paper's finding", "here", "differences that are above 0 if it is so"]
+    rows = [
+        [one.claim, SIGNS[one.appears], "; ".join(f"{name}: {value}" for name, value in one.differences.items())]
+        for one in found
+    ]
+    return markdown_table(head, rows)
+
+
+def _appears(claim: Claim, differences: Sequence[Difference]) -> bool | None:
+    """No if one is clearly below 0; yes if all (or one, where that is enough) are clearly above; else undecided."""
+    signs = [one.sign for one in differences]
+    if -1 in signs:
         return False
-    return True if all(one.mean > 0 and one.clear for one in differences) else None
+    if claim.one_is_enough:
+        return True if 1 in signs and all(one.mean >= 0 for one in differences) else None
+    return True if all(sign == 1 for sign in signs) else None
 
 
-def _no_help(changes: Mapping[str, Difference]) -> Finding:
-    """Whether the letters' reward clearly hurts somewhere and helps nowhere."""
-    listed = ", ".join(f"{rows} {change}" for rows, change in changes.items())
-    hurts = any(_better(one) is False for one in changes.values()) and all(one.mean <= 0 for one in changes.values())
-    helps = any(_better(one) for one in changes.values())
-    return Finding(
-        "The letters' reward does not help the other tasks",
-        False if helps else True if hurts else None,
-        f"Mean of the three tasks: {listed}.",
-    )
-
-
-def _hacking(consistency: Difference, curves: Sequence[Sequence[float]]) -> Finding:
-    """Whether the preference score rose in training while the honest ones fell."""
-    rises: list[float] = []
-    for curve in curves:
-        part = max(1, len(curve) // 4)
-        rises.append(fmean(curve[-part:]) - fmean(curve[:part]))
-    rise = _difference(rises)
-    return Finding(
-        "The preference score is hacked: its reward rises while the honest scores fall",
-        _better(rise, Difference(-consistency.mean, consistency.error)),
-        f"Reward from the first to the last quarter of training {rise}; mean of the three tasks against Edit alone "
-        f"{consistency}.",
-    )
+def _rises(curves: Sequence[Sequence[float]]) -> list[float]:
+    parts = [(curve, max(1, len(curve) // 4)) for curve in curves]
+    return [fmean(curve[-part:]) - fmean(curve[:part]) for curve, part in parts]
 
 
 def _variance_of_tasks(
@@ -150,5 +170,5 @@ def _variance_of_tasks(
 
 def _difference(values: Sequence[float], shared: float = 0.0) -> Difference:
     """Of values for each seed, and a squared error that all seeds share."""
-    error = math.sqrt(stdev(values) ** 2 / len(values) + shared) if len(values) > 1 else math.nan
+    error = math.sqrt(stdev(values) ** 2 / len(values) + shared) if len(values) > 1 else None
     return Difference(fmean(values), error)

@@ -11,9 +11,8 @@ from omnigen2.microworld.tasks import (
     TAGS,
     Caption,
     ContextKind,
-    ContextVerdict,
     EditKind,
-    EditVerdict,
+    JointVerdict,
     QuestionKind,
     Verdict,
     looks_nice,
@@ -47,14 +46,7 @@ NOISE_LEVELS = (0.1, 0.2, 0.3, 0.5, 0.8)
 
 
 def preview(size: ImageSize, seed: int) -> Figure:
-    """Draw the contact sheet.
-
-    Args:
-        size: Of the pictures, in pixels.
-        seed: Of the tasks.
-
-    Returns:
-        A figure with one section per family of tasks.
+    """Draw the contact sheet, with one section for each family of tasks.
 
     Raises:
         ValueError: If there is no vocabulary for the size, or the seed is negative.
@@ -91,9 +83,9 @@ def _said(verdict: Verdict) -> str:
     return f"{met} of {len(verdict.clauses)} clauses met{missing}"
 
 
-def _said_twice(verdict: EditVerdict | ContextVerdict, names: tuple[str, str], parts: tuple[Verdict, Verdict]) -> str:
-    counted = (f"{name}: {_said(part)}" for name, part in zip(names, parts, strict=True))
-    return f"{'; '.join(counted)}; score {verdict.graded:.2f}"
+def _said_twice(verdict: JointVerdict) -> str:
+    parts = "; ".join(f"{name}: {_said(part)}" for name, part in verdict.parts.items())
+    return f"{parts}; score {verdict.graded:.2f}"
 
 
 def _caption(caption: Caption, size: ImageSize) -> Panel:
@@ -130,7 +122,7 @@ def _edit(kind: EditKind, size: ImageSize, world: Vocabulary, rng: np.random.Gen
     task = sample_edit(world, rng, kind)
     source, target = draw(task.source, size), draw(task.target, size)
     verdict = verify_edit(task, target)
-    said = _said_twice(verdict, ("success", "preservation"), (verdict.success, verdict.preservation))
+    said = _said_twice(verdict)
     said += f" (the source itself scores {verify_edit(task, source).graded:.2f})"
     return Panel(kind, (("source", source), ("target", target)), task.instruction, said, verdict.exact)
 
@@ -140,7 +132,7 @@ def _context(kind: ContextKind, size: ImageSize, world: Vocabulary, rng: np.rand
     target = draw(task.target, size)
     references = ((f"image {number}", draw(scene, size)) for number, scene in enumerate(task.references, 1))
     verdict = verify_context(task, target)
-    said = _said_twice(verdict, ("subjects", "following"), (verdict.subjects, verdict.following))
+    said = _said_twice(verdict)
     title = kind.replace("_", " ")
     return Panel(title, (*references, ("target", target)), task.instruction, said, verdict.exact)
 

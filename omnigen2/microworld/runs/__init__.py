@@ -1,13 +1,12 @@
-"""TODO."""
+"""The micro-world in recipes: data, prompts and exchanges, a small vision-language model, and evaluation by rules."""
 
 from omnigen2.microworld.runs.data import MicroTexts, MicroWorld
-from omnigen2.microworld.runs.evaluation import MicroEvaluation, MicroJudge, PICTURES, SCORES
+from omnigen2.microworld.runs.evaluation import PICTURES, SCORES, MicroEvaluation, MicroJudge
 from omnigen2.microworld.runs.folder import RulesJudge, micro_items, write_micro
-from omnigen2.microworld.runs.micro_model import ShippedMicroVLM
 from omnigen2.microworld.runs.prompts import MicroPrompts
 from omnigen2.microworld.runs.samples import MicroExchanges
 from omnigen2.microworld.runs.scores import micro_edit_bench
-from omnigen2.microworld.runs.vlm import RandomMicroVLM
+from omnigen2.microworld.runs.vlm import RandomMicroVLM, ShippedMicroVLM
 
 __all__ = [
     "PICTURES", "SCORES", "MicroEvaluation", "MicroExchanges", "MicroJudge", "MicroPrompts", "MicroTexts", "MicroWorld",

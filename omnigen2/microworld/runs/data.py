@@ -5,18 +5,16 @@ from collections.abc import Mapping
 import lightning as L
 import numpy as np
 import torch.distributed as dist
+from typing_extensions import override
 
 from omnigen2.data import Batch, ConditionDropout, Example, TokenBudget
 from omnigen2.data.batches import Pick
-from omnigen2.pictures import ResizePolicy
 from omnigen2.layout import ImageSegment, Layout, Segment, TextSegment
-from omnigen2.microworld import EASY, Vocabulary, balanced, draw
-from omnigen2.microworld.tasks import to_json
-from omnigen2.microworld.world import ImageSize
-from omnigen2.microworld.tasks import FAMILIES, DrawingTask, Family, family_of, instruction_of, kinds_of, references_of, sample_task, target_of
-from omnigen2.training.parts import StepLoader, Stream
+from omnigen2.microworld.tasks import FAMILIES, DrawingTask, Family, kinds_of, sample_task, to_json
+from omnigen2.microworld.world import EASY, GlyphTask, ImageSize, Vocabulary, balanced, draw, draw_glyphs
+from omnigen2.pictures import ResizePolicy
 from omnigen2.training.flow_matching import TypicalTexts
-
+from omnigen2.training.parts import StepLoader, Stream
 
 
 class MicroWorld(L.LightningDataModule):
@@ -30,11 +28,9 @@ class MicroWorld(L.LightningDataModule):
         steps: Batches of one epoch: at least as many as the training has.
         batch_size: Examples of one batch on one rank, at least 1.
         families: Share of each family of tasks; only ratios count.
-        vocabulary: What scenes are made of.
         multiple: Side of one token in pixels: the codec's factor times the transformer's patch size.
         dropout: Which conditions are dropped in training; none if None.
         validation: Examples of each kind of each family in the validation batch.
-        seed: At least 0.
 
     Raises:
         ValueError: If a number is out of range, or a family is unknown or has a share below 0.
@@ -74,16 +70,16 @@ class MicroWorld(L.LightningDataModule):
         self.seed = seed
         self.budget = TokenBudget(2**31, ResizePolicy(multiple=multiple))
 
+    @override
     def train_dataloader(self) -> StepLoader[Batch]:
-        """Batches of one epoch."""
         return StepLoader(self.batch, self.steps)
 
+    @override
     def val_dataloader(self) -> StepLoader[Batch]:
-        """One batch, always the same: `validation` examples of each kind."""
         return StepLoader(lambda _: self.validation_batch(), steps=1)
 
     def validation_batch(self) -> Batch:
-        """`validation` examples of each kind."""
+        """`validation` examples of each kind, always the same."""
         rng = Stream.VALIDATION_TASKS.numpy(self.seed)
         kinds = [pair for _ in range(self.validation) for pair in self.kinds()]
         tasks = [sample_task(family, kind, self.vocabulary, rng) for family, kind in kinds]
@@ -95,14 +91,7 @@ class MicroWorld(L.LightningDataModule):
         return [(family, kind) for family in self.families for kind in kinds_of(family, self.vocabulary)]
 
     def batch(self, step: int) -> Batch:
-        """The training batch of one step on this rank.
-
-        Args:
-            step: From 0.
-
-        Returns:
-            `batch_size` examples.
-        """
+        """The training batch of one step, from 0, on this rank."""
         rank = dist.get_rank() if dist.is_initialized() else 0
         rng = Stream.TRAINING_TASKS.numpy(self.seed, rank, step)
         names: list[Family] = list(self.families)
@@ -130,33 +119,29 @@ class MicroWorld(L.LightningDataModule):
 
     def example(
         self,
-        task: DrawingTask,
+        task: DrawingTask | GlyphTask,
         key: str,
         drop_prompt: bool = False,
         drop_references: bool = False,
         meta: bool = True,
     ) -> Example:
-        """Draw a task.
+        """Draw a task of a family, or letters.
 
         Args:
-            task: Any of the three families.
-            key: Names it.
-            drop_prompt: Whether its instruction is left out.
-            drop_references: Whether its references are left out.
             meta: Whether the task travels with it, for judges.
-
-        Returns:
-            The example.
         """
-        references = () if drop_references else references_of(task)
+        if isinstance(task, GlyphTask):
+            family, references, target = "text_to_image", (), draw_glyphs(task, self.size)
+        else:
+            family, references, target = task.family, task.references, draw(task.target, self.size)
         return Example(
-            task=family_of(task),
+            task=family,
             source="microworld",
             key=key,
-            instruction="" if drop_prompt else instruction_of(task),
+            instruction="" if drop_prompt else task.instruction,
             prompt_dropped=drop_prompt,
-            references=tuple(draw(scene, self.size) for scene in references),
-            target=draw(target_of(task), self.size),
+            references=() if drop_references else tuple(draw(scene, self.size) for scene in references),
+            target=target,
             answer=None,
             meta=to_json(task) if meta else "",
         )
@@ -166,9 +151,7 @@ class MicroTexts(TypicalTexts):
     """Instructions of all families of tasks, equally many of each kind.
 
     Args:
-        vocabulary: What scenes are made of.
         rounds: Of each kind, at least 1.
-        seed: At least 0.
 
     Raises:
         ValueError: If a number is out of range.
@@ -181,11 +164,11 @@ class MicroTexts(TypicalTexts):
         self.rounds = rounds
         self.seed = seed
 
+    @override
     def texts(self) -> list[str]:
-        """Some instructions, the same every time."""
         rng = Stream.TYPICAL_TEXTS.numpy(self.seed)
         kinds: list[tuple[Family, str]] = [
             (family, kind) for family in FAMILIES for kind in kinds_of(family, self.vocabulary)
         ]
         tasks = [sample_task(*pair, self.vocabulary, rng) for _ in range(self.rounds) for pair in kinds]
-        return [instruction_of(task) for task in tasks]
+        return [task.instruction for task in tasks]

@@ -1,21 +1,18 @@
 """Prompts of the micro-world to draw pictures for, without end."""
 
 from collections.abc import Mapping
-from typing import Any, Literal, TypeAlias, get_args
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
+from typing_extensions import override
 
 from omnigen2.data import Example
-from omnigen2.microworld import EASY, Vocabulary
 from omnigen2.microworld.runs.data import MicroWorld
-from omnigen2.microworld.tasks import to_json
 from omnigen2.microworld.tasks import Family, kinds_of, sample_task
-from omnigen2.microworld.world import draw_glyphs, sample_glyphs
-from omnigen2.microworld.world import ImageSize
+from omnigen2.microworld.world import EASY, ImageSize, Vocabulary, sample_glyphs
 from omnigen2.training.parts import StepLoader, Stream
 
 Asked: TypeAlias = Literal["text_to_image", "edit", "in_context", "letters"]
-ASKED: tuple[Asked, ...] = get_args(Asked)
 
 
 class MicroPrompts(MicroWorld):
@@ -27,10 +24,8 @@ class MicroPrompts(MicroWorld):
         asked: Share of each family among the prompts; `letters` asks for text. Only ratios count.
         prompts: How many different prompts there are, at least 1.
         families: What validation and evaluation look at, whatever is asked; all three families by default.
-        vocabulary: What scenes are made of.
         multiple: Side of one token in pixels: the codec's factor times the transformer's patch size.
         validation: Examples of each kind in the validation batch.
-        seed: At least 0.
 
     Raises:
         ValueError: If a number is out of range, or a family has a share below 0.
@@ -61,37 +56,19 @@ class MicroPrompts(MicroWorld):
         self.asked: dict[Asked, float] = dict(shares)
         self.prompts = prompts
 
+    @override
     def train_dataloader(self) -> StepLoader[Any]:
         """Numbers of iterations: prompts are drawn by what counts the finished ones."""
         return StepLoader(lambda step: step, self.steps)
 
     def prompt(self, number: int) -> Example:
-        """One prompt.
-
-        Args:
-            number: Of the prompt.
-
-        Returns:
-            An example with its task.
-        """
+        """The prompt of a number, with its task."""
         rng = Stream.PROMPTS.numpy(self.seed, number)
         names = list(self.asked)
         shares = np.array([self.asked[name] for name in names])
         family = names[int(rng.choice(len(names), p=shares / shares.sum()))]
         key = f"prompt:{number}"
         if family == "letters":
-            task = sample_glyphs(rng)
-            target = draw_glyphs(task, self.size)
-            return Example(
-                task="text_to_image",
-                source="microworld",
-                key=key,
-                instruction=task.instruction,
-                prompt_dropped=False,
-                references=(),
-                target=target,
-                answer=None,
-                meta=to_json(task),
-            )
+            return self.example(sample_glyphs(rng), key)
         kinds = kinds_of(family, self.vocabulary)
         return self.example(sample_task(family, kinds[int(rng.integers(len(kinds)))], self.vocabulary, rng), key)

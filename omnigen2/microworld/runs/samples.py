@@ -1,14 +1,14 @@
 """The micro-world's questions and requests as endless streams, with held-out ones that are never trained."""
 
-from typing import Literal, TypeAlias, assert_never
+from typing import Literal, TypeAlias
 from zlib import crc32
 
 import numpy as np
+from typing_extensions import override
 
 from omnigen2.data import Sample
-from omnigen2.microworld import Caption, Vocabulary, full_vocabulary, sample_caption, sample_context, sample_edit, sample_question
-from omnigen2.microworld.tasks import to_sample
-from omnigen2.microworld.world import ImageSize
+from omnigen2.microworld.tasks import sample_caption, sample_context, sample_edit, sample_question, to_sample
+from omnigen2.microworld.world import ImageSize, Vocabulary, full_vocabulary
 from omnigen2.training.language import SampleStream
 
 Part: TypeAlias = Literal["train", "held_out"]
@@ -24,9 +24,7 @@ class MicroExchanges(SampleStream):
     words but always new pictures.
 
     Args:
-        part: `"train"` or `"held_out"`.
         requests: Share of requests, in [0, 1].
-        size: Side of the pictures in pixels.
         vocabulary: What scenes are made of; by default everything that can be told apart at this size.
 
     Raises:
@@ -41,29 +39,13 @@ class MicroExchanges(SampleStream):
         self.size: ImageSize = size
         self.vocabulary = vocabulary or full_vocabulary(size)
 
+    @override
     def draw(self, rng: np.random.Generator) -> Sample:
-        """Draw one example.
-
-        Args:
-            rng: The only source of randomness.
-
-        Returns:
-            The example.
-        """
         if rng.random() >= self.requests:
             return to_sample(sample_question(self.vocabulary, rng), self.size)
         while True:
             makers = (sample_caption, sample_edit, sample_context)
             task = makers[int(rng.integers(len(makers)))](self.vocabulary, rng)
-            if self._is_ours(task.text if isinstance(task, Caption) else task.instruction):
+            held_out = crc32(task.instruction.encode()) % HELD_OUT == 0
+            if held_out == (self.part == "held_out"):
                 return to_sample(task, self.size)
-
-    def _is_ours(self, request: str) -> bool:
-        held_out = crc32(request.encode()) % HELD_OUT == 0
-        match self.part:
-            case "train":
-                return not held_out
-            case "held_out":
-                return held_out
-            case _:
-                assert_never(self.part)

@@ -10,44 +10,38 @@ trends, and no claim about real pictures.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import assert_never
+from typing import NamedTuple
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from omnigen2.evaluation.metrics import EditBench
-from omnigen2.evaluation.metrics import GenEval
-from omnigen2.evaluation.metrics import GroupedMean, Share
-from omnigen2.evaluation.metrics import SUBTASKS, OmniContext
-from omnigen2.evaluation.metrics import Summary
-from omnigen2.microworld.tasks import Caption
-from omnigen2.microworld.tasks import ContextKind, ContextTask
-from omnigen2.microworld.tasks import EDIT_KINDS, EditTask
-from omnigen2.microworld.world import TOLERANCE
-from omnigen2.microworld.world import read
-from omnigen2.microworld.tasks import verify_caption, verify_context, verify_edit
+from omnigen2.evaluation.metrics import SUBTASKS, EditBench, GenEval, GroupedMean, OmniContext, Share, Summary
+from omnigen2.microworld.tasks import EDIT_KINDS, FAMILIES, DrawingTask, Family, Verdict, verify
+from omnigen2.microworld.world import TOLERANCE, read
+from omnigen2.rl import Judgement, Picture
 
-MicroTask = Caption | EditTask | ContextTask
-Picture = Float[Tensor, "3 size size"]
+NAMES = {"subjects": "subject_consistency", "following": "prompt_following"}
+"""What OmniContext calls the parts of a verdict."""
+EXACT: Mapping[Family, tuple[str, str]] = {
+    "text_to_image": ("geneval", "correct"),
+    "edit": ("edit_exact", "exact"),
+    "in_context": ("omnicontext_exact", "exact"),
+}
+"""The metric of each family, and its column, that is the share of pictures without a fault."""
 
 
-@dataclass(frozen=True, slots=True)
-class MicroJudgement:
-    """What the rules say about one picture.
+class Judged(NamedTuple):
+    """A task, what was drawn for it in [-1, 1], shape (3, size, size), and what the rules say."""
 
-    Attributes:
-        group: GenEval's tag, the kind of the edit, or OmniContext's subtask.
-        scores: By name. Captions: `correct` and `graded` in [0, 1]. Edits: `success` and `preservation` in [0, 10].
-            In-context: `prompt_following` and `subject_consistency` in [0, 10].
-        exact: Whether nothing is wrong.
-        unmet: What is wrong, in words.
-    """
+    task: DrawingTask
+    picture: Picture
+    judgement: Judgement
 
-    group: str
-    scores: Mapping[str, float]
-    exact: bool
-    unmet: tuple[str, ...]
+    @property
+    def exact(self) -> bool:
+        """Whether nothing is wrong."""
+        return self.judgement.value == 1
 
 
 @dataclass(frozen=True)
@@ -80,78 +74,59 @@ class MicroScores:
             for column, value in line.values.items()
         }
 
+    def headline(self) -> dict[str, float]:
+        """The shares without a fault over all kinds of each family, by metric; see `EXACT`."""
+        return {name: self[name].result.values[column] for name, column in EXACT.values() if name in self.metrics}
+
     def table(self) -> str:
         """Markdown: one section for each metric."""
         parts = (f"**Micro-world {summary.title}**\n\n{summary.table()}" for summary in self.summaries.values())
         return "\n\n".join(parts)
 
 
-def micro_judge(task: MicroTask, picture: Picture, tolerance: float = TOLERANCE) -> MicroJudgement:
+def micro_judge(task: DrawingTask, picture: Picture, tolerance: float = TOLERANCE) -> Judgement:
     """Judge one picture by rules.
 
     Args:
-        task: What was asked for.
         picture: In [-1, 1], shape (3, size, size).
         tolerance: Of the reader: the largest error of an item that is still recognised; higher is milder.
 
     Returns:
-        The scores.
+        1 if nothing is wrong and 0 otherwise, and in words what is. The parts are those that the benchmark's judges
+        give: of captions `correct` and `graded` in [0, 1], of edits `success` and `preservation` in [0, 10], of
+        in-context tasks `prompt_following` and `subject_consistency` in [0, 10].
     """
-    reading = read(picture, tolerance=tolerance)
-    match task:
-        case Caption():
-            verdict = verify_caption(task.specification, reading)
-            scores = {"correct": float(verdict.exact), "graded": verdict.graded}
-            return MicroJudgement(group_of(task), scores, verdict.exact, verdict.unmet)
-        case EditTask():
-            edit = verify_edit(task, reading)
-            scores = {"success": 10 * edit.success.graded, "preservation": 10 * edit.preservation.graded}
-            return MicroJudgement(group_of(task), scores, edit.exact, edit.success.unmet + edit.preservation.unmet)
-        case ContextTask():
-            found = verify_context(task, reading)
-            scores = {
-                "prompt_following": 10 * found.following.graded,
-                "subject_consistency": 10 * found.subjects.graded,
-            }
-            return MicroJudgement(group_of(task), scores, found.exact, found.following.unmet + found.subjects.unmet)
-        case _:
-            assert_never(task)
+    verdict = verify(task, read(picture, tolerance=tolerance))
+    exact = float(verdict.exact)
+    if isinstance(verdict, Verdict):
+        parts = {"correct": exact, "graded": verdict.graded}
+    else:
+        parts = {NAMES.get(name, name): 10 * part.graded for name, part in verdict.parts.items()}
+    return Judgement(exact, parts, "; ".join(verdict.unmet))
 
 
-def micro_scores(tasks: Sequence[MicroTask], pictures: Sequence[Picture], tolerance: float = TOLERANCE) -> MicroScores:
-    """Judge pictures by rules and average as the benchmarks do.
-
-    Args:
-        tasks: What was asked for, of any kinds.
-        pictures: What was drawn, one for each task, in [-1, 1].
-        tolerance: Of the reader; see `micro_judge`.
-
-    Returns:
-        GenEval by tag, exact and graded; success (as SC) and preservation (as PQ) by kind of edit; prompt following
-        and subject consistency by OmniContext's subtasks; and the shares of pictures where nothing is wrong.
+def micro_scores(
+    tasks: Sequence[DrawingTask], pictures: Sequence[Picture], tolerance: float = TOLERANCE
+) -> MicroScores:
+    """Judge one picture for each task by rules, see `micro_judge`, and average as the benchmarks do, see `aggregate`.
 
     Raises:
         ValueError: If there are not as many pictures as tasks.
     """
     if len(tasks) != len(pictures):
         raise ValueError(f"got {len(tasks)} tasks and {len(pictures)} pictures; give one picture for each task")
-    return aggregate(
-        [(type(task), micro_judge(task, picture, tolerance)) for task, picture in zip(tasks, pictures, strict=True)]
-    )
+    pairs = zip(tasks, pictures, strict=True)
+    return aggregate([Judged(task, picture, micro_judge(task, picture, tolerance)) for task, picture in pairs])
 
 
-def aggregate(judgements: Sequence[tuple[type[MicroTask], MicroJudgement]]) -> MicroScores:
+def aggregate(judged: Sequence[Judged]) -> MicroScores:
     """Average judgements as the benchmarks do; nothing is exchanged with other processes.
 
-    Args:
-        judgements: With the type of each task.
-
     Returns:
-        See `micro_scores`.
+        GenEval by tag, exact and graded; success (as SC) and preservation (as PQ) by kind of edit; prompt following
+        and subject consistency by OmniContext's subtasks; and the shares of pictures where nothing is wrong.
     """
-    captions, edits, contexts = (
-        [judgement for kind, judgement in judgements if kind is wanted] for wanted in (Caption, EditTask, ContextTask)
-    )
+    captions, edits, contexts = ([one for one in judged if one.task.family == family] for family in FAMILIES)
     metrics: dict[str, GroupedMean] = {}
     if captions:
         metrics["geneval"], metrics["geneval_graded"] = strict, graded = GenEval(), GenEval(graded=True)
@@ -172,56 +147,36 @@ def aggregate(judgements: Sequence[tuple[type[MicroTask], MicroJudgement]]) -> M
     return MicroScores(metrics)
 
 
+def exact_by_family(judged: Sequence[Judged]) -> dict[str, list[int]]:
+    """Which pictures have no fault, task by task, so that two models can be compared in pairs.
+
+    Returns:
+        1 or 0 in the order of the tasks, under the names of `MicroScores.headline`.
+    """
+    found: dict[str, list[int]] = {}
+    for one in judged:
+        found.setdefault(EXACT[one.task.family][0], []).append(int(one.exact))
+    return found
+
+
 def micro_edit_bench() -> EditBench:
     """The edit benchmark with the micro-world's kinds; SC stands for success, PQ for preservation."""
     return EditBench("edits (SC: success, PQ: preservation)", EDIT_KINDS, ("en",))
-
-
-def group_of(task: MicroTask) -> str:
-    """What a task's scores are averaged with.
-
-    Args:
-        task: Any of the three kinds.
-
-    Returns:
-        GenEval's tag, the kind of the edit, or OmniContext's subtask.
-    """
-    match task:
-        case Caption():
-            return task.specification.tag
-        case EditTask():
-            return task.kind
-        case ContextTask():
-            return subtask(task.kind)
-        case _:
-            assert_never(task)
-
-
-def subtask(kind: ContextKind) -> str:
-    """OmniContext's name of a kind: `multiple_object` is `multi_object` in the published data.
-
-    Args:
-        kind: The micro-world's.
-
-    Returns:
-        One of `omnicontext.SUBTASKS`.
-    """
-    return kind.replace("multiple_", "multi_")
 
 
 def _alone() -> bool:
     return False
 
 
-def _exact(title: str, groups: Sequence[str], judgements: Sequence[MicroJudgement]) -> GroupedMean:
+def _exact(title: str, groups: Sequence[str], judged: Sequence[Judged]) -> GroupedMean:
     metric = Share(title, groups, "exact")
-    metric.update(_groups(judgements), torch.tensor([float(judgement.exact) for judgement in judgements]))
+    metric.update(_groups(judged), torch.tensor([one.judgement.value for one in judged]))
     return metric
 
 
-def _groups(judgements: Sequence[MicroJudgement]) -> list[str]:
-    return [judgement.group for judgement in judgements]
+def _groups(judged: Sequence[Judged]) -> list[str]:
+    return [one.task.group for one in judged]
 
 
-def _column(judgements: Sequence[MicroJudgement], name: str) -> Float[Tensor, " samples"]:
-    return torch.tensor([judgement.scores[name] for judgement in judgements], dtype=torch.float64)
+def _column(judged: Sequence[Judged], name: str) -> Float[Tensor, " samples"]:
+    return torch.tensor([one.judgement.parts[name] for one in judged], dtype=torch.float64)

@@ -7,14 +7,23 @@ from typing import Any
 
 import torch
 from torch import nn
+from typing_extensions import override
 
-from omnigen2.encoders import QwenEncoder
-from omnigen2.encoders import SYSTEM_PROMPT, SYSTEM_PROMPT_DROPPED, SYSTEM_PROMPT_PLAIN
-from omnigen2.encoders import load_tokenizer
-from omnigen2.encoders import SPECIAL_TOKENS, random_vlm, write_image_processor
-from omnigen2.microworld import WordTokenizer
-from omnigen2.microworld.tasks import SPECIALS, UNKNOWN
-from omnigen2.training.parts import EVERY_TOKEN, MLLM, PROCESSOR, VLMSource, without_bars
+from omnigen2.encoders import (
+    SPECIAL_TOKENS,
+    SYSTEM_PROMPT,
+    SYSTEM_PROMPT_DROPPED,
+    SYSTEM_PROMPT_PLAIN,
+    HiddenStateBridge,
+    PromptRules,
+    QwenEncoder,
+    load_tokenizer,
+    random_vlm,
+    write_image_processor,
+)
+from omnigen2.microworld.tasks import SPECIALS, UNKNOWN, WordTokenizer
+from omnigen2.microworld.trained import MICRO_MODEL
+from omnigen2.training.parts import EVERY_TOKEN, MLLM, PROCESSOR, VLMFolder, VLMSource, without_bars
 
 HIDDEN_SIZE = 64
 """Channels of the text states: `text_dim` of `omnigen2.dit.MICRO`."""
@@ -43,7 +52,6 @@ def write_micro_vlm(folder: str | Path, seed: int = 0) -> None:
     (`HiddenStateBridge(template="drop")`).
 
     Args:
-        folder: Gets the two folders; it is made.
         seed: Of the weights; torch's global generator is not touched.
     """
     write_micro_mllm(Path(folder) / MLLM, seed)
@@ -51,33 +59,29 @@ def write_micro_vlm(folder: str | Path, seed: int = 0) -> None:
 
 
 class RandomMicroVLM(VLMSource):
-    """A new micro VLM that knows nothing.
-
-    Args:
-        seed: Of the weights.
-    """
+    """A new micro VLM that knows nothing."""
 
     def __init__(self, seed: int = 0) -> None:
         self.seed = seed
 
-    def load(self) -> QwenEncoder:
-        """Make the model.
-
-        Returns:
-            On the CPU, whatever torch's default device is; frozen, passing the states of all tokens on.
-        """
+    @override
+    def load(self, bridge: HiddenStateBridge = EVERY_TOKEN, rules: PromptRules | None = None) -> QwenEncoder:
         # not by way of a folder: of several processes transformers lets the first one alone write a model
         with torch.device("cpu"), tempfile.TemporaryDirectory() as folder:
             write_micro_processor(folder)
-            return QwenEncoder(_micro_mllm(self.seed), load_tokenizer(folder), EVERY_TOKEN)
+            return QwenEncoder(_micro_mllm(self.seed), load_tokenizer(folder, rules), bridge)
+
+
+class ShippedMicroVLM(VLMSource):
+    """The vision-language model of the shipped micro model: it answers questions and knows when to draw."""
+
+    @override
+    def load(self, bridge: HiddenStateBridge = EVERY_TOKEN, rules: PromptRules | None = None) -> QwenEncoder:
+        return VLMFolder(str(MICRO_MODEL)).load(bridge, rules)
 
 
 def vocabulary() -> dict[str, int]:
-    """The words of the tokenizer and their numbers: the special tokens first, then the template, then the world.
-
-    Returns:
-        From words, in lower case, to numbers without gaps.
-    """
+    """The tokenizer's words, in lower case, and their numbers: special tokens first, then the template, the world."""
     world = WordTokenizer().words[len(SPECIALS) :]
     template = [*SPEAKERS, *PICTURE_NAMES, *(prompt.lower() for prompt in SYSTEM_PROMPTS)]
     return {word: number for number, word in enumerate((*SPECIAL_TOKENS, UNKNOWN, *template, *world))}
@@ -90,7 +94,6 @@ def write_micro_mllm(directory: str | Path, seed: int = 0) -> None:
     Input and output embeddings are one table, as in the released 3B model.
 
     Args:
-        directory: Folder to write; it is made.
         seed: Of the weights; torch's global generator is not touched.
     """
     model: Any = _micro_mllm(seed)
@@ -103,9 +106,6 @@ def write_micro_processor(directory: str | Path) -> None:
 
     One token is one word or sign in lower case; a whole system prompt is one word; unknown words are `<unk>`.
     Pictures become 32 x 32 pixels, which are 16 tokens.
-
-    Args:
-        directory: Folder to write; it is made.
     """
     from tokenizers import Regex, Tokenizer, models, normalizers, pre_tokenizers
     from transformers import PreTrainedTokenizerFast

@@ -1,4 +1,4 @@
-"""TODO."""
+"""Tasks of the micro-world: captions, edits, in-context tasks and questions, how they are verified and rewarded."""
 
 from omnigen2.microworld.tasks.caption import Caption, caption_text, sample_caption
 from omnigen2.microworld.tasks.context import CONTEXT_KINDS, ContextKind, ContextTask, context_kinds, sample_context
@@ -13,24 +13,30 @@ from omnigen2.microworld.tasks.rewards import (
     MicroGlyphReward,
     MicroPreferenceReward,
 )
-from omnigen2.microworld.tasks.samples import png, to_sample
-from omnigen2.microworld.tasks.specification import TAGS, Beside, Clause, Include, Specification, Tag, Verdict, check
-from omnigen2.microworld.tasks.tasks import (
+from omnigen2.microworld.tasks.samples import to_sample
+from omnigen2.microworld.tasks.specification import (
     FAMILIES,
-    DrawingTask,
+    TAGS,
+    Beside,
+    Clause,
     Family,
-    family_of,
-    instruction_of,
+    Include,
+    Specification,
+    Tag,
+    Verdict,
+    check,
+)
+from omnigen2.microworld.tasks.tasks import (
+    DrawingTask,
     kinds_of,
-    references_of,
     sample_task,
-    target_of,
 )
 from omnigen2.microworld.tasks.tokenizer import SPECIALS, UNKNOWN, WordTokenizer
 from omnigen2.microworld.tasks.verify import (
     ContextVerdict,
     EditVerdict,
-    preserved_pixels,
+    JointVerdict,
+    verify,
     verify_caption,
     verify_context,
     verify_edit,
@@ -39,10 +45,9 @@ from omnigen2.microworld.tasks.verify import (
 __all__ = [
     "CONTEXT_KINDS", "EDIT_KINDS", "FAMILIES", "QUESTION_KINDS", "SPECIALS", "TAGS", "UNKNOWN", "Beside", "Caption",
     "Clause", "ContextKind", "ContextTask", "ContextVerdict", "DrawingTask", "EditKind", "EditTask", "EditVerdict",
-    "Family", "Include", "MicroContextReward", "MicroEditReward", "MicroGenEvalReward", "MicroGlyphReward",
-    "MicroPreferenceReward", "Question", "QuestionKind", "Specification", "Tag", "Verdict", "WordTokenizer",
-    "caption_text", "check", "context_kinds", "edit_kinds", "family_of", "from_json", "instruction_of", "kinds_of",
-    "looks_nice", "png", "preserved_pixels", "references_of", "sample_caption", "sample_context", "sample_edit",
-    "sample_question", "sample_task", "target_of", "to_json", "to_sample", "verify_caption", "verify_context",
-    "verify_edit",
+    "Family", "Include", "JointVerdict", "MicroContextReward", "MicroEditReward", "MicroGenEvalReward",
+    "MicroGlyphReward", "MicroPreferenceReward", "Question", "QuestionKind", "Specification", "Tag", "Verdict",
+    "WordTokenizer", "caption_text", "check", "context_kinds", "edit_kinds", "from_json", "kinds_of", "looks_nice",
+    "sample_caption", "sample_context", "sample_edit", "sample_question", "sample_task", "to_json", "to_sample",
+    "verify", "verify_caption", "verify_context", "verify_edit",
 ]  # fmt: skip

@@ -7,11 +7,11 @@ which is the grey of the background.
 """
 
 from dataclasses import dataclass
-from typing import assert_never
+from typing import ClassVar, assert_never
 
 import numpy as np
 
-from omnigen2.microworld.tasks.specification import TAGS, Beside, Include, Specification, Tag, stands
+from omnigen2.microworld.tasks.specification import TAGS, Beside, Family, Include, Specification, Tag, stands
 from omnigen2.microworld.world import (
     GREY,
     MAX_ITEMS,
@@ -40,23 +40,33 @@ class Caption:
     """A text-to-image example.
 
     Attributes:
-        text: The caption.
         specification: What the text asks for; true of the scene.
-        scene: A picture that shows it.
     """
 
     text: str
     specification: Specification
     scene: Scene
+    family: ClassVar[Family] = "text_to_image"
+    references: ClassVar[tuple[Scene, ...]] = ()
+
+    @property
+    def group(self) -> Tag:
+        """GenEval's tag."""
+        return self.specification.tag
+
+    @property
+    def instruction(self) -> str:
+        """The text."""
+        return self.text
+
+    @property
+    def target(self) -> Scene:
+        """The scene."""
+        return self.scene
 
 
 def sample_caption(vocabulary: Vocabulary, rng: np.random.Generator, tag: Tag | None = None) -> Caption:
     """A random caption and a scene for it.
-
-    Args:
-        vocabulary: What scenes are made of.
-        rng: The only source of randomness.
-        tag: The kind of request; by default any, equally likely.
 
     Returns:
         What is not named in the text (places, and sizes and textures where they are the only ones) is random.

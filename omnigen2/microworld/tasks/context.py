@@ -5,11 +5,11 @@ colour, texture or scene of a reference: whoever ignores the references cannot g
 """
 
 from dataclasses import dataclass
-from typing import Literal, TypeAlias, get_args
+from typing import ClassVar, Literal, TypeAlias, get_args
 
 import numpy as np
 
-from omnigen2.microworld.tasks.specification import Include
+from omnigen2.microworld.tasks.specification import Family, Include
 from omnigen2.microworld.world import (
     GREY,
     QUARTERS,
@@ -56,6 +56,15 @@ ROLES: dict[ContextKind, tuple[Role, ...]] = {
     "scene_character_object": ("character", "object"),
 }
 """What the reference pictures show, one each; the kinds with a scene have one more, the last."""
+LEFT, RIGHT = (0.15, 0.0, 0.85, 0.5), (0.15, 0.5, 0.85, 1.0)
+UPPER, LOWER = (0.0, 0.15, 0.5, 0.85), (0.5, 0.15, 1.0, 0.85)
+CELLS: dict[Relation, tuple[Cell, Cell]] = {
+    "left of": (LEFT, RIGHT),
+    "right of": (RIGHT, LEFT),
+    "above": (UPPER, LOWER),
+    "below": (LOWER, UPPER),
+}
+"""Where two subjects go."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +75,6 @@ class ContextTask:
         kind: OmniContext's kind.
         instruction: In words; pictures are counted from 1.
         references: The given scenes: one subject each, then perhaps an empty scene.
-        target: A scene that shows what is asked for.
         relation: How the first subject stands to the second, where there are two.
         place: Where a single subject goes.
     """
@@ -77,17 +85,18 @@ class ContextTask:
     target: Scene
     relation: Relation | None
     place: Place | None
+    family: ClassVar[Family] = "in_context"
+
+    @property
+    def group(self) -> str:
+        """OmniContext's subtask: `multiple_object` is `multi_object` in the published data."""
+        return self.kind.replace("multiple_", "multi_")
 
     @property
     def subjects(self) -> tuple[Include, ...]:
         """What must be found in the output of each subject reference: its shape, colour and texture."""
         items = (reference.items[0] for reference in self.references if reference.items)
         return tuple(Include(item.shape, 1, item.colour, item.texture) for item in items)
-
-    @property
-    def has_scene(self) -> bool:
-        """Whether the last reference is a scene."""
-        return not self.references[-1].items
 
 
 def context_kinds(vocabulary: Vocabulary) -> tuple[ContextKind, ...]:
@@ -102,11 +111,6 @@ def context_kinds(vocabulary: Vocabulary) -> tuple[ContextKind, ...]:
 
 def sample_context(vocabulary: Vocabulary, rng: np.random.Generator, kind: ContextKind | None = None) -> ContextTask:
     """A random in-context task.
-
-    Args:
-        vocabulary: What scenes are made of.
-        rng: The only source of randomness.
-        kind: By default any that the vocabulary allows, equally likely (see also `balanced`).
 
     Returns:
         References on grey, or on any background that is not the target's if there is one; a target whose subjects
@@ -128,7 +132,7 @@ def sample_context(vocabulary: Vocabulary, rng: np.random.Generator, kind: Conte
         references = (*references, Scene((), background))
     relation = choose(RELATIONS, rng) if len(subjects) == 2 else None
     place = choose(tuple(QUARTERS), rng) if relation is None else None
-    cells = (QUARTERS[place],) if place else _cells(relation or "left of")
+    cells = (QUARTERS[place],) if place else CELLS[relation or "left of"]
     sizes = vocabulary.sizes
     items = tuple(put(s, choose(sizes, rng), cell, rng) for s, cell in zip(subjects, cells, strict=True))
     text = _instruction(kind, relation, place, background, rng)
@@ -156,20 +160,6 @@ def _alone(subject: Kind, target: Background, vocabulary: Vocabulary, rng: np.ra
     others = tuple(b for b in vocabulary.backgrounds if b != target and b.tint != subject[1])
     item: Item = put(subject, choose(vocabulary.sizes, rng), (0.0, 0.0, 1.0, 1.0), rng)
     return Scene((item,), choose(others, rng) if others else GREY)
-
-
-def _cells(relation: Relation) -> tuple[Cell, Cell]:
-    left: Cell = (0.15, 0.0, 0.85, 0.5)
-    right: Cell = (0.15, 0.5, 0.85, 1.0)
-    upper: Cell = (0.0, 0.15, 0.5, 0.85)
-    lower: Cell = (0.5, 0.15, 1.0, 0.85)
-    cells: dict[Relation, tuple[Cell, Cell]] = {
-        "left of": (left, right),
-        "right of": (right, left),
-        "above": (upper, lower),
-        "below": (lower, upper),
-    }
-    return cells[relation]
 
 
 def _instruction(

@@ -1,13 +1,11 @@
 """Edits of six kinds: an instruction, a source, a target, and what must stay."""
 
 from dataclasses import dataclass, replace
-from typing import Literal, TypeAlias, assert_never, get_args
+from typing import ClassVar, Literal, TypeAlias, assert_never, get_args
 
 import numpy as np
-import torch
-from jaxtyping import Bool
-from torch import Tensor
 
+from omnigen2.microworld.tasks.specification import Family
 from omnigen2.microworld.world import (
     QUARTERS,
     TEMPLATES,
@@ -15,7 +13,6 @@ from omnigen2.microworld.world import (
     Place,
     Scene,
     Vocabulary,
-    Window,
     choose,
     choose_some,
     colours_on,
@@ -29,25 +26,30 @@ from omnigen2.microworld.world import (
 EditKind: TypeAlias = Literal["add", "remove", "replace", "recolour", "move", "background"]
 EDIT_KINDS: tuple[EditKind, ...] = get_args(EditKind)
 
-REACH_OF_CHANGE = 1.3
-"""An edit of an item may touch pixels up to this many radii from its centre."""
-
 
 @dataclass(frozen=True, slots=True)
 class EditTask:
     """One edit.
 
     Attributes:
-        kind: What is done.
         instruction: In words; it names items unambiguously.
-        source: The given scene.
-        target: The scene that is asked for.
     """
 
     kind: EditKind
     instruction: str
     source: Scene
     target: Scene
+    family: ClassVar[Family] = "edit"
+
+    @property
+    def group(self) -> EditKind:
+        """The kind."""
+        return self.kind
+
+    @property
+    def references(self) -> tuple[Scene, ...]:
+        """The source."""
+        return (self.source,)
 
     @property
     def kept(self) -> tuple[Item, ...]:
@@ -64,19 +66,6 @@ class EditTask:
         """The items of the target that are new."""
         return tuple(item for item in self.target.items if item not in self.source.items)
 
-    def may_change(self, size: int) -> Bool[Tensor, "size size"]:
-        """The pixels that the edit may touch: around removed and added items, or everything but the items.
-
-        Args:
-            size: Side of the picture in pixels.
-
-        Returns:
-            True where a difference between source and target is allowed.
-        """
-        if self.kind == "background":
-            return _not_covered(self.kept, size)
-        return _around((*self.removed, *self.added), size)
-
 
 def edit_kinds(vocabulary: Vocabulary) -> tuple[EditKind, ...]:
     """The edits that a vocabulary allows: with a single background, it cannot be changed."""
@@ -86,14 +75,6 @@ def edit_kinds(vocabulary: Vocabulary) -> tuple[EditKind, ...]:
 
 def sample_edit(vocabulary: Vocabulary, rng: np.random.Generator, kind: EditKind | None = None) -> EditTask:
     """A random edit of a scene of two or three items, each in a quarter of its own.
-
-    Args:
-        vocabulary: What scenes are made of.
-        rng: The only source of randomness.
-        kind: What is done; by default any that the vocabulary allows, equally likely (see also `balanced`).
-
-    Returns:
-        An edit that changes the picture.
 
     Raises:
         ValueError: If the vocabulary does not allow the kind.
@@ -119,12 +100,7 @@ def sample_edit(vocabulary: Vocabulary, rng: np.random.Generator, kind: EditKind
 
 
 def name(item: Item, first: str = "the") -> str:
-    """An item in words, as instructions name it.
-
-    Args:
-        item: Whose shape, colour and texture are named.
-        first: The article.
-    """
+    """An item in words, as instructions name it."""
     return describe(item.shape, item.colour, item.texture, first=first)
 
 
@@ -176,22 +152,3 @@ def _newcomer(source: Scene, place: Place, vocabulary: Vocabulary, rng: np.rando
 def _free(scene: Scene) -> tuple[Place, ...]:
     taken = {item.place for item in scene.items}
     return tuple(place for place in QUARTERS if place not in taken)
-
-
-def _around(items: tuple[Item, ...], size: int) -> Bool[Tensor, "size size"]:
-    """Pixels that may be touched when these items come or go."""
-    at = (torch.arange(size) + 0.5) / size
-    near = torch.zeros(size, size, dtype=torch.bool)
-    for item in items:
-        apart = torch.hypot(at[:, None] - item.row, at[None, :] - item.column)
-        near |= apart < REACH_OF_CHANGE * item.radius + 1 / size
-    return near
-
-
-def _not_covered(items: tuple[Item, ...], size: int) -> Bool[Tensor, "size size"]:
-    """Pixels where some of the background shows."""
-    free = torch.ones(size, size, dtype=torch.bool)
-    for item in items:
-        window = Window.around(item, size)
-        free[window.rows, window.columns] &= torch.from_numpy(window.layers(item.shape, item.texture)[0] > 0)
-    return free

@@ -34,10 +34,7 @@ class Question:
     """A question about a picture.
 
     Attributes:
-        kind: What it asks about.
-        text: The question.
         answer: The one right answer, word for word.
-        scene: The picture.
     """
 
     kind: QuestionKind
@@ -48,11 +45,6 @@ class Question:
 
 def sample_question(vocabulary: Vocabulary, rng: np.random.Generator, kind: QuestionKind | None = None) -> Question:
     """A random scene and a question about it.
-
-    Args:
-        vocabulary: What scenes are made of.
-        rng: The only source of randomness.
-        kind: By default any, equally likely.
 
     Returns:
         Yes and no are equally likely where they are the answers.

@@ -1,7 +1,7 @@
 """Tasks as text and back, so that a specification can travel with a training example and be verified later."""
 
 import json
-from dataclasses import asdict, is_dataclass
+from dataclasses import asdict, fields, is_dataclass
 from types import NoneType, UnionType
 from typing import Any, Literal, NoReturn, TypeAlias, Union, get_args, get_origin, get_type_hints
 
@@ -24,9 +24,6 @@ NAMES: dict[type[Task], str] = {
 def to_json(task: Task) -> str:
     """Write a task as one line of JSON.
 
-    Args:
-        task: Any of the micro-world's tasks.
-
     Returns:
         `{"task": its kind, "value": its fields}`; numbers keep all their digits.
     """
@@ -35,12 +32,6 @@ def to_json(task: Task) -> str:
 
 def from_json(text: str) -> Task:
     """Read what `to_json` has written.
-
-    Args:
-        text: JSON.
-
-    Returns:
-        A task that equals the one that was written.
 
     Raises:
         ValueError: If it is no JSON, or a field is missing, unknown, or has a value that it cannot have.
@@ -58,7 +49,8 @@ def from_json(text: str) -> Task:
 def _read(hint: Any, value: Any, where: str) -> Any:
     """Turn parsed JSON into what a type annotation asks for."""
     if isinstance(hint, type) and is_dataclass(hint):
-        hints = get_type_hints(hint)
+        types = get_type_hints(hint)
+        hints = {field.name: types[field.name] for field in fields(hint)}
         if not isinstance(value, dict) or set(value) != set(hints):
             _refuse(where, f"the fields {', '.join(hints)}", value)
         return hint(**{name: _read(kind, value[name], f"{where}.{name}") for name, kind in hints.items()})

@@ -7,7 +7,9 @@ for a learned one (HPSv3) and can be hacked. Each honest one reads its task from
 
 from abc import abstractmethod
 from collections.abc import Sequence
-from typing import Literal, TypeAlias, TypeVar, assert_never
+from typing import Literal, TypeAlias, TypeVar
+
+from typing_extensions import override
 
 from omnigen2.microworld.tasks.caption import Caption
 from omnigen2.microworld.tasks.context import ContextTask
@@ -15,8 +17,9 @@ from omnigen2.microworld.tasks.edit import EditTask
 from omnigen2.microworld.tasks.preference import looks_nice
 from omnigen2.microworld.tasks.record import NAMES, Task, from_json
 from omnigen2.microworld.tasks.specification import Verdict
-from omnigen2.microworld.tasks.verify import verify_caption, verify_context, verify_edit
-from omnigen2.microworld.world import TOLERANCE, GlyphTask, Reading, glyph_score, read, read_glyphs
+from omnigen2.microworld.tasks.tasks import DrawingTask
+from omnigen2.microworld.tasks.verify import verify
+from omnigen2.microworld.world import TOLERANCE, GlyphTask, glyph_score, read, read_glyphs
 from omnigen2.rl import Failure, Judgement, Outcome, Reward, RewardError, RewardRequest, Scores, unusable_picture
 
 Grading: TypeAlias = Literal["graded", "strict"]
@@ -31,24 +34,10 @@ class MicroReward(Reward):
 
     @abstractmethod
     def judge(self, request: RewardRequest) -> Judgement:
-        """Score one picture.
+        """Score one finite, square picture: with all `part_names`, and what is missing in words."""
 
-        Args:
-            request: With a finite, square picture.
-
-        Returns:
-            The reward with all `part_names`, and what is missing in words.
-        """
-
+    @override
     def score(self, requests: Sequence[RewardRequest]) -> Scores:
-        """Score each picture.
-
-        Args:
-            requests: The pictures and their tasks.
-
-        Returns:
-            One entry per request.
-        """
         return Scores.collect([self._outcome(request) for request in requests], self.part_names)
 
     def _outcome(self, request: RewardRequest) -> Outcome:
@@ -58,33 +47,49 @@ class MicroReward(Reward):
         return unusable_picture(request) or self.judge(request)
 
 
-class MicroEditReward(MicroReward):
-    """The part of EditScore: the edit was done, and nothing else.
-
-    `value` is the geometric mean of both parts, `success` and `preservation`, each the share of clauses that are met.
+class VerifiedReward(MicroReward):
+    """A reward of a verdict by rules: the share of clauses that are met, or the geometric mean of two such shares.
 
     Args:
         tolerance: Of the reader, see `read`; higher also reads what a small model has drawn badly.
     """
 
-    description = "micro-world edit: geometric mean of success and preservation"
-    part_names = ("success", "preservation")
+    kind: type[DrawingTask]
 
     def __init__(self, tolerance: float = TOLERANCE) -> None:
         self.tolerance = tolerance
 
+    @override
     def judge(self, request: RewardRequest) -> Judgement:
-        """Check the edit.
+        verdict = verify(task_of(request, self.kind), read(request.image, tolerance=self.tolerance))
+        if isinstance(verdict, Verdict):
+            parts = {"graded": verdict.graded, "strict": float(verdict.exact)}
+        else:
+            parts = {name: part.graded for name, part in verdict.parts.items()}
+        reason = f"missing: {', '.join(verdict.unmet)}" if verdict.unmet else ""
+        return Judgement(verdict.graded, parts, reason)
 
-        Args:
-            request: Of an edit task.
-        """
-        verdict = verify_edit(task_of(request, EditTask), _reading(request, self.tolerance))
-        parts = {"success": verdict.success.graded, "preservation": verdict.preservation.graded}
-        return Judgement(verdict.graded, parts, _missing(verdict.success, verdict.preservation))
+
+class MicroEditReward(VerifiedReward):
+    """The part of EditScore: the edit was done (`success`), and nothing else (`preservation`)."""
+
+    description = "micro-world edit: geometric mean of success and preservation"
+    part_names = ("success", "preservation")
+    kind = EditTask
 
 
-class MicroGenEvalReward(MicroReward):
+class MicroContextReward(VerifiedReward):
+    """The part of OmniContext's judge: `subjects` are those of the references, and the instruction is followed.
+
+    The part of the latter is `following`.
+    """
+
+    description = "micro-world in-context: geometric mean of subjects and following"
+    part_names = ("subjects", "following")
+    kind = ContextTask
+
+
+class MicroGenEvalReward(VerifiedReward):
     """The part of GenEval: the caption is true.
 
     Args:
@@ -94,51 +99,16 @@ class MicroGenEvalReward(MicroReward):
 
     description = "micro-world GenEval: clauses of the caption that are met"
     part_names = ("graded", "strict")
+    kind = Caption
 
     def __init__(self, grading: Grading = "graded", tolerance: float = TOLERANCE) -> None:
+        super().__init__(tolerance)
         self.grading: Grading = grading
-        self.tolerance = tolerance
 
+    @override
     def judge(self, request: RewardRequest) -> Judgement:
-        """Check the caption.
-
-        Args:
-            request: Of a caption.
-        """
-        specification = task_of(request, Caption).specification
-        verdict = verify_caption(specification, _reading(request, self.tolerance))
-        parts = {"graded": verdict.graded, "strict": float(verdict.exact)}
-        match self.grading:
-            case "graded" | "strict":
-                return Judgement(parts[self.grading], parts, _missing(verdict))
-            case _:
-                assert_never(self.grading)
-
-
-class MicroContextReward(MicroReward):
-    """The part of OmniContext's judge: subjects are those of the references, and the instruction is followed.
-
-    `value` is the geometric mean of both parts, `subjects` and `following`, each the share of clauses that are met.
-
-    Args:
-        tolerance: Of the reader, see `read`.
-    """
-
-    description = "micro-world in-context: geometric mean of subjects and following"
-    part_names = ("subjects", "following")
-
-    def __init__(self, tolerance: float = TOLERANCE) -> None:
-        self.tolerance = tolerance
-
-    def judge(self, request: RewardRequest) -> Judgement:
-        """Check subjects and instruction.
-
-        Args:
-            request: Of an in-context task.
-        """
-        verdict = verify_context(task_of(request, ContextTask), _reading(request, self.tolerance))
-        parts = {"subjects": verdict.subjects.graded, "following": verdict.following.graded}
-        return Judgement(verdict.graded, parts, _missing(verdict.subjects, verdict.following))
+        found = super().judge(request)
+        return Judgement(found.parts[self.grading], found.parts, found.reason)
 
 
 class MicroGlyphReward(MicroReward):
@@ -146,12 +116,8 @@ class MicroGlyphReward(MicroReward):
 
     description = "micro-world letters: 1 minus the relative edit distance of what is read"
 
+    @override
     def judge(self, request: RewardRequest) -> Judgement:
-        """Read the letters.
-
-        Args:
-            request: Of a text-rendering task.
-        """
         text = task_of(request, GlyphTask).text
         value = glyph_score(text, request.image)
         return Judgement(value, reason="" if value == 1 else f"read {read_glyphs(request.image)!r}, not {text!r}")
@@ -165,24 +131,13 @@ class MicroPreferenceReward(MicroReward):
 
     description = "micro-world preference: vivid colours and strong edges alone; can be hacked"
 
+    @override
     def judge(self, request: RewardRequest) -> Judgement:
-        """Look at colours and edges.
-
-        Args:
-            request: Of any task.
-        """
         return Judgement(looks_nice(request.image))
 
 
 def task_of(request: RewardRequest, kind: type[SomeTask]) -> SomeTask:
-    """The task of a request.
-
-    Args:
-        request: Its `meta` holds the task, as `to_json` writes it.
-        kind: Which task is expected.
-
-    Returns:
-        The task.
+    """The task that a request's `meta` holds, as `to_json` writes it.
 
     Raises:
         RewardError: If there is none, or one of another kind: then the reward does not fit the data.
@@ -191,20 +146,11 @@ def task_of(request: RewardRequest, kind: type[SomeTask]) -> SomeTask:
         task = from_json(request.meta)
     except ValueError as error:
         raise RewardError(
-            f"{request.key} has no micro-world task in its meta text ({error}); use samples made by to_sample"
+            f"{request.key} has no micro-world task in its meta text ({error})", "use samples made by to_sample"
         ) from error
     if not isinstance(task, kind):
         raise RewardError(
-            f"{request.key} is a task of kind {NAMES[type(task)]!r}, this reward is for {NAMES[kind]!r}; use the "
-            "reward that fits the data"
+            f"{request.key} is a task of kind {NAMES[type(task)]!r}, this reward is for {NAMES[kind]!r}",
+            "use the reward that fits the data",
         )
     return task
-
-
-def _reading(request: RewardRequest, tolerance: float) -> Reading:
-    return read(request.image, tolerance=tolerance)
-
-
-def _missing(*verdicts: Verdict) -> str:
-    unmet = [text for verdict in verdicts for text in verdict.unmet]
-    return f"missing: {', '.join(unmet)}" if unmet else ""

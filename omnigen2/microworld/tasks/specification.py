@@ -21,6 +21,10 @@ from omnigen2.microworld.world import (
 
 Tag: TypeAlias = Literal["single_object", "two_object", "counting", "colors", "position", "color_attr"]
 TAGS: tuple[Tag, ...] = get_args(Tag)
+Family: TypeAlias = Literal["text_to_image", "edit", "in_context"]
+"""Of drawing tasks, as training samples call them. A task of each has its `family`, the `group` that its scores are
+averaged with, its `instruction`, the `references` that are given with it, and the `target` that it asks for."""
+FAMILIES: tuple[Family, ...] = get_args(Family)
 
 RELATION_SLACK = 0.1
 """Items are beside one another if their centres are further apart than this share of their boxes' widths."""
@@ -28,12 +32,7 @@ RELATION_SLACK = 0.1
 
 @dataclass(frozen=True, slots=True)
 class Clause:
-    """One thing that a picture must show.
-
-    Attributes:
-        text: In words.
-        met: Whether it does.
-    """
+    """One thing that a picture must show."""
 
     text: str
     met: bool
@@ -67,14 +66,7 @@ class Verdict:
 
 @dataclass(frozen=True, slots=True)
 class Include:
-    """Items that must be there.
-
-    Attributes:
-        shape: What they are.
-        count: At least this many, 1 to 4.
-        colour: If it matters.
-        texture: If it matters.
-        size: If it matters.
+    """Items that must be there: at least `count` of a shape, 1 to 4, with the other attributes where they matter.
 
     Raises:
         ValueError: If the count is out of range.
@@ -98,31 +90,19 @@ class Include:
     def stages(self, items: Sequence[Item]) -> list[tuple[str, tuple[Item, ...]]]:
         """The items that fulfil more and more of the request.
 
-        Args:
-            items: What was read.
-
         Returns:
             What is asked in words, and the items that fulfil it and all before: the last has those that fulfil all.
         """
-        left = tuple(item for item in items if item.shape == self.shape)
-        found = [(self.shape, left)]
-        if self.colour is not None:
-            left = tuple(item for item in left if item.colour == self.colour)
-            found.append((self.colour, left))
-        if self.texture is not None:
-            left = tuple(item for item in left if item.texture == self.texture)
-            found.append((self.texture, left))
-        if self.size is not None:
-            left = tuple(item for item in left if item.size == self.size)
-            found.append((self.size, left))
+        left, found = tuple(items), list[tuple[str, tuple[Item, ...]]]()
+        for name in ("shape", "colour", "texture", "size"):
+            wanted: str | None = getattr(self, name)
+            if wanted is not None:
+                left = tuple(item for item in left if getattr(item, name) == wanted)
+                found.append((wanted, left))
         return found
 
     def clauses(self, items: Sequence[Item]) -> list[Clause]:
-        """One clause for the shape, and one for each further attribute.
-
-        Args:
-            items: What was read.
-        """
+        """One clause for the shape, and one for each further attribute."""
         name = describe(self.shape, self.colour, self.texture, self.size, NUMBERS[self.count])
         return [Clause(f"{name}: {word}", len(left) >= self.count) for word, left in self.stages(items)]
 
@@ -133,13 +113,7 @@ class Include:
 
 @dataclass(frozen=True, slots=True)
 class Beside:
-    """Two of the included things stand in a relation.
-
-    Attributes:
-        first: Which include the relation is about.
-        relation: Such as `"left of"`.
-        second: Which include it is relative to.
-    """
+    """The first of two included things stands in a relation to the second; both are numbers of includes, from 0."""
 
     first: int
     relation: Relation
@@ -152,7 +126,6 @@ class Specification:
 
     Attributes:
         tag: GenEval's kind of request.
-        include: What must be there.
         beside: Relations between included things.
         background: If it matters.
         alone: Whether there must be no other items.
@@ -186,7 +159,6 @@ def check(specification: Specification, reading: Reading) -> Verdict:
     """Compare what was read with what was asked.
 
     Args:
-        specification: What was asked.
         reading: What was read, or `Reading.of(scene)`.
 
     Returns:
@@ -211,11 +183,6 @@ def stands(first: Item, relation: Relation, second: Item) -> bool:
 
     The distance of the centres is shortened by a tenth of both boxes along each axis; then the direction must be
     within 60 degrees of the one that is named.
-
-    Args:
-        first: Which the relation is about.
-        relation: Which.
-        second: Which it is relative to.
     """
     slack = RELATION_SLACK * 2 * (first.radius + second.radius)
     across, down = (
@@ -238,6 +205,5 @@ def nothing_else(count: int, reading: Reading) -> Clause:
 
     Args:
         count: How many were asked for, at least 1.
-        reading: What was read.
     """
     return Clause("nothing else", 0 < len(reading.seen) <= count and reading.unknown == 0)

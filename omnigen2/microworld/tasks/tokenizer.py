@@ -60,9 +60,6 @@ class WordTokenizer:
     def decode(self, ids: Sequence[int]) -> str:
         """The words of numbers, with spaces between.
 
-        Args:
-            ids: Each in [0, len(self)).
-
         Returns:
             For known words, the text that was encoded, in lower case and with single spaces.
 

@@ -5,11 +5,15 @@ several questions are asked about one picture. A picture of noise is found to co
 """
 
 import math
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from math import prod
+from typing import assert_never
 
 from jaxtyping import Float
 from torch import Tensor
 
+from omnigen2.microworld.tasks.caption import Caption
 from omnigen2.microworld.tasks.context import ContextTask
 from omnigen2.microworld.tasks.edit import EditTask
 from omnigen2.microworld.tasks.specification import (
@@ -23,7 +27,8 @@ from omnigen2.microworld.tasks.specification import (
     shows_background,
     stands,
 )
-from omnigen2.microworld.world import Item, Place, Reading, describe, draw, read
+from omnigen2.microworld.tasks.tasks import DrawingTask
+from omnigen2.microworld.world import Item, Place, Reading, describe, read
 
 NEAR = 0.08
 """An item has stayed if its centre has moved by less than this share of the side."""
@@ -34,7 +39,35 @@ Picture = Float[Tensor, "3 size size"]
 
 
 @dataclass(frozen=True, slots=True)
-class EditVerdict:
+class JointVerdict:
+    """Two things that were asked of a picture, both of which count."""
+
+    @property
+    def parts(self) -> Mapping[str, Verdict]:
+        """The verdicts on each, by name."""
+        return {field.name: getattr(self, field.name) for field in fields(self)}
+
+    @property
+    def exact(self) -> bool:
+        """Whether all is as it should be."""
+        return all(part.exact for part in self.parts.values())
+
+    @property
+    def graded(self) -> float:
+        """The geometric mean of both shares of met clauses, in [0, 1], as OmniContext combines its two scores.
+
+        A copy of the source of an edit scores 0.
+        """
+        return math.sqrt(prod(part.graded for part in self.parts.values()))
+
+    @property
+    def unmet(self) -> tuple[str, ...]:
+        """What is missing, in words."""
+        return tuple(text for part in self.parts.values() for text in part.unmet)
+
+
+@dataclass(frozen=True, slots=True)
+class EditVerdict(JointVerdict):
     """Whether an edit was done, and whether everything else stayed.
 
     Attributes:
@@ -45,19 +78,9 @@ class EditVerdict:
     success: Verdict
     preservation: Verdict
 
-    @property
-    def exact(self) -> bool:
-        """Whether all is as it should be."""
-        return self.success.exact and self.preservation.exact
-
-    @property
-    def graded(self) -> float:
-        """The geometric mean of both shares of met clauses, in [0, 1]: a copy of the source scores 0."""
-        return math.sqrt(self.success.graded * self.preservation.graded)
-
 
 @dataclass(frozen=True, slots=True)
-class ContextVerdict:
+class ContextVerdict(JointVerdict):
     """Whether the references' subjects are there, and whether the instruction was followed.
 
     Attributes:
@@ -68,39 +91,29 @@ class ContextVerdict:
     subjects: Verdict
     following: Verdict
 
-    @property
-    def exact(self) -> bool:
-        """Whether all is as it should be."""
-        return self.subjects.exact and self.following.exact
 
-    @property
-    def graded(self) -> float:
-        """The geometric mean of both shares of met clauses, in [0, 1], as OmniContext combines its two scores."""
-        return math.sqrt(self.subjects.graded * self.following.graded)
+def verify(task: DrawingTask, picture: Picture | Reading) -> Verdict | JointVerdict:
+    """Check a picture in [-1, 1], shape (3, size, size), or what was read from one, against a task of any family."""
+    match task:
+        case Caption():
+            return verify_caption(task.specification, picture)
+        case EditTask():
+            return verify_edit(task, picture)
+        case ContextTask():
+            return verify_context(task, picture)
+        case _:
+            assert_never(task)
 
 
 def verify_caption(specification: Specification, picture: Picture | Reading) -> Verdict:
-    """Check a picture against a caption's specification.
-
-    Args:
-        specification: What the caption asks for.
-        picture: In [-1, 1], shape (3, size, size); or what was read from one.
-
-    Returns:
-        One clause per attribute.
-    """
+    """Check a picture, or what was read from one, against a caption's specification; one clause per attribute."""
     return check(specification, _reading(picture))
 
 
 def verify_edit(task: EditTask, picture: Picture | Reading) -> EditVerdict:
-    """Check a picture against an edit.
+    """Check an edited picture against what was asked and what must stay.
 
-    Args:
-        task: With the source, which tells what must stay.
-        picture: The edited picture in [-1, 1], shape (3, size, size); or what was read from one.
-
-    Returns:
-        Success and preservation. That something is gone counts only in a picture whose background is recognised.
+    That something is gone counts only in a picture whose background is recognised.
     """
     reading = _reading(picture)
     success = [_arrived(item, reading) for item in task.added]
@@ -115,15 +128,7 @@ def verify_edit(task: EditTask, picture: Picture | Reading) -> EditVerdict:
 
 
 def verify_context(task: ContextTask, picture: Picture | Reading) -> ContextVerdict:
-    """Check a picture against an in-context task.
-
-    Args:
-        task: With the references, which tell what must be found.
-        picture: In [-1, 1], shape (3, size, size); or what was read from one.
-
-    Returns:
-        Subject consistency and prompt following.
-    """
+    """Check a picture against an in-context task, whose references tell what must be found."""
     reading = _reading(picture)
     subjects = task.subjects
     consistent = [clause for subject in subjects for clause in subject.clauses(reading.items)]
@@ -135,23 +140,6 @@ def verify_context(task: ContextTask, picture: Picture | Reading) -> ContextVerd
     following.append(shows_background(task.target.background, reading))
     following.append(nothing_else(len(subjects), reading))
     return ContextVerdict(Verdict(tuple(consistent)), Verdict(tuple(following)))
-
-
-def preserved_pixels(task: EditTask, picture: Picture) -> float:
-    """How little a picture differs from the source where the edit has no business.
-
-    Args:
-        task: Which edit.
-        picture: The edited picture in [-1, 1], shape (3, size, size).
-
-    Returns:
-        1 minus half of the mean absolute difference outside of `task.may_change`, in [0, 1]; not a number counts as
-        the largest difference.
-    """
-    size = picture.shape[-1]
-    apart = (picture.detach().cpu().clamp(-1, 1) - draw(task.source, size)).abs().nan_to_num(nan=2.0)
-    fixed = ~task.may_change(size)
-    return 1.0 - float(apart[:, fixed].mean()) / 2 if bool(fixed.any()) else 1.0
 
 
 def _reading(picture: Picture | Reading) -> Reading:

@@ -17,7 +17,6 @@ class Component:
 
     Attributes:
         label: What all its pixels have in common.
-        area: Number of pixels.
         number: How it is marked in the map of components, from 1.
     """
 
@@ -54,11 +53,7 @@ def components(labels: Labels, smallest: int) -> tuple[tuple[Component, ...], La
 
 
 def box(mask: Bool[np.ndarray, "height width"]) -> Box:
-    """The smallest box around the true pixels of a mask.
-
-    Args:
-        mask: At least one pixel is true.
-    """
+    """The smallest box around the true pixels of a mask."""
     rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
     return int(rows[0]), int(columns[0]), int(rows[-1]), int(columns[-1])
 

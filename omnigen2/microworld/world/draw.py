@@ -50,10 +50,6 @@ def draw(scene: Scene, size: int) -> Pixels:
 def background_canvas(background: Background, size: int) -> Canvas:
     """Draw a background.
 
-    Args:
-        background: Which.
-        size: Side in pixels.
-
     Returns:
         Shared: copy before writing; shape (size, size, 3).
     """
@@ -76,8 +72,6 @@ class Window:
     """A part of the picture, with coordinates in units of one item's radius from its centre.
 
     Args:
-        rows: Which rows of the picture.
-        columns: Which columns.
         centre: Row and column of the item's centre, in pixels.
         scale: The item's radius in pixels, above 0.
     """
@@ -91,12 +85,7 @@ class Window:
 
     @classmethod
     def around(cls, item: Item, size: int) -> "Window":
-        """The window that holds all of an item.
-
-        Args:
-            item: Where it is, in fractions.
-            size: Side of the picture in pixels.
-        """
+        """The window that holds all of an item."""
         centre, scale = (item.row * size, item.column * size), item.radius * size
         reach = REACH * scale + 1
         rows, columns = (slice(max(0, int(c - reach)), min(size, int(c + reach) + 1)) for c in centre)
@@ -105,10 +94,6 @@ class Window:
     def layers(self, shape: Shape, texture: Texture) -> tuple[Plane, Plane]:
         """What a shape does to the window's pixels.
 
-        Args:
-            shape: Of the item.
-            texture: Of the item.
-
         Returns:
             The share of the background that stays, and what the item's colour is multiplied by and added with.
         """
@@ -116,14 +101,6 @@ class Window:
         return 1 - covered, covered * tone(texture, self.x, self.y, self.scale)
 
     def paint(self, item: Item, behind: Patch) -> Patch:
-        """The window's pixels with the item on them.
-
-        Args:
-            item: What to paint.
-            behind: The window's pixels without it.
-
-        Returns:
-            A new array.
-        """
+        """The window's pixels with the item on them."""
         stays, added = self.layers(item.shape, item.texture)
         return behind * stays[..., None] + added[..., None] * np.array(RGB[item.colour], dtype=float)

@@ -26,7 +26,6 @@ class Seen:
     """One item that was read.
 
     Attributes:
-        item: What it is and where.
         error: What is left unexplained, from 0 for a perfect drawing to the tolerance of the reader.
     """
 
@@ -39,7 +38,6 @@ def cover(canvas: Patch, behind: Patch, colour: Float[np.ndarray, "*grid 3"]) ->
 
     Args:
         canvas: The picture or a part of it, in [-1, 1].
-        behind: The background there.
         colour: One for all pixels, or one for each.
 
     Returns:
@@ -58,9 +56,7 @@ class Region:
 
     Args:
         canvas: The whole picture, in [-1, 1].
-        behind: Its background.
         numbers: Which pixel belongs to which region, 0 to none.
-        component: The region.
     """
 
     def __init__(self, canvas: Canvas, behind: Canvas, numbers: Labels, component: Component) -> None:
@@ -86,8 +82,6 @@ class Region:
 
         Args:
             window: Of this region, with the item's centre and scale.
-            shape: Of the item.
-            texture: Of the item.
 
         Returns:
             Squared error as a share of the squared change that the item makes, at least 0.
@@ -101,11 +95,6 @@ class Region:
 
 def fit(region: Region, vocabulary: Vocabulary, tolerance: float) -> Seen | None:
     """Find the item that explains a region best.
-
-    Args:
-        region: A connected region of one colour.
-        vocabulary: The shapes and textures that it may have.
-        tolerance: The largest error of an item that is found.
 
     Returns:
         None if no item explains it.

@@ -40,7 +40,6 @@ class GlyphTask:
     """One text-rendering task.
 
     Attributes:
-        instruction: In words; letters are spelt with spaces.
         text: One to four capital letters.
         colour: Of the ink.
         top: First row of the letters, in dots of 1/16 of the side, 0 to 11.
@@ -70,11 +69,7 @@ def sample_glyphs(rng: np.random.Generator, letters: int | None = None) -> Glyph
     """A random text to write.
 
     Args:
-        rng: The only source of randomness.
         letters: How many, 1 to 4; by default any, equally likely.
-
-    Returns:
-        Random letters in a random colour, anywhere.
     """
     count = int(rng.integers(1, MAX_LETTERS + 1)) if letters is None else letters
     text = "".join(choose(LETTERS, rng) for _ in range(count))
@@ -88,7 +83,6 @@ def draw_glyphs(task: GlyphTask, size: int) -> Pixels:
     """Draw a text on grey.
 
     Args:
-        task: What to write.
         size: Side of the picture in pixels, a multiple of 16.
 
     Returns:
@@ -131,7 +125,6 @@ def glyph_score(text: str, picture: Float[Tensor, "3 size size"]) -> float:
 
     Args:
         text: What should be there, at least one capital letter.
-        picture: In [-1, 1], shape (3, size, size).
 
     Returns:
         1 minus the edit distance as a share of the longer text, in [0, 1].

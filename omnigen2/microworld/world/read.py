@@ -70,9 +70,6 @@ def read(
         vocabulary: What can be seen; by default everything that is exact at this size.
         tolerance: The largest error of an item that is found, see `TOLERANCE`; a higher one also finds items that a
             small model has drawn badly, and takes more halves and blots for items.
-
-    Returns:
-        What was found.
     """
     clean = torch.nan_to_num(pixels.detach().to("cpu", torch.float64), nan=0.0).clamp(-1, 1)
     canvas: Canvas = clean.permute(1, 2, 0).numpy()

@@ -40,33 +40,17 @@ QUARTERS: dict[Place, Cell] = {
 
 
 def choose(options: Sequence[T], rng: np.random.Generator) -> T:
-    """One of the options, all equally likely.
-
-    Args:
-        options: At least one.
-        rng: The only source of randomness.
-    """
+    """One of the options, all equally likely."""
     return options[int(rng.integers(len(options)))]
 
 
 def choose_some(options: Sequence[T], count: int, rng: np.random.Generator) -> tuple[T, ...]:
-    """Different options in random order.
-
-    Args:
-        options: At least `count`.
-        count: How many.
-        rng: The only source of randomness.
-    """
+    """Different options in random order."""
     return tuple(options[int(i)] for i in rng.permutation(len(options))[:count])
 
 
 def balanced(options: Sequence[T], count: int, rng: np.random.Generator) -> Iterator[T]:
     """Options in random order, each as often as any other up to one.
-
-    Args:
-        options: At least one.
-        count: How many to give.
-        rng: The only source of randomness.
 
     Yields:
         `count` options: one shuffled round of all of them after another.
@@ -81,10 +65,6 @@ def cells_for(count: int, cells: Cells, rng: np.random.Generator) -> tuple[Cell,
     Args:
         count: Number of items, 0 to 4.
         cells: `"quarters"` puts each into a quarter; `"free"` gives one item the whole image and two a half each.
-        rng: Which parts, and in which order.
-
-    Returns:
-        One cell per item.
 
     Raises:
         ValueError: If there are more items than cells.
@@ -108,10 +88,8 @@ def put(kind: Kind, size: Size, cell: Cell, rng: np.random.Generator) -> Item:
     """An item somewhere in a cell.
 
     Args:
-        kind: Its shape, colour and texture.
         size: The range of its radius; a face is always large.
         cell: Where it must fit; at least half of the image high and wide.
-        rng: Place and radius.
 
     Returns:
         An item whose circle of one radius, and a margin, is inside the cell.
@@ -142,7 +120,6 @@ def pairs_on(background: Background, vocabulary: Vocabulary, taken: Iterable[Ite
 
     Args:
         background: None has its tint.
-        vocabulary: What to choose from.
         taken: Items whose shape and colour are left out.
     """
     out = {(item.shape, item.colour) for item in taken}
@@ -154,13 +131,7 @@ def sample_kinds(count: int, background: Background, vocabulary: Vocabulary, rng
     """Shapes, colours and textures, no two with the same shape and colour.
 
     Args:
-        count: How many.
         background: What they will stand on: none has its tint.
-        vocabulary: What to choose from.
-        rng: The only source of randomness.
-
-    Returns:
-        Shape, colour and texture of each.
     """
     chosen = choose_some(pairs_on(background, vocabulary), count, rng)
     return [(shape, colour, choose(vocabulary.textures_of(shape), rng)) for shape, colour in chosen]
@@ -172,10 +143,7 @@ def sample_scene(
     """A random scene.
 
     Args:
-        vocabulary: What it is made of.
-        rng: The only source of randomness.
         count: Number of items, 0 to 4; by default 1 to 4, equally likely.
-        cells: See `cells_for`.
 
     Returns:
         A scene of items that do not touch, no two with the same shape and colour.

@@ -48,7 +48,6 @@ class Item:
     """One drawn shape.
 
     Attributes:
-        shape: What it is.
         colour: A corner of the colour cube.
         texture: `"face"` makes it a character, for circles and squares only; rings are always plain.
         row: Of its centre, in (0, 1).
@@ -119,7 +118,6 @@ class Scene:
 
     Attributes:
         items: Up to four, none of the background's colour; they do not overlap when they come from `sampling`.
-        background: What is behind them.
 
     Raises:
         ValueError: If there are too many items, or one has the background's colour.
@@ -189,12 +187,6 @@ def full_vocabulary(size: ImageSize) -> Vocabulary:
     """Everything that the verifier reads back exactly from drawn scenes of a size.
 
     At 16 pixels rings and stripes are left out.
-
-    Args:
-        size: Of the image, in pixels.
-
-    Returns:
-        The widest vocabulary for which reading is exact.
     """
     if size == 16:
         return Vocabulary(SHAPES[:4], COLOURS, ("plain", "face"), SIZES, BACKGROUNDS)
@@ -213,12 +205,7 @@ def textures_of(shape: Shape) -> tuple[Texture, ...]:
 
 
 def place_at(row: float, column: float) -> Place:
-    """The quarter of the image that a point is in.
-
-    Args:
-        row: In [0, 1].
-        column: In [0, 1].
-    """
+    """The quarter of the image that a point is in."""
     if row < 0.5:
         return "top left" if column < 0.5 else "top right"
     return "bottom left" if column < 0.5 else "bottom right"

@@ -27,7 +27,6 @@ def distance(shape: Shape, x: Across, y: Down) -> Plane:
     """How far outside of a shape points are, in radii; negative inside.
 
     Args:
-        shape: Which.
         x: Columns, shape (1, width).
         y: Rows, shape (height, 1).
 
@@ -54,9 +53,6 @@ def coverage(shape: Shape, x: Across, y: Down, scale: float) -> Plane:
     """Share of each pixel that a shape covers.
 
     Args:
-        shape: Which.
-        x: Columns, shape (1, width).
-        y: Rows, shape (height, 1).
         scale: Pixels per radius.
 
     Returns:
@@ -69,9 +65,6 @@ def tone(texture: Texture, x: Across, y: Down, scale: float) -> Plane:
     """What the colour is multiplied by where the shape is.
 
     Args:
-        texture: What is painted on it.
-        x: Columns, shape (1, width).
-        y: Rows, shape (height, 1).
         scale: Pixels per radius.
 
     Returns:

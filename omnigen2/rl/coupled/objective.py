@@ -49,8 +49,7 @@ class FlowGRPOLoss(NamedTuple):
 class FlowGRPOObjective:
     """Scores a step again and says how the policy should change.
 
-    The defaults are those of the official RL configuration, with a KL that keeps samples apart (`UnscaledKL`, see
-    `MixedKL` for what the official code computes).
+    The defaults are those of the official RL configuration, with a KL that keeps samples apart (see `UnscaledKL`).
 
     Args:
         clip_low: How far below 1 a ratio may fall before a bad sample stops counting, in (0, 1). Ratios are of
@@ -58,8 +57,8 @@ class FlowGRPOObjective:
         clip_high: How far above 1 it may rise before a good sample stops counting, positive.
         advantage_clip: Advantages are clipped to plus and minus this, positive.
         kl_weight: Of the divergence, not negative; 0 needs no reference.
-        ratio: How the ratio is computed.
-        divergence: How the distance from the reference is computed.
+        ratio: How the ratio is computed; `LikelihoodRatio` if None.
+        divergence: How the distance from the reference is computed; `UnscaledKL` if None.
 
     Raises:
         ValueError: If a number is out of range.
@@ -111,9 +110,6 @@ class FlowGRPOObjective:
             count: What the sums over samples are divided by. None: the samples at hand. When a rollout is split into
                 micro-batches and steps, pass (all samples) times (trained steps): then the sum of the losses, and of
                 their gradients, does not depend on the split.
-
-        Returns:
-            The loss and what is worth logging.
 
         Raises:
             ValueError: If `kl_weight` is positive and there is no reference.

@@ -2,6 +2,8 @@
 
 from abc import ABC, abstractmethod
 
+from typing_extensions import override
+
 from omnigen2.flow import PerSample, StochasticStep, Transition, mean_per_sample
 
 
@@ -10,20 +12,16 @@ class RatioRule(ABC):
 
     @abstractmethod
     def log_ratio(self, policy: Transition, step: StochasticStep, old: Transition | None) -> PerSample:
-        """The logarithm of the ratio.
+        """The logarithm of the ratio, shape (samples,), float32 or wider.
 
         Args:
             policy: The step under the policy that is trained.
             step: What was drawn, and its log-probability then.
             old: The step under the policy that drew it, if the rule needs it (`Rollout.old`).
 
-        Returns:
-            Shape (samples,), float32 or wider.
-
         Raises:
             ValueError: If the rule needs `old` and got None.
         """
-        ...
 
 
 class LikelihoodRatio(RatioRule):
@@ -35,9 +33,8 @@ class LikelihoodRatio(RatioRule):
     Source: Liu et al., Flow-GRPO, arXiv:2505.05470, section 4.1; the mean is in the official codes, not in the paper.
     """
 
+    @override
     def log_ratio(self, policy: Transition, step: StochasticStep, old: Transition | None) -> PerSample:
-        """The difference of the log-probabilities."""
-        del old
         return policy.log_prob(step.x_next) - step.log_prob
 
 
@@ -55,12 +52,8 @@ class NormalizedRatio(RatioRule):
     Source: Wang et al., GRPO-Guard, arXiv:2510.22319, eq. 8.
     """
 
+    @override
     def log_ratio(self, policy: Transition, step: StochasticStep, old: Transition | None) -> PerSample:
-        """The mean over elements of noise times the change of the mean.
-
-        Raises:
-            ValueError: If `old` is None.
-        """
         if old is None:
             raise ValueError(
                 "NormalizedRatio needs the step under the old policy, got None; keep the velocities when sampling "

@@ -1,4 +1,4 @@
-"""TODO."""
+"""Alignment without log-probabilities: any solver draws, and only the last state is learned from."""
 
 from omnigen2.rl.decoupled.nft import DiffusionNFTObjective, NFTLoss, optimality
 

@@ -39,16 +39,9 @@ from omnigen2.flow import (
 
 
 def optimality(advantages: PerSample, clip: float = 5.0) -> PerSample:
-    """Turn advantages into the probability of being good: 1/2 at advantage 0, 0 and 1 from plus and minus `clip` on.
+    """Turn advantages into the probability of being good: 1/2 at advantage 0, 0 and 1 from minus and plus `clip` on.
 
     Source: arXiv:2509.16117, section 3, with the group's advantage as the normalised reward.
-
-    Args:
-        advantages: Shape (samples,).
-        clip: Positive.
-
-    Returns:
-        In [0, 1], shape (samples,).
 
     Raises:
         ValueError: If `clip` is not positive and finite.
@@ -118,9 +111,6 @@ class DiffusionNFTObjective:
             generator: Source of the times and the noise, drawn on its own device.
             count: What the sum over samples is divided by; None: the samples at hand.
 
-        Returns:
-            The loss and what is worth logging.
-
         Raises:
             ValueError: If `tokens` does not add up to the tokens of `data`.
         """
@@ -139,21 +129,7 @@ class DiffusionNFTObjective:
         sample_index: SampleIndex,
         count: ElementCount | None = None,
     ) -> NFTLoss:
-        """The loss at given times and noise.
-
-        Args:
-            policy: As in `__call__`.
-            old: As in `__call__`.
-            noise: Shape (tokens, *features).
-            data: Shape (tokens, *features).
-            good: Optimality of each sample, shape (samples,).
-            t: Time of each sample, after the shift, shape (samples,).
-            sample_index: The sample of each token, shape (tokens,).
-            count: As in `__call__`.
-
-        Returns:
-            The loss and what is worth logging.
-        """
+        """The loss at given times (after the shift) and noise; the rest is as in `__call__`."""
         x_t = interpolate(noise, data, t, sample_index)
         with torch.no_grad():
             v_old = call_model(old, x_t, t)

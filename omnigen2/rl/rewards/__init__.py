@@ -1,7 +1,4 @@
-"""Rewards for real pictures: judges behind a chat server, detectors, and rewards on other machines.
-
-Nothing is imported here; name the module, such as `omnigen2.rl.rewards.edit_score.EditScoreReward`.
-"""
+"""Rewards for real pictures: judges behind a chat server, and detectors; `remote` has rewards on other machines."""
 
 from omnigen2.rl.rewards.edit_score import EditScoreReward
 from omnigen2.rl.rewards.geneval import GenEvalReward

@@ -6,8 +6,10 @@ of both, the mean over passes.
 
 from collections.abc import Sequence
 
+from typing_extensions import override
+
 from omnigen2.rl.reward import Failure, Judgement, Picture, RewardRequest
-from omnigen2.rl.rewards.grades import Grades, Rubric, root_mean
+from omnigen2.rl.rewards.grades import Grades, Rubric, reasons, root_mean
 from omnigen2.rl.rewards.judge import Judge
 from omnigen2.rl.rewards.judge_reward import JudgeReward
 
@@ -27,7 +29,6 @@ class EditScoreReward(JudgeReward):
     both make the pass invalid.
 
     Args:
-        judge: Which.
         passes: At least 1; each has its own seed. Give the judge a temperature above 0 if there are several.
         needed: How many passes must be valid; by default all.
     """
@@ -40,32 +41,20 @@ class EditScoreReward(JudgeReward):
         rubrics = [Rubric.load("edit_consistency", 2, SCALE), Rubric.load("edit_quality", 2, SCALE)]
         super().__init__(judge, rubrics, passes, needed)
 
+    @override
     def problem(self, request: RewardRequest) -> Failure | None:
-        """Why a request cannot be judged: also if it has no source.
-
-        Args:
-            request: Any.
-        """
         if not request.references:
             return Failure("no reference", "an edit is judged against its source")
         return super().problem(request)
 
+    @override
     def questions(self, request: RewardRequest) -> Sequence[tuple[str | Picture, ...]]:
-        """Source, instruction and result; then the result alone.
-
-        Args:
-            request: With its source.
-        """
         result = ("After the edit:", request.image)
         before = ("Before the edit:", *request.references, f"Instruction: {request.prompt}")
         return [(*before, *result), ("The picture:", request.image)]
 
+    @override
     def combine(self, grades: Sequence[Grades]) -> Judgement:
-        """The least grade within each rubric, the geometric mean across.
-
-        Args:
-            grades: Of consistency, of quality.
-        """
         consistency, quality = grades
         parts = {
             "semantic_consistency": min(consistency.score) / SCALE,
@@ -74,4 +63,4 @@ class EditScoreReward(JudgeReward):
             "consistency": consistency.score[1] / SCALE,
         }
         value = root_mean(parts["semantic_consistency"], parts["perceptual_quality"])
-        return Judgement(value, parts, " | ".join(one.reasoning for one in grades if one.reasoning))
+        return Judgement(value, parts, reasons(grades))

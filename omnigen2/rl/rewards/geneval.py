@@ -13,6 +13,7 @@ from typing import Literal, TypeAlias, assert_never
 
 from jaxtyping import Bool
 from torch import Tensor
+from typing_extensions import override
 
 from omnigen2.rl.reward import Judgement, Outcome, Picture, Reward, RewardRequest, Scores, unusable_picture
 from omnigen2.rl.rewards.geneval_task import GenEvalTask, Relation, Wanted
@@ -52,14 +53,7 @@ class Detector(ABC):
 
     @abstractmethod
     def detect(self, picture: Picture) -> list[Detection]:
-        """Find objects.
-
-        Args:
-            picture: In [-1, 1], shape (3, height, width), finite.
-
-        Returns:
-            All with a score of at least `THRESHOLD`, in any order; others may be left out.
-        """
+        """All objects of a finite picture that score at least `THRESHOLD`, in any order; others may be left out."""
 
 
 class ColourNamer(ABC):
@@ -67,25 +61,12 @@ class ColourNamer(ABC):
 
     @abstractmethod
     def name_colours(self, picture: Picture, objects: Sequence[Detection]) -> list[str]:
-        """Name colours.
-
-        Args:
-            picture: In which they were found.
-            objects: Whose colour is asked for, all of one class.
-
-        Returns:
-            For each object one of `geneval_task.COLOURS`.
-        """
+        """For each object that was found, all of one class, one of `geneval_task.COLOURS`."""
 
 
 @dataclass(frozen=True, slots=True)
 class Clause:
-    """One thing that the picture must show.
-
-    Attributes:
-        text: In words.
-        met: Whether it does.
-    """
+    """One thing that the picture must show, and whether it does."""
 
     text: str
     met: bool
@@ -94,7 +75,8 @@ class Clause:
 class GenEvalReward(Reward):
     """Whether a picture shows what a GenEval prompt asks for; the request's `meta` is a line of the metadata file.
 
-    The parts are `graded`, the share of clauses that are met, and `strict`, GenEval's own verdict: 1 if all are.
+    The parts are `graded`, the share of clauses that are met, and `strict`, GenEval's own verdict: 1 if all are. The
+    reason names what is missing.
 
     Args:
         detector: Finds the objects.
@@ -111,15 +93,8 @@ class GenEvalReward(Reward):
         self.colours = colours
         self.grading: Grading = grading
 
+    @override
     def score(self, requests: Sequence[RewardRequest]) -> Scores:
-        """Check each picture.
-
-        Args:
-            requests: With a line of the metadata file as `meta`.
-
-        Returns:
-            One entry per request; the reason names what is missing.
-        """
         return Scores.collect([self._outcome(request) for request in requests], self.part_names)
 
     def _outcome(self, request: RewardRequest) -> Outcome:
@@ -143,18 +118,11 @@ class GenEvalReward(Reward):
 def check(
     task: GenEvalTask, detections: Sequence[Detection], picture: Picture, colours: ColourNamer
 ) -> tuple[Clause, ...]:
-    """Compare what was found with what was asked.
+    """Compare what was found in a picture, in any order, with what was asked.
 
-    Args:
-        task: What was asked.
-        detections: What was found, in any order.
-        picture: In which.
-        colours: Names colours of found objects where the task asks for one.
-
-    Returns:
-        For each wanted object a clause for its number, one for its colour and one for its position if they are asked
-        for; then one for each limit. All are met exactly where GenEval says "correct". A limit on a class that is
-        asked for counts as met only if some were found, so that a blank picture meets nothing.
+    For each wanted object there is a clause for its number, one for its colour and one for its position if they are
+    asked for; then one for each limit. All are met exactly where GenEval says "correct". A limit on a class that is
+    asked for counts as met only if some were found, so that a blank picture meets nothing.
     """
     found = _kept(detections, COUNTING_THRESHOLD if task.tag == "counting" else THRESHOLD)
     clauses: list[Clause] = []
@@ -178,17 +146,10 @@ def check(
 
 
 def relations(first: Box, second: Box) -> set[Relation]:
-    """How one box stands to another.
+    """How the first box stands to the second: at most two relations.
 
     The distance of the centres is shortened along each axis by a tenth of both sides; what is left, as a share of the
     whole distance, must be above one half in a direction.
-
-    Args:
-        first: Which the relations are about.
-        second: Which they are relative to.
-
-    Returns:
-        At most two relations.
     """
     apart = [(first[i] + first[i + 2] - second[i] - second[i + 2]) / 2 for i in (0, 1)]
     sides = [abs(first[i + 2] - first[i]) + abs(second[i + 2] - second[i]) for i in (0, 1)]

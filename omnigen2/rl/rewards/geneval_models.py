@@ -7,6 +7,7 @@ import torch
 from jaxtyping import Float
 from PIL import Image
 from torch import Tensor
+from typing_extensions import override
 
 from omnigen2.pictures import to_image
 from omnigen2.rl.reward import Picture, RewardError
@@ -51,16 +52,9 @@ class Mask2FormerDetector(Detector):
         if classes != len(self.names):
             raise RewardError(f"{model} has {classes} classes, but {len(self.names)} names are given; name each class")
 
+    @override
     @torch.inference_mode()
     def detect(self, picture: Picture) -> list[Detection]:
-        """Find objects.
-
-        Args:
-            picture: In [-1, 1], shape (3, height, width).
-
-        Returns:
-            All instances with a score of at least `THRESHOLD`, with masks.
-        """
         image = to_image(picture)
         inputs = self.processor(images=[image], return_tensors="pt").to(self.device)
         found = self.processor.post_process_instance_segmentation(
@@ -96,17 +90,9 @@ class ClipColourNamer(ColourNamer):
         self.device = device
         self._texts: dict[str, Float[Tensor, "colours features"]] = {}
 
+    @override
     @torch.inference_mode()
     def name_colours(self, picture: Picture, objects: Sequence[Detection]) -> list[str]:
-        """Name colours.
-
-        Args:
-            picture: In which the objects were found.
-            objects: With masks, or boxes alone.
-
-        Returns:
-            One colour each.
-        """
         if not objects:
             return []
         image = to_image(picture)
@@ -129,15 +115,7 @@ class ClipColourNamer(ColourNamer):
 
 
 def cut_out(image: Image.Image, one: Detection) -> Image.Image:
-    """An object on grey, cropped to its box.
-
-    Args:
-        image: In which it was found.
-        one: With a mask, or its box alone: then all of the box is shown.
-
-    Returns:
-        At least one pixel.
-    """
+    """An object on grey, cropped to its box, at least one pixel; all of the box if the object has no mask."""
     if one.mask is not None:
         mask = Image.fromarray((one.mask.cpu().to(torch.uint8) * 255).numpy())
         image = Image.composite(image, Image.new("RGB", image.size, BEHIND), mask)

@@ -3,7 +3,6 @@
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Literal, TypeAlias, get_args
 
 from omnigen2.rl.reward import RewardError
@@ -61,14 +60,7 @@ class GenEvalTask:
 
     @classmethod
     def from_json(cls, text: str, where: str = "the task") -> "GenEvalTask":
-        """Read a line of the metadata file.
-
-        Args:
-            text: The line.
-            where: Names it in messages.
-
-        Returns:
-            The task.
+        """Read a line of the metadata file, which messages call `where`.
 
         Raises:
             RewardError: If it is something else.
@@ -86,26 +78,6 @@ class GenEvalTask:
         if not include or not isinstance(tag, str) or not isinstance(prompt, str):
             raise RewardError(f"{where} asks for nothing, or has no tag or prompt, got {text[:120]!r}; complete it")
         return cls(tag, prompt, include, exclude)
-
-
-def read_metadata(path: Path | str) -> list[GenEvalTask]:
-    """Read a metadata file.
-
-    Args:
-        path: Of a file like GenEval's `evaluation_metadata.jsonl`, one JSON object a line; empty lines are passed over.
-
-    Returns:
-        The tasks in the order of the file.
-
-    Raises:
-        RewardError: If a line is no task; it is named.
-    """
-    lines = Path(path).read_text(encoding="utf-8").split("\n")
-    return [
-        GenEvalTask.from_json(line, f"{Path(path).name}, line {number}")
-        for number, line in enumerate(lines, 1)
-        if line.strip()
-    ]
 
 
 def _wanted(entry: Mapping[str, Any], number: int) -> Wanted:

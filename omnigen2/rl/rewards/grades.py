@@ -5,7 +5,7 @@ What cannot be read or is outside of the scale is a failure with its cause. No g
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from importlib import resources
@@ -22,9 +22,7 @@ class Rubric:
     Attributes:
         name: Short.
         text: The instructions.
-        grades: How many.
-        low: The least grade.
-        high: The largest.
+        grades: How many, each from `low` to `high`.
     """
 
     name: str
@@ -35,13 +33,7 @@ class Rubric:
 
     @classmethod
     def load(cls, name: str, grades: int, high: float) -> "Rubric":
-        """Read a rubric that ships with the package.
-
-        Args:
-            name: Of a file in `prompts/`, without its ending.
-            grades: How many grades it asks for.
-            high: The largest grade; the least is 0.
-        """
+        """Read a rubric that ships with the package, `prompts/NAME.txt`; its least grade is 0."""
         text = resources.files("omnigen2.rl.rewards").joinpath("prompts", f"{name}.txt").read_text(encoding="utf-8")
         return cls(name, text, grades, 0.0, high)
 
@@ -77,18 +69,11 @@ class Grades:
 
 
 def read_grades(text: str, rubric: Rubric) -> Grades | Failure:
-    """Read a judge's answer.
+    """Read a judge's answer; failures are "unreadable" and "out of range".
 
     Words and code fences around one JSON object are passed over; an answer that is nothing but a JSON number or list
     counts as the grades. Nothing is repaired: quotes that are missing, grades in quotes, two objects or a field that is
     given twice make an answer unreadable.
-
-    Args:
-        text: The answer.
-        rubric: How many grades are expected, and their scale.
-
-    Returns:
-        The grades; a failure "unreadable" or "out of range" otherwise.
     """
     first, last = text.find("{"), text.rfind("}")
     whole = text.strip() if first < 0 else text[first : last + 1]
@@ -110,6 +95,11 @@ def read_grades(text: str, rubric: Rubric) -> Grades | Failure:
 def root_mean(first: float, second: float) -> float:
     """The geometric mean of two grades of at least 0."""
     return math.sqrt(first * second)
+
+
+def reasons(grades: Sequence[Grades]) -> str:
+    """What the judge said with some grades."""
+    return " | ".join(one.reasoning for one in grades if one.reasoning)
 
 
 def _refuse(constant: str) -> NoReturn:

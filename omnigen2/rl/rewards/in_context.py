@@ -5,8 +5,10 @@ Source: OmniGen2, arXiv:2506.18871, section on OmniContext: the overall score is
 
 from collections.abc import Sequence
 
+from typing_extensions import override
+
 from omnigen2.rl.reward import Failure, Judgement, Picture, RewardRequest
-from omnigen2.rl.rewards.grades import Grades, Rubric, root_mean
+from omnigen2.rl.rewards.grades import Grades, Rubric, reasons, root_mean
 from omnigen2.rl.rewards.judge import Judge
 from omnigen2.rl.rewards.judge_reward import JudgeReward
 
@@ -21,7 +23,6 @@ class InContextReward(JudgeReward):
     are in [0, 1]. Every request needs at least one reference.
 
     Args:
-        judge: Which.
         passes: At least 1; each has its own seed. Give the judge a temperature above 0 if there are several.
         needed: How many passes must be valid; by default all.
     """
@@ -34,35 +35,22 @@ class InContextReward(JudgeReward):
         rubrics = [Rubric.load("context_following", 1, SCALE), Rubric.load("context_consistency", 1, SCALE)]
         super().__init__(judge, rubrics, passes, needed)
 
+    @override
     def problem(self, request: RewardRequest) -> Failure | None:
-        """Why a request cannot be judged: also if it has no reference.
-
-        Args:
-            request: Any.
-        """
         if not request.references:
             return Failure("no reference", "an in-context picture is judged against its references")
         return super().problem(request)
 
+    @override
     def questions(self, request: RewardRequest) -> Sequence[tuple[str | Picture, ...]]:
-        """The numbered references, the instruction and the result, for both rubrics.
-
-        Args:
-            request: With its references.
-        """
         given: list[str | Picture] = []
         for number, reference in enumerate(request.references, 1):
             given += [f"Given picture {number}:", reference]
         shown = (*given, f"Instruction: {request.prompt}", "Generated picture:", request.image)
         return [shown, shown]
 
+    @override
     def combine(self, grades: Sequence[Grades]) -> Judgement:
-        """The geometric mean.
-
-        Args:
-            grades: Of following, of consistency.
-        """
         following, consistency = (one.score[0] / SCALE for one in grades)
         parts = {"prompt_following": following, "subject_consistency": consistency}
-        reason = " | ".join(one.reasoning for one in grades if one.reasoning)
-        return Judgement(root_mean(following, consistency), parts, reason)
+        return Judgement(root_mean(following, consistency), parts, reasons(grades))

@@ -3,6 +3,8 @@
 from abc import abstractmethod
 from collections.abc import Sequence
 
+from typing_extensions import override
+
 from omnigen2.rl.reward import (
     Failure,
     Judgement,
@@ -15,14 +17,15 @@ from omnigen2.rl.reward import (
     unusable_picture,
 )
 from omnigen2.rl.rewards.grades import Grades, Rubric
-from omnigen2.rl.rewards.judge import Judge, JudgeIdentity, JudgeQuestion
+from omnigen2.rl.rewards.judge import Judge, JudgeQuestion
 
 
 class JudgeReward(Reward):
     """A reward of grades: each picture is judged by some rubrics, in some passes, and the passes are averaged.
 
+    A picture with too few valid passes has the cause of the first failure.
+
     Args:
-        judge: Which.
         rubrics: By which each picture is judged once per pass.
         passes: At least 1; each has its own seed.
         needed: How many passes must be valid; by default all. The mean is over the valid ones.
@@ -43,37 +46,18 @@ class JudgeReward(Reward):
 
     @abstractmethod
     def questions(self, request: RewardRequest) -> Sequence[tuple[str | Picture, ...]]:
-        """What the judge is shown for each rubric.
-
-        Args:
-            request: With finite pictures.
-        """
+        """What the judge is shown for each rubric; the pictures are finite."""
 
     @abstractmethod
     def combine(self, grades: Sequence[Grades]) -> Judgement:
-        """One pass becomes a reward.
-
-        Args:
-            grades: One for each rubric.
-        """
+        """One pass, the grades by each rubric, becomes a reward."""
 
     def problem(self, request: RewardRequest) -> Failure | None:
-        """Why a request cannot be judged; None if it can.
-
-        Args:
-            request: Any.
-        """
+        """Why a request cannot be judged; None if it can."""
         return unusable_picture(request)
 
+    @override
     def score(self, requests: Sequence[RewardRequest]) -> Scores:
-        """Judge every picture by every rubric in every pass, side by side.
-
-        Args:
-            requests: The pictures.
-
-        Returns:
-            Means over the passes; a picture with too few valid passes has the cause of the first failure.
-        """
         problems = [self.problem(request) for request in requests]
         questions = [
             JudgeQuestion(rubric, content, number)
@@ -89,13 +73,9 @@ class JudgeReward(Reward):
             outcomes.append(problem or self._mean(passes))
         return Scores.collect(outcomes, self.part_names)
 
+    @override
     def probe(self) -> None:
-        """Let the judge grade a trial picture by the first rubric."""
         self.judge.probe(self.rubrics[0])
-
-    def identity(self) -> JudgeIdentity:
-        """Who judges and how."""
-        return self.judge.identity(self.rubrics, self.passes)
 
     def _mean(self, passes: Sequence[Sequence[Grades | Failure]]) -> Outcome:
         failures = [answer for one in passes for answer in one if isinstance(answer, Failure)]

@@ -35,14 +35,7 @@ class Cluster:
 
     @classmethod
     def of(cls, trainer: Mapping[str, Any]) -> "Cluster":
-        """Read the settings of a trainer.
-
-        Args:
-            trainer: The block `trainer` of a resolved recipe.
-
-        Returns:
-            What they ask for.
-        """
+        """What the block `trainer` of a resolved recipe asks for."""
         accelerator = str(trainer.get("accelerator") or "auto")
         each, counted_here = _devices(trainer.get("devices"), accelerator)
         nodes = int(trainer.get("num_nodes") or 1)

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from lightning.pytorch import LightningDataModule, LightningModule, Trainer, seed_everything
+from lightning.pytorch import LightningModule, Trainer, seed_everything
 from torch import nn
 from torch.optim import Optimizer
 
@@ -15,7 +15,7 @@ from omnigen2.files import markdown_table
 from omnigen2.runner.dry_run.cluster import ON_ONE_CPU, Cluster
 from omnigen2.runner.dry_run.estimates import ASSUMED, Memory, Speed, memory_of
 from omnigen2.runner.dry_run.planned import ComputesAgain, KeepsCopies, PlansWork
-from omnigen2.runner.keep import OPTIMIZER_ARGUMENT, WEIGHTS
+from omnigen2.runner.keep import OPTIMIZER_ARGUMENT, WEIGHTS, attach, count
 from omnigen2.runner.plan import Config
 from omnigen2.runner.recipe import building
 
@@ -23,12 +23,8 @@ from omnigen2.runner.recipe import building
 def describe(config: Config, speed: Speed = ASSUMED) -> str:
     """Build the trainer, the model and the data of a recipe, and describe them.
 
-    What a module makes in `configure_model` is made on the meta device, where parameters have sizes and no numbers,
-    and the trainer is built for one CPU, so that a laptop can describe what a cluster trains.
-
-    Args:
-        config: The checked recipe.
-        speed: Of the devices, for the time.
+    What a module makes in `configure_model` is made on the meta device, where parameters have sizes and no numbers, and
+    the trainer is built for one CPU, so that a laptop can describe what a cluster trains.
 
     Returns:
         A table of parameters by child, the memory of one device, and the work and time of a step and of all steps. If
@@ -44,7 +40,7 @@ def describe(config: Config, speed: Speed = ASSUMED) -> str:
         trainer, model, data = config.build(
             lambda callbacks, loggers: {**ON_ONE_CPU, "callbacks": callbacks, "logger": False}
         )
-    _attach(trainer, model, data)
+    attach(trainer, model, data)
     source = type(model if data is None else data)
     lines = [
         f"model {type(model).__module__}.{type(model).__qualname__}, data {source.__module__}.{source.__qualname__}"
@@ -61,14 +57,7 @@ def describe(config: Config, speed: Speed = ASSUMED) -> str:
 
 
 def parameter_table(model: LightningModule) -> str:
-    """Count parameters by child of the model.
-
-    Args:
-        model: The model.
-
-    Returns:
-        A table with a line per child and one for all.
-    """
+    """Count parameters: a line per child of the model and one for all."""
     part, prefix = _widest(model)
     own = [parameter for _, parameter in part.named_parameters(recurse=False)]
     lines = [_line(f"{prefix}{name}", list(child.parameters())) for name, child in part.named_children()]
@@ -78,16 +67,7 @@ def parameter_table(model: LightningModule) -> str:
 
 
 def memory(trainer: Trainer, model: LightningModule, cluster: Cluster) -> str:
-    """Estimate the memory of one device, without what depends on the batch.
-
-    Args:
-        trainer: With its callbacks, attached to the model.
-        model: The model.
-        cluster: What the recipe trains on.
-
-    Returns:
-        One line.
-    """
+    """Estimate the memory of one device, without what depends on the batch, in one line."""
     callbacks: Sequence[Any] = trainer.callbacks  # pyright: ignore
     averages = sum(callback.copies for callback in callbacks if isinstance(callback, KeepsCopies))
     try:
@@ -110,17 +90,7 @@ def memory(trainer: Trainer, model: LightningModule, cluster: Cluster) -> str:
 
 
 def work(trainer: Trainer, model: LightningModule, cluster: Cluster, speed: Speed) -> list[str]:
-    """Estimate the arithmetic of a step, and the time of all steps.
-
-    Args:
-        trainer: Of one process, with data, attached to the model.
-        model: The model.
-        cluster: What the recipe trains on.
-        speed: Of its devices.
-
-    Returns:
-        Lines; none if the model does not plan its work (`PlansWork`), or its data do not (`PlansLayouts`).
-    """
+    """Estimate the arithmetic of a step, and the time of all; no line if model or data do not plan their work."""
     if not isinstance(model, PlansWork):
         return []
     tokens, flops = model.tokens_per_step(), model.flops_per_step()
@@ -142,13 +112,6 @@ def work(trainer: Trainer, model: LightningModule, cluster: Cluster, speed: Spee
             )
         lines.append(f"{line}.")
     return lines
-
-
-def _attach(trainer: Trainer, model: LightningModule, data: LightningDataModule | None) -> None:
-    """Let model and data ask the trainer how long the run is."""
-    model.trainer = trainer
-    trainer.strategy.connect(model)
-    trainer._data_connector.attach_data(model, datamodule=data)  # pyright: ignore[reportPrivateUsage]
 
 
 def _configure(model: LightningModule, may_fail: bool) -> str:
@@ -207,8 +170,7 @@ def _not_counted(model: LightningModule, cluster: Cluster) -> str:
 
 
 def _line(name: str, parameters: list[nn.Parameter]) -> list[str]:
-    trainable = sum(parameter.numel() for parameter in parameters if parameter.requires_grad)
-    return [name, f"{sum(parameter.numel() for parameter in parameters):,}", f"{trainable:,}"]
+    return [name, f"{count(parameters):,}", f"{count(parameters, trainable=True):,}"]
 
 
 def _size(count: int) -> str:

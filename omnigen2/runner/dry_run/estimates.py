@@ -8,6 +8,7 @@ from torch import nn
 from torch.optim import Optimizer
 
 from omnigen2.runner.dry_run.planned import HasParts
+from omnigen2.runner.keep import count
 
 STATES_PER_PARAMETER = {
     "Adam": 2, "AdamW": 2, "NAdam": 2, "RAdam": 2, "Adamax": 2, "Adadelta": 2, "Adagrad": 1, "RMSprop": 1, "Lion": 1,
@@ -22,14 +23,10 @@ class Speed:
     """How fast devices are taken to be.
 
     Attributes:
-        mfu: Share of the peak that training reaches, above 0 and at most 1; the default is an assumption.
+        mfu: Share of the peak that training reaches, in (0, 1]; the default is an assumption. Model FLOPs utilization
+            after Chowdhery et al., arXiv:2204.02311, appendix B.
         peak_flops: Operations per second of one device at best; the default is an H100 (SXM) in bfloat16 without
             sparsity, from NVIDIA's data sheet.
-
-    Raises:
-        ValueError: If a number is out of range.
-
-    Source: model FLOPs utilization after Chowdhery et al., arXiv:2204.02311, appendix B.
     """
 
     mfu: float = 0.4
@@ -41,27 +38,12 @@ class Speed:
 
     @classmethod
     def of(cls, mfu: float | None, peak_tflops: float | None) -> "Speed":
-        """The defaults, where nothing else is known.
-
-        Args:
-            mfu: Share of the peak.
-            peak_tflops: Of one device, in 10^12 operations per second.
-
-        Returns:
-            The speed.
-        """
+        """The defaults, where nothing else is known; `peak_tflops` is of one device, in 10^12 operations per second."""
         known = {"mfu": mfu, "peak_flops": None if peak_tflops is None else peak_tflops * 1e12}
         return cls(**{name: value for name, value in known.items() if value is not None})
 
     def seconds(self, flops: float, devices: int) -> float:
-        """Time of an amount of arithmetic.
-
-        Args:
-            flops: Operations of all devices together.
-            devices: Their number, at least 1.
-
-        Returns:
-            Seconds.
+        """Seconds that `flops` operations take on so many devices together.
 
         Raises:
             ValueError: If there is no device.
@@ -83,8 +65,7 @@ class Memory:
     """Bytes that do not depend on the batch.
 
     Attributes:
-        weights: Of all parameters.
-        gradients: Of the trainable ones.
+        gradients: Of the trainable parameters.
         states: Of the optimizers, by their names.
         averages: Of the moving averages.
         guessed: Optimizers that are not known, counted with two states per parameter.
@@ -102,14 +83,7 @@ class Memory:
         return self.weights + self.gradients + sum(self.states.values()) + self.averages
 
     def shared_by(self, shards: int) -> "Memory":
-        """The part of one device.
-
-        Args:
-            shards: So many devices share one copy.
-
-        Returns:
-            Rounded up; what is in the way when parameters cannot be divided evenly is not counted.
-        """
+        """The part of one device if `shards` share one copy: rounded up, without what uneven parts need on top."""
         states = {name: _share(value, shards) for name, value in self.states.items()}
         whole = (self.weights, self.gradients, self.averages)
         weights, gradients, averages = (_share(value, shards) for value in whole)
@@ -119,16 +93,13 @@ class Memory:
 def memory_of(
     model: nn.Module, optimizers: Sequence[Optimizer], averages: int = 0, bytes_per_weight: int | None = None
 ) -> Memory:
-    """Count the memory of training on one device that holds everything.
+    """Count the memory of training on one device that holds everything; the model may be on `meta`.
 
     Args:
-        model: On any device, also `meta`.
+        model: On any device.
         optimizers: Of the model. Their states have the type of the parameters.
         averages: Number of moving averages, in float32.
         bytes_per_weight: Of a parameter in training; None for what it has.
-
-    Returns:
-        The bytes.
     """
 
     def size(parameters: Sequence[nn.Parameter]) -> int:
@@ -145,20 +116,13 @@ def memory_of(
         weights=size(parameters),
         gradients=size(trainable),
         states=dict(states),
-        averages=averages * AVERAGE_BYTES * sum(each.numel() for each in trainable),
+        averages=averages * AVERAGE_BYTES * count(trainable),
         guessed=tuple(sorted(states.keys() - STATES_PER_PARAMETER.keys())),
     )
 
 
 def parts_of(optimizer: Optimizer) -> tuple[Optimizer, ...]:
-    """The optimizers of which one consists.
-
-    Args:
-        optimizer: Any.
-
-    Returns:
-        Itself, or its parts.
-    """
+    """The optimizers of which one consists; itself, if it has no parts."""
     return optimizer.parts if isinstance(optimizer, HasParts) else (optimizer,)
 
 

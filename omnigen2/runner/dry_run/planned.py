@@ -55,14 +55,9 @@ class HasParts(Protocol):
 
 
 def planned_batches(trainer: Trainer) -> tuple[Layout, int] | None:
-    """What an optimizer step consists of.
+    """The plan of one batch, and how many batches an optimizer step has: processes times accumulation.
 
-    Args:
-        trainer: With its data attached.
-
-    Returns:
-        The plan of one batch, and the number of batches of a step: processes times accumulation. None if the data
-        cannot say.
+    None if the data of the trainer cannot say.
     """
     attached = cast(Any, trainer)
     if not isinstance(attached.datamodule, PlansLayouts):

@@ -1,12 +1,7 @@
-"""TODO."""
+"""Carries plans out: a run, stages one after the other, a study side by side; each goes on where it was stopped."""
 
 from omnigen2.runner.execute.run import Output, quiet, run
-from omnigen2.runner.execute.stages_run import describe_stages, run_stages
-from omnigen2.runner.execute.study_run import describe_study, run_study
-from omnigen2.runner.keep import CONFIG, STAGES
-from omnigen2.runner.recipe import building
+from omnigen2.runner.execute.stages_run import run_stages
+from omnigen2.runner.execute.study_run import run_study
 
-__all__ = [
-    "CONFIG", "STAGES", "Output", "building", "describe_stages", "describe_study", "quiet", "run", "run_stages",
-    "run_study",
-]  # fmt: skip
+__all__ = ["Output", "quiet", "run", "run_stages", "run_study"]

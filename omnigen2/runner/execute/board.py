@@ -18,6 +18,11 @@ SIGNS: Mapping[State, str] = {"waiting": "·", "running": "▶", "finished": "�
 QUIET_SECONDS = 20.0
 
 
+def print_line(console: Console, text: str) -> None:
+    """Print text as it is: not coloured, not wrapped."""
+    console.print(text, highlight=False, markup=False, soft_wrap=True)
+
+
 @dataclass
 class _Cell:
     state: State
@@ -56,27 +61,15 @@ class Board:
         self._live = Live(console=console, auto_refresh=False, get_renderable=self.table)
 
     def __enter__(self) -> "Board":
-        """Draw the table, on a terminal.
-
-        Returns:
-            Itself.
-        """
         if self.console.is_terminal:
             self._live.start()
         return self
 
     def __exit__(self, *exception: object) -> None:
-        """Leave the last table on the terminal."""
         self._live.stop()
 
     def update(self, task: Task, state: State, progress: Progress | None) -> None:
-        """Take note of a change.
-
-        Args:
-            task: The cell.
-            state: Its state.
-            progress: How far it is, if it said so.
-        """
+        """Take note of a change of a cell, and of how far it is, if it said so."""
         cell = self._cells[task.row, task.seed]
         changed = cell.state != state
         cell.state = state
@@ -102,11 +95,7 @@ class Board:
             self._say(f"{self.footer()}: {', '.join(running)}")
 
     def footer(self) -> str:
-        """Say how much is done and how long the rest takes.
-
-        Returns:
-            One line.
-        """
+        """Say in one line how much is done and how long the rest takes."""
         states = [cell.state for cell in self._cells.values()]
         parts = [f"{states.count('finished')} of {len(states)} runs finished"]
         parts += [f"{states.count('failed')} failed"] if "failed" in states else []
@@ -114,22 +103,14 @@ class Board:
         return ", ".join(parts + ([f"about {duration(left)} left"] if left is not None else []))
 
     def seconds_left(self) -> float | None:
-        """Estimate the time to the end from the pace since the start.
-
-        Returns:
-            Seconds; None as long as there is no pace.
-        """
+        """Estimate the time to the end from the pace since the start; None as long as there is no pace."""
         cells = self._cells.values()
         work = sum(cell.done - (cell.done_before or 0.0) for cell in cells)
         left = sum(1 - cell.done for cell in cells if cell.state in ("waiting", "running"))
         return left * (time.monotonic() - self._began) / work if work > 0.01 and left else None
 
     def table(self) -> Group:
-        """Draw rows times seeds.
-
-        Returns:
-            The table and the footer.
-        """
+        """Draw rows times seeds, and the footer."""
         table = Table()
         table.add_column("row")
         for seed in self.seeds:
@@ -148,5 +129,5 @@ class Board:
         return f"{names[0]} {metrics[names[0]]:.3g}" if names and names[0] in metrics else ""
 
     def _say(self, line: str) -> None:
-        self.console.print(line, highlight=False, markup=False, soft_wrap=True)
+        print_line(self.console, line)
         self._spoke = time.monotonic()

@@ -31,12 +31,9 @@ class Task:
     """What the process of a cell needs to know.
 
     Attributes:
-        row: Name of the row.
-        seed: The seed.
-        folder: Where the cell writes.
         config: The resolved configuration, or the resolved stages, as YAML.
         command: The command of the study.
-        twins: Where its stages are trained too, see `omnigen2.runner.plan.twins`; empty if it is a single run.
+        twins: Where its stages are trained too, see `twins` in `omnigen2.runner.plan`; empty if it is a single run.
     """
 
     row: str
@@ -50,12 +47,7 @@ class Task:
 def work(task: Task, threads: int, pipe: connection.Connection) -> None:
     """Run one cell; end with its parent, whatever ends the parent.
 
-    Everything that is printed goes to `log.txt` in the cell's folder. Progress goes through the pipe as JSON.
-
-    Args:
-        task: What to run.
-        threads: How many threads it may use.
-        pipe: To the process that runs the study.
+    Everything that is printed goes to `log.txt` in the cell's folder. Progress goes to the study, as JSON in the pipe.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all processes; the parent decides
     threading.Thread(target=_die_with_parent, daemon=True).start()

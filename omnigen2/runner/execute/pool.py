@@ -21,14 +21,7 @@ Watch = Callable[[Task, State, Progress | None], None]
 
 @dataclass(frozen=True)
 class Failure:
-    """A cell that ended badly.
-
-    Attributes:
-        task: The cell.
-        exit_code: The process's exit code; negative for a signal.
-        lines: The last lines of its log.
-        log: The log.
-    """
+    """A cell that ended badly: with an exit code (negative for a signal), and with the last lines of its log."""
 
     task: Task
     exit_code: int
@@ -44,11 +37,7 @@ class _Worker:
 
 
 def usable_cores() -> int:
-    """Count the cores that this process may use.
-
-    Returns:
-        At least 1.
-    """
+    """Count the cores that this process may use; at least 1."""
     if sys.platform == "linux":
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
@@ -64,9 +53,8 @@ def run_tasks(
 ) -> list[Failure]:
     """Run all tasks, at most `jobs` at a time; a failing one does not stop the others.
 
-    The processes are forked from a server that has imported torch, lightning and the recipe's modules
-    once, since that takes seconds and a cell may take no longer. Where there is no such server they are
-    started afresh.
+    The processes are forked from a server that has imported torch, lightning and the recipe's modules once, since that
+    takes seconds and a cell may take no longer. Where there is no such server they are started afresh.
 
     Args:
         tasks: What to run, in this order.

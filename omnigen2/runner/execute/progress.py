@@ -9,6 +9,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TimeRemainingColumn
 from rich.progress import Progress as Drawing
+from typing_extensions import override
 
 
 @dataclass(frozen=True)
@@ -39,19 +40,19 @@ class ProgressCallback(Callback):
         self.seconds = seconds
         self._sent = 0.0
 
+    @override
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Send where the run starts or goes on."""
         self._report(trainer)
 
+    @override
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Send if it is time."""
         if time.monotonic() - self._sent >= self.seconds:
             self._report(trainer)
 
+    @override
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Send where the run ended."""
         self._report(trainer)
 
     def _report(self, trainer: Trainer) -> None:
@@ -61,14 +62,7 @@ class ProgressCallback(Callback):
 
 
 def total_steps(trainer: Trainer) -> int:
-    """Count the optimizer steps of a whole run.
-
-    Args:
-        trainer: A trainer that has started.
-
-    Returns:
-        The number; 0 if the recipe sets no end or the loader has no length.
-    """
+    """Count the optimizer steps of a whole run; 0 if the recipe sets no end or the loader has no length."""
     limits: list[int] = [trainer.max_steps] if trainer.max_steps >= 0 else []
     batches = trainer.num_training_batches
     if trainer.max_epochs is not None and trainer.max_epochs >= 0 and batches != float("inf"):
@@ -77,7 +71,7 @@ def total_steps(trainer: Trainer) -> int:
 
 
 class Bar:
-    """Draws progress as one line of a terminal, drawn again and again.
+    """Draws progress as one line of a terminal, drawn again and again until the run is at its end.
 
     Args:
         console: The terminal.
@@ -97,11 +91,7 @@ class Bar:
         self._task = self._bar.add_task(title, metrics="")
 
     def __call__(self, progress: Progress) -> None:
-        """Draw how far the run is; the last time when it is at its end.
-
-        Args:
-            progress: How far the run is.
-        """
+        """Draw how far the run is."""
         self._bar.start()
         metrics = " · ".join(f"{name} {value:.4g}" for name, value in sorted(progress.metrics.items()))
         self._bar.update(self._task, completed=progress.step, total=progress.steps or None, metrics=metrics)
@@ -123,11 +113,7 @@ class PlainLines:
         self._start: tuple[float, int] | None = None
 
     def __call__(self, progress: Progress) -> None:
-        """Print one line.
-
-        Args:
-            progress: How far the run is.
-        """
+        """Print how far the run is."""
         now = time.monotonic()
         if self._start is None:
             self._start = (now, progress.step)
@@ -142,14 +128,7 @@ class PlainLines:
 
 
 def duration(seconds: float) -> str:
-    """Write a duration as a person would say it.
-
-    Args:
-        seconds: Not negative.
-
-    Returns:
-        Something like `45 s`, `12 min` or `3 h 20 min`.
-    """
+    """Write a duration as a person would say it: `45 s`, `12 min` or `3 h 20 min`."""
     if seconds < 100:
         return f"{seconds:.0f} s"
     minutes = round(seconds / 60)

@@ -16,26 +16,8 @@ from rich.console import Console
 
 from omnigen2.errors import UserError
 from omnigen2.files import read_json, write_json, write_text
+from omnigen2.runner import keep
 from omnigen2.runner.execute.progress import Bar, PlainLines, Progress, ProgressCallback
-from omnigen2.runner.keep import (
-    CONFIG,
-    REMEDY,
-    STAGES,
-    SUMMARY,
-    CsvLogger,
-    ResumePoint,
-    SaveOnSignal,
-    WriteWeights,
-    committed_checkpoint,
-    emptied,
-    fingerprint,
-    follow_the_first,
-    is_first,
-    locked,
-    roll_back,
-    summarize,
-    write_report,
-)
 from omnigen2.runner.plan import Config, differences
 from omnigen2.runner.recipe import building
 
@@ -67,7 +49,7 @@ class Output:
 
 
 def run(config: Config, folder: Path, command: str, restart: bool, output: Output) -> dict[str, Any]:
-    """Bring a run to its end, wherever it stands.
+    """Bring a run to its end, wherever it stands; return the summary, as in `run.json`.
 
     Of several processes that train together, the first one alone cares for the folder; the others find there what it
     has decided.
@@ -79,57 +61,48 @@ def run(config: Config, folder: Path, command: str, restart: bool, output: Outpu
         restart: Whether to delete what the folder has and start over.
         output: Where words go.
 
-    Returns:
-        The summary, as in `run.json`.
-
     Raises:
         UserError: If the folder or the recipe cannot be used. A recipe that was refused before its first checkpoint
             leaves no settings behind, so that it can be mended.
     """
-    if not is_first():
-        follow_the_first()
-        finished = read_json(folder / SUMMARY)
-        return finished or _train(config, folder, command, committed_checkpoint(folder), output)
-    with locked(folder, patience=2.0):
-        if restart and (deleted := emptied(folder)):
+    if not keep.is_first():
+        keep.follow_the_first()
+        finished = read_json(folder / keep.SUMMARY)
+        return finished or _train(config, folder, command, keep.committed_checkpoint(folder), output)
+    with keep.locked(folder, patience=2.0):
+        if restart and (deleted := keep.emptied(folder)):
             output.say(f"starting over: deleted {', '.join(deleted)} in {folder}")
         check_unchanged(folder, config)
-        if (summary := read_json(folder / SUMMARY)) is not None:
+        if (summary := read_json(folder / keep.SUMMARY)) is not None:
             output.say(f"{folder} is finished ({summary['steps']} steps); --restart runs it again")
-            follow_the_first()
+            keep.follow_the_first()
             return summary
-        write_text(folder / CONFIG, config.text)
-        resumed = roll_back(folder)
-        follow_the_first()
+        write_text(folder / keep.CONFIG, config.text)
+        resumed = keep.roll_back(folder)
+        keep.follow_the_first()
         output.say(f"{folder}: continues from step {resumed[1]}" if resumed else f"{folder}: starts")
         try:
             return _train(config, folder, command, resumed[0] if resumed else None, output)
         except UserError:
-            if committed_checkpoint(folder) is None:  # nothing was trained: the mended recipe need not fit this one
-                (folder / CONFIG).unlink()
+            if keep.committed_checkpoint(folder) is None:  # nothing was trained: the mended recipe need not fit it
+                (folder / keep.CONFIG).unlink()
             raise
 
 
 def check_unchanged(folder: Path, config: Config) -> None:
-    """Refuse to mix two recipes in one folder.
-
-    Args:
-        folder: The folder of a run, or one that does not exist yet.
-        config: The recipe of now.
+    """Refuse to mix two recipes in one folder, which need not exist yet.
 
     Raises:
         UserError: If the folder holds a run with another configuration.
     """
-    if (folder / STAGES).is_file():
-        raise UserError(f"{folder} holds stages, not a single run\n  {REMEDY}")
-    if not (folder / CONFIG).is_file():
+    if (folder / keep.STAGES).is_file():
+        raise UserError(f"{folder} holds stages, not a single run", keep.REMEDY)
+    if not (folder / keep.CONFIG).is_file():
         return
-    old = yaml.safe_load((folder / CONFIG).read_text(encoding="utf-8"))
+    old = yaml.safe_load((folder / keep.CONFIG).read_text(encoding="utf-8"))
     if changed := differences(old, config.values):
-        more = f"\n  … and {len(changed) - 5} more" if len(changed) > 5 else ""
-        raise UserError(
-            f"{folder} holds a run with other settings:\n  " + "\n  ".join(changed[:5]) + more + f"\n  {REMEDY}"
-        )
+        more = [f"… and {len(changed) - 5} more"] if len(changed) > 5 else []
+        raise UserError(f"{folder} holds a run with other settings:", "\n".join([*changed[:5], *more, keep.REMEDY]))
 
 
 def _train(config: Config, folder: Path, command: str, checkpoint: Path | None, output: Output) -> dict[str, Any]:
@@ -142,8 +115,8 @@ def _train(config: Config, folder: Path, command: str, checkpoint: Path | None, 
         )
     if output.send is not None and (processes := trainer.num_devices * trainer.num_nodes) > 1:
         raise UserError(
-            f"a run of a study trains in one process, and this recipe asks for {processes}\n"
-            "  set --trainer.devices=1 for the study, or run its rows one by one as recipes of their own"
+            f"a run of a study trains in one process, and this recipe asks for {processes}",
+            "set --trainer.devices=1 for the study, or run its rows one by one as recipes of their own",
         )
     try:
         trainer.fit(model, datamodule=data, ckpt_path=checkpoint, weights_only=True)
@@ -151,34 +124,31 @@ def _train(config: Config, folder: Path, command: str, checkpoint: Path | None, 
         if isinstance(stop.__context__, KeyboardInterrupt):
             raise stop.__context__ from None
         raise
-    points = [callback for callback in trainer.checkpoint_callbacks if isinstance(callback, ResumePoint)]
+    points = [callback for callback in trainer.checkpoint_callbacks if isinstance(callback, keep.ResumePoint)]
     seconds = points[0].seconds
-    summary = summarize(trainer, model, folder, command=command, seconds=seconds, seed=config.seed)
+    summary = keep.summarize(trainer, model, folder, command=command, seconds=seconds, seed=config.seed)
     if trainer.is_global_zero:
-        if weights := fingerprint(folder):
+        if weights := keep.fingerprint(folder):
             summary["weights"] = weights
-        write_report(folder, summary)
-        write_json(folder / SUMMARY, summary)
+        keep.write_report(folder, summary)
+        write_json(folder / keep.SUMMARY, summary)
     return summary
 
 
 def _trainer_arguments(
     config: Config, folder: Path, output: Output, callbacks: list[Callback], loggers: list[Logger]
 ) -> dict[str, Any]:
-    loggers = [CsvLogger(folder), *loggers]
+    loggers = [keep.CsvLogger(folder), *loggers]
     unset = config.values["trainer"]["logger"] in (None, True)
     if unset and importlib.util.find_spec("tensorboard"):
         loggers.append(TensorBoardLogger(save_dir=folder, name="tensorboard", version=""))
-    if not any(isinstance(callback, ResumePoint) for callback in callbacks):
-        steps = [
-            callback._every_n_train_steps  # pyright: ignore[reportPrivateUsage]
-            for callback in callbacks
-            if isinstance(callback, ModelCheckpoint)
-        ]
-        callbacks.append(ResumePoint(every_n_train_steps=max(steps, default=0)))
-    if not any(isinstance(callback, SaveOnSignal) for callback in callbacks):
-        callbacks.append(SaveOnSignal())
-    callbacks.append(WriteWeights(folder))
+    if not any(isinstance(callback, keep.ResumePoint) for callback in callbacks):
+        own = [callback for callback in callbacks if isinstance(callback, ModelCheckpoint)]
+        steps = max(map(keep.steps_between_checkpoints, own), default=0)
+        callbacks.append(keep.ResumePoint(every_n_train_steps=steps))
+    if not any(isinstance(callback, keep.SaveOnSignal) for callback in callbacks):
+        callbacks.append(keep.SaveOnSignal())
+    callbacks.append(keep.WriteWeights(folder))
     wanted = config.values["trainer"]["enable_progress_bar"] is not False
     if output.send is not None:
         callbacks.append(ProgressCallback(output.send, seconds=0.5))
@@ -197,11 +167,7 @@ def _trainer_arguments(
 
 
 def quiet(silent: bool) -> None:
-    """Let Lightning say only what matters.
-
-    Args:
-        silent: False to hear everything.
-    """
+    """Let Lightning say only what matters, or everything if not `silent`."""
     if silent:
         for message in NOT_FOR_USERS:
             warnings.filterwarnings("ignore", message=message)

@@ -1,7 +1,7 @@
 """Runs planned stages: finished ones stay, an interrupted one goes on, then the report is made anew."""
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
@@ -9,66 +9,28 @@ from typing import Any
 
 from omnigen2.errors import UserError
 from omnigen2.files import read_json, write_json, write_text
-from omnigen2.runner.dry_run import ASSUMED, Speed, describe
+from omnigen2.runner import keep
 from omnigen2.runner.execute.progress import Progress
 from omnigen2.runner.execute.run import Output, check_unchanged, run
-from omnigen2.runner.keep import (
-    CONFIG,
-    REMEDY,
-    STAGES,
-    SUMMARY,
-    claim,
-    emptied,
-    is_first,
-    locked,
-    read_metrics,
-    versions,
-)
 from omnigen2.runner.plan import START, Stage, StagesPlan, taken
-from omnigen2.runner.recipe import strings
 from omnigen2.runner.reports import StageResult, StagesResult
 
 
-def describe_stages(plan: StagesPlan, speed: Speed = ASSUMED) -> str:
-    """Build every stage once and describe it; without its start where those weights do not exist yet.
-
-    Args:
-        plan: The stages.
-        speed: Of the devices, for the time.
-
-    Returns:
-        A block per stage.
-    """
-    return "\n\n".join(
-        f"stage {number} of {len(plan.stages)}: {stage.name}, starts from {stage.start or 'nothing'}\n"
-        f"{_describe(stage, speed)}"
-        for number, stage in enumerate(plan.stages, 1)
-    )
-
-
 def run_stages(plan: StagesPlan, restart: bool, output: Output) -> dict[str, Any]:
-    """Bring all stages to their end, wherever they stand.
+    """Bring all stages to their end, wherever they stand; return the summary of the whole, as in `run.json`.
 
     Of several processes that train together, the first one alone cares for the folders.
-
-    Args:
-        plan: The stages.
-        restart: Whether to delete what the folder has and start over with the first stage.
-        output: Where words go.
-
-    Returns:
-        The summary of the whole, as in `run.json`.
 
     Raises:
         UserError: If a stage was run with other settings or from other weights before.
     """
-    first = is_first()
-    with locked(plan.folder, patience=2.0) if first else nullcontext():
+    first = keep.is_first()
+    with keep.locked(plan.folder, patience=2.0) if first else nullcontext():
         if first:
-            if restart and (deleted := emptied(plan.folder)):
+            if restart and (deleted := keep.emptied(plan.folder)):
                 output.say(f"starting over: deleted {', '.join(deleted)} in {plan.folder}")
             check_stages(plan)
-            write_text(plan.folder / STAGES, plan.text)
+            write_text(plan.folder / keep.STAGES, plan.text)
         for number, stage in enumerate(plan.stages, 1):
             title = f"{stage.name} ({number}/{len(plan.stages)})"
             if first:
@@ -81,69 +43,43 @@ def run_stages(plan: StagesPlan, restart: bool, output: Output) -> dict[str, Any
 
 
 def are_finished(plan: StagesPlan) -> bool:
-    """Say whether all stages are finished.
-
-    Args:
-        plan: The stages.
-
-    Returns:
-        True if there is nothing left to run.
-    """
-    summary = read_json(plan.folder / SUMMARY) or {}
+    """Whether there is nothing left to run."""
+    summary = read_json(plan.folder / keep.SUMMARY) or {}
     names = [stage.name for stage in plan.stages]
-    return summary.get("stages") == names and all((stage.folder / SUMMARY).is_file() for stage in plan.stages)
+    return summary.get("stages") == names and all((stage.folder / keep.SUMMARY).is_file() for stage in plan.stages)
 
 
 def last_run(folder: Path) -> Path:
-    """Return the folder of the run that a finished folder ends with.
-
-    Args:
-        folder: A folder of one run, or of stages.
-
-    Returns:
-        The folder of the last stage; the folder itself if it has no stages.
-    """
-    stages: list[str] = (read_json(folder / SUMMARY) or {}).get("stages", [])
+    """The folder of the run that a finished folder ends with: of its last stage, or itself if it has no stages."""
+    stages: list[str] = (read_json(folder / keep.SUMMARY) or {}).get("stages", [])
     return folder / stages[-1] if stages else folder
 
 
 def check_stages(plan: StagesPlan) -> None:
     """Refuse to mix two recipes, or old and new weights, in one folder.
 
-    Args:
-        plan: The stages.
-
     Raises:
         UserError: If a stage was run with other settings or from other weights before.
     """
-    if (plan.folder / CONFIG).exists():
-        raise UserError(f"{plan.folder} holds a single run, not stages\n  {REMEDY}")
+    if (plan.folder / keep.CONFIG).exists():
+        raise UserError(f"{plan.folder} holds a single run, not stages", keep.REMEDY)
     for stage in plan.stages:
         try:
             check_unchanged(stage.folder, stage.config)
         except UserError as error:
-            raise UserError(f"stage {stage.name} has changed since it was run: {error}") from error
+            raise error.at(f"stage {stage.name} has changed since it was run") from error
         _check_start(stage, plan)
 
 
 def collect_stages(plan: StagesPlan) -> StagesResult:
-    """Read the finished stages from disk.
+    """Read from disk what a report needs of the finished stages."""
 
-    Args:
-        plan: The stages.
+    def finished(stage: Stage) -> StageResult:
+        summary = read_json(stage.folder / keep.SUMMARY) or {}
+        return StageResult(stage.name, stage.start, stage.folder, keep.read_metrics(stage.folder), summary)
 
-    Returns:
-        What a report needs.
-    """
     return StagesResult(
-        name=plan.name,
-        folder=plan.folder,
-        stages=tuple(
-            StageResult(s.name, s.start, s.folder, read_metrics(s.folder), read_json(s.folder / SUMMARY) or {})
-            for s in plan.stages
-        ),
-        command=plan.command,
-        versions=versions(),
+        plan.name, plan.folder, tuple(map(finished, plan.stages)), command=plan.command, versions=keep.versions()
     )
 
 
@@ -165,10 +101,10 @@ def _prepare(stage: Stage, plan: StagesPlan) -> None:
     for path, reference in stage.references.items():
         if not Path(path).exists():
             raise UserError(
-                f"stage {stage.name} needs {reference}, but its stage is finished and there is no {path}\n"
-                "  (a run keeps the state of its optimizer only if it has exactly one)"
+                f"stage {stage.name} needs {reference}, but its stage is finished and there is no {path}",
+                "(a run keeps the state of its optimizer only if it has exactly one)",
             )
-    claim(stage.folder)
+    keep.claim(stage.folder)
     write_json(stage.folder / START, {name: _left_by(folder) for name, folder in _sources(stage, plan).items()})
 
 
@@ -177,11 +113,11 @@ def _check_start(stage: Stage, plan: StagesPlan) -> None:
     if started is None:
         return
     for name, folder in _sources(stage, plan).items():
-        if (folder / SUMMARY).is_file() and started.get(name) != _left_by(folder):
+        if (folder / keep.SUMMARY).is_file() and started.get(name) != _left_by(folder):
             later = [s.folder for s in plan.stages[plan.stages.index(stage) :] if s.folder.exists()]
             raise UserError(
-                f"stage {stage.name} in {stage.folder} was started from other weights than {name} has now\n"
-                f"  delete {_listed(later)} to train again from the new ones, or start over with --restart"
+                f"stage {stage.name} in {stage.folder} was started from other weights than {name} has now",
+                f"delete {', '.join(map(str, later))} to train again from the new ones, or start over with --restart",
             )
 
 
@@ -192,9 +128,9 @@ def _sources(stage: Stage, plan: StagesPlan) -> dict[str, Path]:
 
 def _left_by(folder: Path) -> dict[str, str]:
     """What identifies the weights of a finished run; the run itself if it hands over none."""
-    summary = read_json(folder / SUMMARY) or {}
-    whole = hashlib.sha256((folder / SUMMARY).read_bytes()).hexdigest()
-    return summary.get("weights") or {SUMMARY: whole}
+    summary = read_json(folder / keep.SUMMARY) or {}
+    whole = hashlib.sha256((folder / keep.SUMMARY).read_bytes()).hexdigest()
+    return summary.get("weights") or {keep.SUMMARY: whole}
 
 
 def _finish(plan: StagesPlan) -> dict[str, Any]:
@@ -208,23 +144,5 @@ def _finish(plan: StagesPlan) -> dict[str, Any]:
         "seconds": result.seconds,
         "stages": [stage.name for stage in result.stages],
     }
-    write_json(plan.folder / SUMMARY, summary)
+    write_json(plan.folder / keep.SUMMARY, summary)
     return summary
-
-
-def _describe(stage: Stage, speed: Speed) -> str:
-    missing = [path for path in stage.references if not Path(path).exists()]
-    if not missing:
-        return describe(stage.config, speed)
-    built_without = f"(built without {_listed([stage.references[path] for path in missing])})"
-    try:  # a module that reads its weights in configure_model can be described before there are any
-        return f"{describe(stage.config, speed)}\n{built_without}"
-    except (UserError, OSError) as error:
-        held = [stage.references[path] for path in missing if path in strings(stage.alone.values)]
-        if held:
-            return f"cannot be built before there is {_listed(held)} ({str(error).splitlines()[0]})"
-    return f"{describe(stage.alone, speed)}\n{built_without}"
-
-
-def _listed(things: Sequence[object]) -> str:
-    return ", ".join(map(str, things))

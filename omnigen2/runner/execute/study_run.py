@@ -7,12 +7,11 @@ from rich.console import Console
 
 from omnigen2.errors import UserError
 from omnigen2.files import read_json, write_text
-from omnigen2.runner.dry_run import ASSUMED, Speed, describe
-from omnigen2.runner.execute.board import Board
+from omnigen2.runner.execute.board import Board, print_line
 from omnigen2.runner.execute.cell import Task
 from omnigen2.runner.execute.pool import Failure, run_tasks, usable_cores
 from omnigen2.runner.execute.run import check_unchanged
-from omnigen2.runner.execute.stages_run import are_finished, check_stages, describe_stages, last_run
+from omnigen2.runner.execute.stages_run import are_finished, check_stages, last_run
 from omnigen2.runner.keep import SUMMARY, emptied, first_table, locked, read_metrics, versions
 from omnigen2.runner.plan import Config, Plan, StagesPlan, twins
 from omnigen2.runner.reports import CellResult, StudyResult
@@ -21,30 +20,8 @@ STUDY = "study.yaml"
 PROCESS_FAILED = 1
 
 
-def describe_study(plan: Plan, speed: Speed = ASSUMED) -> str:
-    """Build every row of a study once and describe it.
-
-    Args:
-        plan: The study.
-        speed: Of the devices, for the time.
-
-    Returns:
-        A block per row, then the number of runs.
-    """
-    parts = [
-        f"row {row.name} ({row.title})\n{_describe(plan.configs[row.name, plan.seeds[0]], speed)}" for row in plan.rows
-    ]
-    rows, seeds = len(plan.rows), len(plan.seeds)
-    return "\n\n".join([*parts, f"{rows} rows × {seeds} seeds = {rows * seeds} runs"])
-
-
 def run_study(plan: Plan, jobs: int | None, restart: bool) -> int:
-    """Bring a study to its end, wherever it stands.
-
-    Args:
-        plan: The study.
-        jobs: How many cells run side by side; None for one per core.
-        restart: Whether to delete what the folder has and start over.
+    """Bring a study to its end, wherever it stands, with `jobs` runs side by side (None for one per core).
 
     Returns:
         0 if all cells are finished and the report is written, 1 if a cell failed.
@@ -52,41 +29,27 @@ def run_study(plan: Plan, jobs: int | None, restart: bool) -> int:
     console = Console()
     with locked(plan.folder):
         if restart and (deleted := emptied(plan.folder)):
-            _say(console, f"starting over: deleted {', '.join(deleted)} in {plan.folder}")
+            print_line(console, f"starting over: deleted {', '.join(deleted)} in {plan.folder}")
         tasks = open_tasks(plan)
         write_text(plan.folder / STUDY, plan.text)
         total = len(plan.configs)
         side_by_side = jobs or usable_cores()
-        failures: list[Failure] = []
-        if tasks:
-            _say(
-                console, f"{plan.folder}: {len(tasks)} of {total} runs to do, {min(side_by_side, len(tasks))} at a time"
-            )
-            failures = _run(plan, tasks, side_by_side, console)
-        else:
-            _say(console, f"{plan.folder}: all {total} runs are finished (--restart runs them again)")
-        if failures:
+        words = f"{len(tasks)} of {total} runs to do, {min(side_by_side, len(tasks))} at a time"
+        words = words if tasks else f"all {total} runs are finished (--restart runs them again)"
+        print_line(console, f"{plan.folder}: {words}")
+        if failures := _run(plan, tasks, side_by_side, console) if tasks else []:
             for failure in failures:
-                _say(console, _describe_failure(failure))
-            done = total - len(failures)
-            _say(
-                console,
-                f"{done} of {total} runs are finished; no report without the others. The same command tries again.",
-            )
+                print_line(console, _describe_failure(failure))
+            done = f"{total - len(failures)} of {total} runs are finished"
+            print_line(console, f"{done}; no report without the others. The same command tries again.")
             return PROCESS_FAILED
         plan.report.write(collect(plan, side_by_side), plan.folder)
-        _say(console, first_table(plan.folder / "report.md"))
+        print_line(console, first_table(plan.folder / "report.md"))
         return 0
 
 
 def open_tasks(plan: Plan) -> list[Task]:
     """Find the cells that are not finished, all rows of the first seed first.
-
-    Args:
-        plan: The study.
-
-    Returns:
-        What is left to run.
 
     Raises:
         UserError: If a cell was run with other settings before.
@@ -103,22 +66,14 @@ def open_tasks(plan: Plan) -> list[Task]:
                 check_stages(config)
                 finished = are_finished(config)
         except UserError as error:
-            raise UserError(f"the recipe has changed since this study was started: {error}") from error
+            raise error.at("the recipe has changed since this study was started") from error
         if not finished:
             tasks.append(Task(row, seed, folder, config.text, plan.command, shared.get((row, seed), {})))
     return tasks
 
 
 def collect(plan: Plan, jobs: int) -> StudyResult:
-    """Read the finished cells from disk.
-
-    Args:
-        plan: The study.
-        jobs: How many cells ran side by side.
-
-    Returns:
-        What a report needs.
-    """
+    """Read from disk what a report needs of the finished cells, of which `jobs` ran side by side."""
     cells: list[CellResult] = []
     for row in plan.rows:
         for seed in plan.seeds:
@@ -144,21 +99,12 @@ def _run(plan: Plan, tasks: list[Task], jobs: int, console: Console) -> list[Fai
         for key in plan.configs
         if key not in {(task.row, task.seed) for task in tasks}
     }
-    modules = sorted(
-        {
-            name
-            for config in plan.configs.values()
-            for name in _modules(config.values if isinstance(config, Config) else config.document)
-        }
-    )
+    documents = [config.values if isinstance(config, Config) else config.document for config in plan.configs.values()]
+    modules = sorted({name for document in documents for name in _modules(document)})
     with Board(plan.rows, plan.seeds, finished, plan.watch, console) as board:
         # The share of threads must not depend on how many cells are left: it changes the last digits of sums.
         threads = max(1, usable_cores() // jobs)
         return run_tasks(tasks, jobs, threads, modules, board.update, board.tick)
-
-
-def _describe(config: Config | StagesPlan, speed: Speed) -> str:
-    return describe(config, speed) if isinstance(config, Config) else describe_stages(config, speed)
 
 
 def _modules(value: Any) -> Iterable[str]:
@@ -179,7 +125,3 @@ def _describe_failure(failure: Failure) -> str:
     how = f"was ended by signal {-failure.exit_code}" if failure.exit_code < 0 else "failed"
     lines = "".join(f"\n    {line}" for line in failure.lines)
     return f"{task.row}, seed {task.seed} {how}; its log is {failure.log}{lines}"
-
-
-def _say(console: Console, text: str) -> None:
-    console.print(text, highlight=False, markup=False, soft_wrap=True)

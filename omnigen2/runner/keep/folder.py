@@ -20,9 +20,6 @@ REMEDY = "--restart deletes it and starts over; --out FOLDER writes elsewhere"
 def claim(folder: Path) -> None:
     """Make a folder for a run, or make sure that it is one.
 
-    Args:
-        folder: Made if it does not exist.
-
     Raises:
         UserError: If it has files that no run has made, or cannot be written.
     """
@@ -35,21 +32,17 @@ def claim(folder: Path) -> None:
         (folder / LOCK).touch()
     except OSError as error:
         raise UserError(
-            f"{folder} cannot be written: {error.strerror}\n"
-            "  check the permissions, or choose another folder with --out"
+            f"{folder} cannot be written: {error.strerror}",
+            "check the permissions, or choose another folder with --out",
         ) from error
 
 
 @contextmanager
 def locked(folder: Path, patience: float = 0.0) -> Generator[None]:
-    """Hold a folder for this process alone; the system frees it when the process ends in any way.
+    """Hold a folder, made if need be, for this process alone; the system frees it when the process ends in any way.
 
     Args:
-        folder: Made if it does not exist.
         patience: Seconds to wait for another process to let go.
-
-    Yields:
-        Nothing.
 
     Raises:
         UserError: If another process holds the folder.
@@ -76,14 +69,7 @@ def locked(folder: Path, patience: float = 0.0) -> Generator[None]:
 
 
 def emptied(folder: Path) -> list[str]:
-    """Delete everything in a folder except its lock.
-
-    Args:
-        folder: A folder of a run, held by this process.
-
-    Returns:
-        Names of what was deleted, sorted.
-    """
+    """Delete everything except the lock in the folder of a run, held by this process; return the sorted names."""
     entries = sorted(entry for entry in folder.iterdir() if entry.name != LOCK)
     for entry in entries:
         if entry.is_dir() and not entry.is_symlink():

@@ -14,6 +14,7 @@ import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from torch.distributed.tensor import DTensor
 from torch.optim import Optimizer
+from typing_extensions import override
 
 from omnigen2.errors import UserError
 from omnigen2.runner.keep.folder import claim
@@ -61,10 +62,11 @@ class WriteWeights(Callback):
     def __init__(self, folder: Path) -> None:
         self.folder = folder
 
+    @override
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Write the weights, if the module hands them over."""
         self._write(trainer, pl_module)
 
+    @override
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Write the weights of a run in which there was nothing left to train."""
         if not trainer.strategy.broadcast((self.folder / WEIGHTS).is_dir()):
@@ -125,14 +127,7 @@ def carry_on(optimizer: Optimizer, file: str | Path) -> None:
 
 
 def fingerprint(folder: Path) -> dict[str, str]:
-    """Identify the weights that a run has left.
-
-    Args:
-        folder: The folder of the run.
-
-    Returns:
-        The SHA-256 of every file in `weights/`, by its path in there; empty if the run left none.
-    """
+    """The SHA-256 of every file in the `weights/` that a run has left, by its path in there; empty if it left none."""
     found: dict[str, str] = {}
     for path in sorted((folder / WEIGHTS).rglob("*")):
         if path.is_file():

@@ -14,6 +14,7 @@ from typing import Any
 from lightning.fabric.utilities.rank_zero import rank_zero_only
 from lightning.pytorch.loggers import Logger
 from torch import Tensor
+from typing_extensions import override
 
 from omnigen2.files import write_text
 
@@ -23,8 +24,8 @@ FIRST = ("step", "epoch")
 class CsvLogger(Logger):
     """Writes every row at once, so that a killed run loses none of them.
 
-    The columns are `step`, `epoch`, then the metrics in alphabetical order. A new metric in the
-    middle of a run widens the table.
+    The columns are `step`, `epoch`, then the metrics in alphabetical order. A new metric in the middle of a run widens
+    the table. There is no name and no version: what callbacks write goes straight into the folder, which has one run.
 
     Args:
         folder: Where `metrics.csv` stands or will stand; an existing file is continued.
@@ -38,23 +39,23 @@ class CsvLogger(Logger):
         self._columns = list(self._table[0]) if self._table else []
 
     @property
+    @override
     def name(self) -> str:
-        """No name: the files of callbacks go straight into the folder of the run."""
         return ""
 
     @property
+    @override
     def version(self) -> str:
-        """No version: a folder has one run."""
         return ""
 
     @property
+    @override
     def log_dir(self) -> str:
-        """The folder of the run."""
         return str(self.folder)
 
     @property
+    @override
     def save_dir(self) -> str:
-        """The folder of the run."""
         return str(self.folder)
 
     @property
@@ -64,10 +65,7 @@ class CsvLogger(Logger):
 
     @rank_zero_only
     def keep(self, rows: int) -> None:
-        """Forget all rows but the first ones.
-
-        Args:
-            rows: How many to keep.
+        """Forget all but the first `rows` rows.
 
         Raises:
             ValueError: If the file has fewer rows than that.
@@ -80,14 +78,10 @@ class CsvLogger(Logger):
         self._rewrite()
 
     @rank_zero_only
+    @override
     def log_metrics(self, metrics: Mapping[str, float | Tensor], step: int | None = None) -> None:
-        """Append one row.
-
-        Args:
-            metrics: Names and numbers.
-            step: The step they belong to; the number of the row if not given.
-        """
-        values = {name: _text(value) for name, value in metrics.items()}
+        """Append one row; without a `step` it gets the number of the row."""
+        values = {name: str(value.item() if isinstance(value, Tensor) else value) for name, value in metrics.items()}
         row = {"step": str(len(self._table) if step is None else step)} | values
         self._table.append(row)
         if set(row) <= set(self._columns):
@@ -99,12 +93,9 @@ class CsvLogger(Logger):
             self._rewrite()
 
     @rank_zero_only
+    @override
     def log_hyperparams(self, params: dict[str, Any] | Namespace) -> None:
-        """Write nothing: `config.yaml` has all hyper-parameters.
-
-        Args:
-            params: Ignored.
-        """
+        """Write nothing: `config.yaml` has all hyper-parameters."""
 
     def _rewrite(self) -> None:
         text = io.StringIO(newline="")
@@ -115,20 +106,8 @@ class CsvLogger(Logger):
 
 
 def read_metrics(folder: Path) -> tuple[dict[str, float], ...]:
-    """Read the numbers of `metrics.csv`.
-
-    Args:
-        folder: The folder of a run.
-
-    Returns:
-        One mapping per row, without the metrics that the row does not have; empty if nothing was logged.
-    """
+    """Read the numbers of `metrics.csv`: one mapping per row, without the metrics that the row does not have."""
     return tuple({name: float(value) for name, value in row.items() if value} for row in _read(folder / "metrics.csv"))
-
-
-def _text(value: float | Tensor) -> str:
-    number = value.item() if isinstance(value, Tensor) else value
-    return str(number)
 
 
 def _read(path: Path) -> list[dict[str, str]]:

@@ -2,15 +2,17 @@
 
 from datetime import timedelta
 from functools import cache
+from typing import Any
 
 from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
 from lightning.fabric.plugins.environments.torchelastic import TorchElasticEnvironment
 from lightning.fabric.utilities.rank_zero import rank_zero_only
-from torch._C._distributed_c10d import PrefixStore, Store
 from torch.distributed.rendezvous import rendezvous
 
 PATIENCE = timedelta(minutes=30)
 """The longest wait for processes of the same launch that are still starting."""
+IN_ORDER = "omnigen2 run/in order"
+KNOWN = "omnigen2 run/known by {}"
 
 
 def is_first() -> bool:
@@ -19,11 +21,7 @@ def is_first() -> bool:
 
 
 def started_together() -> int:
-    """How many processes `torchrun` or `srun` has started at once with this one.
-
-    Returns:
-        At least 1; also 1 where Lightning itself starts the others, in the middle of a run.
-    """
+    """Number of processes that `torchrun` or `srun` has started at once; 1 where Lightning itself starts them."""
     environment = _environment()
     return 1 if environment is None else environment.world_size()
 
@@ -37,11 +35,11 @@ def follow_the_first() -> None:
     if (store := _store()) is None:
         return
     if is_first():
-        store.set("in order", "yes")
-        store.wait([f"known by {rank}" for rank in range(1, started_together())], PATIENCE)
+        store.set(IN_ORDER, "yes")
+        store.wait([KNOWN.format(rank) for rank in range(1, started_together())], PATIENCE)
     else:
-        store.wait(["in order"], PATIENCE)
-        store.set(f"known by {_rank()}", "yes")
+        store.wait([IN_ORDER], PATIENCE)
+        store.set(KNOWN.format(_rank()), "yes")
 
 
 def _rank() -> int:
@@ -55,11 +53,11 @@ def _environment() -> TorchElasticEnvironment | SLURMEnvironment | None:
 
 
 @cache  # the first process may be the one that serves it, for as long as there is a reference
-def _store() -> Store | None:
+def _store() -> Any:  # a `torch.distributed.Store`, or None
     environment = _environment()
     if environment is None or environment.world_size() == 1:
         return None
     _ = environment.main_address, environment.main_port  # SLURM's are not in the process environment before
     world, rank = environment.world_size(), environment.global_rank()
     store, _, _ = next(iter(rendezvous("env://", rank=rank, world_size=world, timeout=PATIENCE)))
-    return PrefixStore("omnigen2 run", store)
+    return store

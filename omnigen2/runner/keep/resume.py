@@ -10,11 +10,12 @@ import torch.distributed as dist
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Checkpoint
 from lightning.pytorch.utilities import rank_zero_warn
+from typing_extensions import override
 
 from omnigen2.files import read_json, write_json
+from omnigen2.runner.keep import lightning_private as private
+from omnigen2.runner.keep import state
 from omnigen2.runner.keep.metrics import CsvLogger
-from omnigen2.runner.keep.randomness import of_all_processes, random_states, set_random_states
-from omnigen2.runner.keep.running_values import Values, add_running_values, log_running_values, running_values
 
 POINTER = "resume.json"
 
@@ -59,8 +60,8 @@ class ResumePoint(Checkpoint):
         self._earlier_seconds = 0.0
         self._epoch_ended = False
         self._logged_step = 0
-        self._running: Values = {}  # what the metrics of this epoch had gathered before a restart
-        self._running_now: Values = {}
+        self._running: state.Values = {}  # what the metrics of this epoch had gathered before a restart
+        self._running_now: state.Values = {}
         self._restored: dict[str, Any] | None = None
         self._random: dict[str, Any] | None = None
         self._fit_started = False
@@ -76,35 +77,26 @@ class ResumePoint(Checkpoint):
         self._asked = True
 
     def answered(self, trainer: Trainer) -> bool:
-        """Tell whether the newest step has a checkpoint that counts, so that the process may end now.
+        """Whether the newest step has a checkpoint that counts, so that the process may end without losing anything.
 
-        Args:
-            trainer: At the start of a batch or of an epoch, when all that belongs to the last step has been logged.
-
-        Returns:
-            Whether nothing would be lost.
+        To be asked at the start of a batch or of an epoch, when all that belongs to the last step has been logged.
         """
         self._commit(trainer)
         return self._committed is not None and self._saved_step == trainer.global_step
 
+    @override
     def state_dict(self) -> dict[str, Any]:
-        """Return what a checkpoint keeps: random states, seconds, and where in the loop it was taken.
-
-        Every process must call it.
-        """
+        """Random states, seconds, and where in the loop the checkpoint is taken; every process must call it."""
         return {
             "seconds": self.seconds,
             "epoch_ended": self._epoch_ended,
             "logged_step": self._logged_step,
-            "processes": of_all_processes({"running": self._running_now, "random": random_states()}),
+            "processes": state.of_all_processes({"running": self._running_now, "random": state.random_states()}),
         }
 
+    @override
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Remember a checkpoint's state until training starts.
-
-        Args:
-            state_dict: What `state_dict` returned.
-        """
+        """Remember a checkpoint's state until training starts."""
         self._restored = state_dict
         self._earlier_seconds = state_dict["seconds"]
         self._random = None
@@ -121,61 +113,63 @@ class ResumePoint(Checkpoint):
         if self._fit_started:  # strategies that shard restore late
             self._set_random_states(epoch_ended=True)
 
+    @override
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Set the random states if the next thing is a new epoch, whose loader draws its seed early."""
         self._started = self._saved_time = time.monotonic()
         self._fit_started = True
         self._set_random_states(epoch_ended=True)
 
+    @override
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Set the random states if the next thing is a batch in the middle of an epoch; else let a new epoch begin."""
         self._fit_started = False
         if self._restored is not None and self._restored["epoch_ended"]:
-            _close_epoch(trainer)
+            private.close_epoch(trainer)
         self._set_random_states(epoch_ended=False)
         if self._restored is not None:
             self._committed = committed_checkpoint(_folder(trainer))
             self._saved_step = trainer.global_step
 
+    @override
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Make the last checkpoint count: all that belongs to it has been logged."""
         self._commit(trainer)
 
+    @override
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
-        """Make the last checkpoint count; put the step of the metrics right after a restart.
-
-        Lightning counts that step once more than it should when it restarts from the end of an epoch.
-        """
+        """Make the last checkpoint count; put the step of the metrics right after a restart."""
         self._commit(trainer)
         if self._restored is not None:
-            trainer.fit_loop.epoch_loop._batches_that_stepped = self._restored["logged_step"]  # pyright: ignore
+            private.set_logged_step(trainer, self._restored["logged_step"])
             self._restored = None
 
+    @override
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         """Save if it is time; wait if a validation or the end of the epoch comes next."""
-        loop = trainer.fit_loop.epoch_loop
         self._epoch_ended = False
-        self._running = add_running_values(trainer, self._running)
-        accumulating = trainer.fit_loop._should_accumulate()  # pyright: ignore[reportPrivateUsage]
-        if accumulating or loop.batch_progress.is_last_batch or not self._is_time(trainer):
+        self._running = state.add_running_values(trainer, self._running)
+        ends = trainer.fit_loop.epoch_loop.batch_progress.is_last_batch
+        if private.accumulates(trainer) or ends or not self._is_time(trainer):
             return
-        if loop._should_check_val_fx(trainer.fit_loop._data_fetcher):  # pyright: ignore
+        if private.validation_is_due(trainer):
             self._waits_for_validation = True
         else:
             self._save(trainer)
 
+    @override
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Save what waited for this validation."""
         if self._waits_for_validation and not trainer.sanity_checking:
             self._waits_for_validation = False
             self._save(trainer)
 
+    @override
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Save at the end of an epoch, and at the end of training."""
         self._epoch_ended = True
-        log_running_values(pl_module, self._running)
+        state.log_running_values(pl_module, self._running)
         self._running = {}
         ends = (
             trainer.should_stop
@@ -185,13 +179,13 @@ class ResumePoint(Checkpoint):
         if ends or self._asked or (trainer.current_epoch + 1) % self.every_n_epochs == 0:
             self._save(trainer)
 
+    @override
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Make the last checkpoint count."""
         self._commit(trainer)
 
     def _set_random_states(self, epoch_ended: bool) -> None:
         if self._restored is not None and self._random is not None and self._restored["epoch_ended"] == epoch_ended:
-            set_random_states(self._random)
+            state.set_random_states(self._random)
 
     def _is_time(self, trainer: Trainer) -> bool:
         step = trainer.global_step
@@ -208,9 +202,8 @@ class ResumePoint(Checkpoint):
         path = _folder(trainer) / "checkpoints" / f"resume-{trainer.global_step:08d}.ckpt"
         if path == self._committed:
             return
-        stepped = trainer.fit_loop.epoch_loop._batches_that_stepped  # pyright: ignore[reportPrivateUsage]
-        self._logged_step = stepped if self._epoch_ended else stepped + 1
-        self._running_now = {} if self._epoch_ended else self._running | running_values(trainer)
+        self._logged_step = private.logged_step(trainer) + (0 if self._epoch_ended else 1)
+        self._running_now = {} if self._epoch_ended else self._running | state.running_values(trainer)
         trainer.save_checkpoint(path)
         self._pending = path
         self._saved_step = trainer.global_step
@@ -229,23 +222,13 @@ class ResumePoint(Checkpoint):
 
 
 def committed_checkpoint(folder: Path) -> Path | None:
-    """Return the checkpoint from which the run in a folder continues.
-
-    Args:
-        folder: The folder of a run.
-
-    Returns:
-        Its path, or None if there is none yet.
-    """
+    """Return the checkpoint from which the run in a folder continues; None if there is none yet."""
     pointer = read_json(folder / "checkpoints" / POINTER)
     return None if pointer is None else folder / "checkpoints" / pointer["checkpoint"]
 
 
 def roll_back(folder: Path) -> tuple[Path, int] | None:
-    """Bring a folder to the state of its last checkpoint: later metrics and half-written files go.
-
-    Args:
-        folder: The folder of a run, held by this process.
+    """Bring the folder of a run to the state of its last checkpoint: later metrics and half-written files go.
 
     Returns:
         The checkpoint and its step, or None if the run has to start from the beginning.
@@ -263,31 +246,11 @@ def roll_back(folder: Path) -> tuple[Path, int] | None:
 
 
 def delete(checkpoint: Path) -> None:
-    """Delete a checkpoint, be it a file or (when it is sharded) a folder.
-
-    Args:
-        checkpoint: Its path.
-    """
+    """Delete a checkpoint, be it a file or (when it is sharded) a folder."""
     if checkpoint.is_dir():
         shutil.rmtree(checkpoint)
     else:
         checkpoint.unlink(missing_ok=True)
-
-
-def _close_epoch(trainer: Trainer) -> None:
-    """Let the loop go on with a new epoch, as it would have done without the stop.
-
-    With `max_steps` Lightning takes every checkpoint for one in the middle of an epoch. From the end of an epoch it
-    then fetches one more batch for that epoch unless a validation was due at its last step, and runs the hooks of the
-    epoch's end a second time. With `max_epochs` alone it does what is right.
-    """
-    loop = trainer.fit_loop
-    if loop.restarting:
-        loop.epoch_progress.increment_completed()
-        loop._restarting = False  # pyright: ignore[reportPrivateUsage] (its setter keeps True where there is max_steps)
-        loop.epoch_loop.restarting = False
-        loop.reset_restart_stage()
-        loop.epoch_loop.reset_restart_stage()
 
 
 def _folder(trainer: Trainer) -> Path:

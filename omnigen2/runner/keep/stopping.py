@@ -8,6 +8,7 @@ from types import FrameType
 from typing import Any
 
 from lightning.pytorch import Callback, LightningModule, Trainer
+from typing_extensions import override
 
 from omnigen2.runner.keep.resume import ResumePoint
 
@@ -37,6 +38,7 @@ class SaveOnSignal(Callback):
         self._step = 0
         self._earlier: dict[int, Callable[[int, FrameType | None], Any] | int | None] = {}
 
+    @override
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Listen to signals.
 
@@ -50,6 +52,7 @@ class SaveOnSignal(Callback):
                 if signal.getsignal(number) is not signal.SIG_IGN:
                     self._earlier[number] = signal.signal(number, self._receive)
 
+    @override
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
@@ -62,20 +65,20 @@ class SaveOnSignal(Callback):
             self._stops = True
             self._point(trainer).ask()
 
+    @override
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
-        """Stop if the checkpoint is there."""
         self._stop(trainer)
 
+    @override
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Stop if the checkpoint is there."""
         self._stop(trainer)
 
+    @override
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Listen no longer: the run has ended by itself."""
         self._leave()
 
+    @override
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
-        """Listen no longer."""
         self._leave()
 
     def _stop(self, trainer: Trainer) -> None:
@@ -84,11 +87,8 @@ class SaveOnSignal(Callback):
         number = self._received or signal.SIGTERM  # another process has received it
         if trainer.is_global_zero:
             name = signal.Signals(number).name
-            print(
-                f"\nstopped by {name} after step {trainer.global_step}; the same command goes on from there",
-                file=sys.stderr,
-                flush=True,
-            )
+            words = f"\nstopped by {name} after step {trainer.global_step}; the same command goes on from there"
+            print(words, file=sys.stderr, flush=True)
         raise SystemExit(128 + number)
 
     def _receive(self, number: int, frame: FrameType | None) -> None:

@@ -1,11 +1,13 @@
 """What is written down when a run ends: `run.json`, and a short report."""
 
 import platform
+from collections.abc import Iterable
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from lightning.pytorch import LightningModule, Trainer
+from torch import nn
 
 from omnigen2.files import markdown_table, write_json, write_text
 from omnigen2.runner.keep.metrics import read_metrics
@@ -16,19 +18,7 @@ SUMMARY = "run.json"
 def summarize(
     trainer: Trainer, model: LightningModule, folder: Path, *, command: str, seconds: float, seed: int | None
 ) -> dict[str, Any]:
-    """Collect the facts of a finished run.
-
-    Args:
-        trainer: Has finished.
-        model: What it trained.
-        folder: Has `metrics.csv`.
-        command: The command that makes the run again.
-        seconds: Training time.
-        seed: The seed, or None.
-
-    Returns:
-        What `run.json` holds.
-    """
+    """Collect the facts of a finished run, as `run.json` holds them; `folder` has `metrics.csv`."""
     final = {name: value for row in read_metrics(folder) for name, value in row.items()}
     return {
         "status": "finished",
@@ -36,8 +26,8 @@ def summarize(
         "epochs": trainer.current_epoch,
         "seconds": seconds,
         "seed": seed,
-        "parameters": count(model, trainable=False),
-        "trainable": count(model, trainable=True),
+        "parameters": count(model.parameters()),
+        "trainable": count(model.parameters(), trainable=True),
         "command": command,
         "versions": versions(),
         "final": {name: value for name, value in final.items() if name not in ("step", "epoch")},
@@ -45,12 +35,7 @@ def summarize(
 
 
 def write_report(folder: Path, summary: dict[str, Any]) -> None:
-    """Write `report.md` and `report.json`, unless the recipe's own classes have written one of them.
-
-    Args:
-        folder: The folder of the run.
-        summary: What `summarize` returned.
-    """
+    """Write what `summarize` returned as `report.md` and `report.json`, unless the recipe's own classes wrote one."""
     if (folder / "report.md").exists() or (folder / "report.json").exists():
         return
     lines = [[name, f"{value:.6g}"] for name, value in sorted(summary["final"].items())]
@@ -61,22 +46,13 @@ def write_report(folder: Path, summary: dict[str, Any]) -> None:
         ["seed", str(summary["seed"])],
         ["versions", ", ".join(f"{name} {number}" for name, number in summary["versions"].items())],
     ]
-    text = (
-        f"# {folder.name}\n\n{markdown_table(['metric', 'final value'], lines)}\n\n{markdown_table(['', ''], facts)}\n"
-    )
+    tables = f"{markdown_table(['metric', 'final value'], lines)}\n\n{markdown_table(['', ''], facts)}"
     write_json(folder / "report.json", summary)
-    write_text(folder / "report.md", f"{text}\n    {summary['command']}\n")
+    write_text(folder / "report.md", f"# {folder.name}\n\n{tables}\n\n    {summary['command']}\n")
 
 
 def first_table(report: Path) -> str:
-    """Return what of a report is worth printing: its first table, and where the rest is.
-
-    Args:
-        report: A Markdown file; a report class may have written other files only.
-
-    Returns:
-        The lines of the table, if there is one, and the path.
-    """
+    """What of a report is worth printing: its first table, if `report` is a file with one, and where the rest is."""
     if not report.is_file():
         return f"report: {report.parent}"
     lines = report.read_text(encoding="utf-8").splitlines()
@@ -85,24 +61,12 @@ def first_table(report: Path) -> str:
     return "\n".join([*lines[start:end], f"report: {report}"])
 
 
-def count(model: LightningModule, trainable: bool) -> int:
-    """Count the parameters of a model.
-
-    Args:
-        model: The model.
-        trainable: Whether to count the trainable ones only.
-
-    Returns:
-        The number.
-    """
-    return sum(p.numel() for p in model.parameters() if p.requires_grad or not trainable)
+def count(parameters: Iterable[nn.Parameter], trainable: bool = False) -> int:
+    """Count numbers in parameters; of the trainable ones only if asked."""
+    return sum(parameter.numel() for parameter in parameters if parameter.requires_grad or not trainable)
 
 
 def versions() -> dict[str, str]:
-    """Return the versions that a report names.
-
-    Returns:
-        Python, torch, lightning and this library.
-    """
+    """The versions that a report names: of Python, torch, lightning and this library."""
     names = ("torch", "lightning", "omnigen2")
     return {"python": platform.python_version()} | {name: version(name) for name in names}

@@ -1,4 +1,4 @@
-"""TODO."""
+"""From a recipe to checked runs: a configuration, stages that start from each other, or a study of rows and seeds."""
 
 from omnigen2.runner.plan.config import Config, differences
 from omnigen2.runner.plan.stage_planner import Stage

@@ -8,18 +8,21 @@ may be absolute.
 from argparse import ArgumentError
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any, cast
 
 import yaml
 from jsonargparse import Namespace, set_parsing_settings
 from lightning.pytorch import Callback, LightningDataModule, LightningModule, Trainer
-from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
+from lightning.pytorch.cli import LightningArgumentParser
 from lightning.pytorch.loggers import Logger
 from omegaconf.errors import OmegaConfBaseException
+from typing_extensions import override
 
 from omnigen2.errors import UserError
-from omnigen2.runner.recipe import explain, explain_reference
+from omnigen2.runner.keep import SeedsLater
+from omnigen2.runner.recipe import explain, explain_reference, known_keys
 
 Value = None | bool | int | float | list[Any] | dict[str, Any] | str
 """What stands in the block `vars`. Not `Any`: the parser would read the text `a: b` as a mapping."""
@@ -33,7 +36,7 @@ TrainerArguments = Callable[[list[Callback], list[Logger]], dict[str, Any]]
 set_parsing_settings(omegaconf_absolute_to_relative_paths=True, instantiate_subclass_spec_in_any=False)
 
 
-class _RecipeCLI(LightningCLI):
+class _RecipeCLI(SeedsLater):
     """LightningCLI cut in two: parse now, build later."""
 
     config: Namespace
@@ -53,30 +56,26 @@ class _RecipeCLI(LightningCLI):
             run=False,
         )
 
+    @override
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
-        """Allow a block of values that other keys refer to."""
         parser.add_argument("--vars", type=dict[str, Value], default={}, help="Values for ${vars.name}.")
 
+    @override
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
         """Parse without Lightning's warning that `sys.argv` is not used."""
         with _explained(parser, self.files):
             self.config = parser.parse_args(args)
 
-    def _set_seed(self) -> None:
-        """Seed later, when a run starts: parsing must not touch the random state."""
-
+    @override
     def instantiate_classes(self) -> None:
         """Build nothing while parsing."""
         if self.trainer_arguments is not None:
             with _explained(self.parser, self.files):
                 super().instantiate_classes()
 
-    def instantiate_trainer(self, **kwargs: Any) -> Trainer:  # noqa: D417
-        """Add the runner's callbacks, logger and folder to the recipe's trainer.
-
-        Returns:
-            The trainer.
-        """
+    @override
+    def instantiate_trainer(self, **kwargs: Any) -> Trainer:
+        """Add the runner's callbacks, logger and folder to the recipe's trainer."""
         recipe = self.config_init["trainer"]
         if self.trainer_arguments is not None:
             kwargs |= self.trainer_arguments(_as_list(recipe["callbacks"]), _as_list(recipe["logger"]))
@@ -101,13 +100,13 @@ class Config:
         self.values = cast(dict[str, Any], yaml.safe_load(self.text))
         if self.values["seed_everything"] is True:
             raise UserError(
-                "seed_everything: true draws another seed at every start, so that a stopped run could not go on\n"
-                "  write a number, or false to leave the random state alone"
+                "seed_everything: true draws another seed at every start, so that a stopped run could not go on",
+                "write a number, or false to leave the random state alone",
             )
         seed = self.values["seed_everything"]
         if seed is not False and not 0 <= int(seed) < SEEDS:
             raise UserError(
-                f"seed_everything must be at least 0 and below {SEEDS} (2^32), got {seed}\n  use another seed"
+                f"seed_everything must be at least 0 and below {SEEDS} (2^32), got {seed}", "use another seed"
             )
         if self.values["model"] is None:
             raise UserError("the recipe has no model; it needs `model: {class_path: …, init_args: {…}}`")
@@ -119,30 +118,27 @@ class Config:
         return None if seed is False else int(seed)
 
     def build(self, trainer_arguments: TrainerArguments) -> tuple[Trainer, LightningModule, LightningDataModule | None]:
-        """Build the trainer, the model and the data.
+        """Build the trainer, the model and the data (None if the model has its own loaders).
 
         Args:
             trainer_arguments: Makes the arguments of the trainer that replace the recipe's.
-
-        Returns:
-            Trainer, model, and data (None if the model has its own loaders).
         """
         self._cli.trainer_arguments = trainer_arguments
         self._cli.instantiate_classes()
         return self._cli.trainer, self._cli.model, self._cli.datamodule
 
 
+Parse = Callable[[tuple[str, ...], tuple[Path, ...]], Config]
+"""From the arguments and files of a `Config` to the configuration."""
+
+
+def remembering() -> Parse:
+    """A parser that reads equal arguments once; for as long as one recipe is planned, since files may change later."""
+    return cache(Config)
+
+
 def differences(old: Mapping[str, Any], new: Mapping[str, Any], prefix: str = "") -> list[str]:
-    """Name the keys in which two configurations differ.
-
-    Args:
-        old: The configuration of a run that exists.
-        new: The configuration of now.
-        prefix: Put before every key.
-
-    Returns:
-        Lines such as `trainer.max_steps: 100, now 200`.
-    """
+    """The keys in which two configurations differ, as lines such as `trainer.max_steps: 100, now 200`."""
     found: list[str] = []
     for key in sorted({*old, *new}):
         before, after = old.get(key), new.get(key)
@@ -170,8 +166,7 @@ def _explained(parser: LightningArgumentParser, files: Sequence[Path]) -> Genera
     try:
         yield
     except ArgumentError as error:
-        known = [action.dest for action in parser._actions]  # pyright: ignore[reportPrivateUsage]
-        raise UserError(explain(str(error), known, files)) from error
+        raise explain(str(error), known_keys(parser), files) from error
     except OmegaConfBaseException as error:
-        place = f"{error.full_key}: " if error.full_key else ""
-        raise UserError(f"{place}{explain_reference(str(error))}") from error
+        reason = explain_reference(error)
+        raise (reason.at(error.full_key) if error.full_key else reason) from error

@@ -6,14 +6,14 @@ folder is known.
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
 from omnigen2.errors import UserError
 from omnigen2.runner.keep import OPTIMIZER, OPTIMIZER_ARGUMENT, WEIGHTS
-from omnigen2.runner.plan.config import Config
+from omnigen2.runner.plan.config import Config, Parse
 from omnigen2.runner.recipe import (
     Document,
     Places,
@@ -62,7 +62,7 @@ class Stage:
         folder: Where it is written.
         start: The stage whose weights it starts from; None for none.
         config: Its resolved configuration.
-        alone: The same without the start, to build the model before there are weights; the same if there is no start.
+        alone: Parses the same without the start, to build the model before there are weights.
         references: What it needs of earlier stages: from paths to the `@stage/path` that they stand for.
     """
 
@@ -70,7 +70,7 @@ class Stage:
     folder: Path
     start: str | None
     config: Config
-    alone: Config
+    alone: Callable[[], Config]
     references: Mapping[str, str]
 
     @property
@@ -86,26 +86,27 @@ class Stage:
         return {"recipe": merged([recipe, unset]), "start": self.start, "optimizer": optimizer}
 
 
+@dataclass
 class StagePlanner:
     """Checks one stage after the other, since a stage may refer to earlier ones only.
 
-    Args:
+    Attributes:
         folder: Where the stages are written.
         file: Paths of recipes are counted from it.
         common: Settings over the recipes of all stages and under their overrides.
         files: The files of the recipe, to name them in messages.
+        parse: Reads the settings of a stage.
         base: The recipe of the stages that name none: its path as from here, or its content.
+        stages: Those that are checked.
     """
 
-    def __init__(
-        self, folder: Path, file: Path, common: Document, files: Sequence[Path], base: Path | Document | None = None
-    ) -> None:
-        self.folder = folder
-        self.file = file
-        self.common = common
-        self.files = files
-        self.base = base
-        self.stages: dict[str, Stage] = {}
+    folder: Path
+    file: Path
+    common: Document
+    files: Sequence[Path]
+    parse: Parse
+    base: Path | Document | None = None
+    stages: dict[str, Stage] = field(default_factory=dict[str, Stage])
 
     def planned(
         self, specs: Mapping[str, StageSpec], blocks: Mapping[str, Document], overrides: Sequence[str]
@@ -117,9 +118,6 @@ class StagePlanner:
             blocks: The stages as they stand in the file.
             overrides: Options for all stages (`--key=value`) or for one (`--stages.name.key=value`).
 
-        Returns:
-            The stages, in the same order.
-
         Raises:
             UserError: If anything in a stage is wrong.
         """
@@ -130,7 +128,7 @@ class StagePlanner:
             try:
                 self._add(name, spec, blocks[name], [*for_all, *options[name]])
             except UserError as error:
-                raise UserError(f"stage {name}: {error}") from error
+                raise error.at(f"stage {name}") from error
         return tuple(self.stages.values())
 
     def _add(self, name: str, spec: StageSpec, block: Document, options: Sequence[str]) -> None:
@@ -140,19 +138,27 @@ class StagePlanner:
         settings = places.filled(list(options))
         files = (*self.files, *([recipe] if isinstance(recipe, Path) else []))
         layers, documents = [recipe, common, overrides], [document, common, overrides]
-        alone = config = Config(arguments(layers, documents, settings), files)
+
+        def parsed(*start: Document) -> Config:
+            return self.parse(tuple(arguments([*layers, *start], [*documents, *start], settings)), files)
+
         start = self._start(spec, overrides)
-        if start is not None:
-            self._check_start(start, spec, alone)
-            layer = places.filled(_start_layer(start, carried=spec.optimizer == "carried"))
-            config = Config(arguments([*layers, layer], [*documents, layer], settings), files)
+        if start is None:
+            config = parsed()
+        else:
+            try:
+                config = parsed(places.filled(_start_layer(start, carried=spec.optimizer == "carried")))
+            except UserError:
+                self._check_start(start, spec, parsed())  # perhaps the start is what is wrong
+                raise
+            self._check_start(start, spec, config)
         held = strings(config.values)
         used = {path: reference for path, reference in places.used.items() if path in held}
         for reference in used.values():
             self._check_reference(reference)
         if used.get(_at(config.values, *ARGUMENTS, WEIGHTS)) != f"@{start}/{WEIGHTS}":
             start = None  # an option has set other weights
-        self.stages[name] = Stage(name, self.folder / name, start, config, alone, used)
+        self.stages[name] = Stage(name, self.folder / name, start, config, parsed, used)
 
     def _recipe(self, spec: StageSpec, block: Document, places: Places) -> tuple[Path | Document, Document]:
         source = self.base if spec.recipe is None else block["recipe"]
@@ -178,21 +184,21 @@ class StagePlanner:
                 start = spec.start
             case _:
                 raise UserError(
-                    f"start: there is no earlier stage {spec.start!r}{nearest(spec.start, earlier)}\n"
-                    f"  write previous, nothing, or one of: {', '.join(earlier) or '(this is the first stage)'}"
+                    f"start: there is no earlier stage {spec.start!r}{nearest(spec.start, earlier)}",
+                    f"write previous, nothing, or one of: {', '.join(earlier) or '(this is the first stage)'}",
                 )
         if start is None and spec.optimizer == "carried":
             raise UserError("optimizer: carried needs a stage to start from; name it with `start`, or write fresh")
         names = [key for key in (WEIGHTS, OPTIMIZER_ARGUMENT) if _at(overrides, *ARGUMENTS, key) is not None]
         if start is not None and names:
             raise UserError(
-                f"overrides set model.init_args.{names[0]}, and so does the start from {start}\n"
-                "  write `start: nothing` to keep the one in overrides"
+                f"overrides set model.init_args.{names[0]}, and so does the start from {start}",
+                "write `start: nothing` to keep the one in overrides",
             )
         return start
 
-    def _check_start(self, start: str, spec: StageSpec, alone: Config) -> None:
-        class_path = str(alone.values["model"]["class_path"])
+    def _check_start(self, start: str, spec: StageSpec, config: Config) -> None:
+        class_path = str(config.values["model"]["class_path"])
         known = parameters_of(class_path) or []
         for key in (WEIGHTS, *([OPTIMIZER_ARGUMENT] if spec.optimizer == "carried" else [])):
             if key not in known:
@@ -206,8 +212,8 @@ class StagePlanner:
         class_path = str(self.stages[name].config.values["model"]["class_path"])
         if path.split("/")[0] == WEIGHTS and not hasattr(found_at(class_path), "save_weights"):
             raise UserError(
-                f"{reference} will not exist: the model of {name}, {class_path}, has no method save_weights\n"
-                "  write `start: nothing`, or give the model that method (omnigen2.runner.keep.HandsOver)"
+                f"{reference} will not exist: the model of {name}, {class_path}, has no method save_weights",
+                "write `start: nothing`, or give the model that method (omnigen2.runner.keep.HandsOver)",
             )
 
 
@@ -236,8 +242,8 @@ def _options_of_stages(overrides: Sequence[str], names: Sequence[str]) -> dict[s
             raise UserError(f"{option}: there is no stage {name!r}{nearest(name, names)}")
         if key in FIELDS[:-1] or key.startswith("overrides.") or (key == "optimizer" and value in ("fresh", "carried")):
             raise UserError(
-                f"{option}: {key} of a stage is changed in the recipe or in a layer over it\n"
-                f"  an option changes a setting of its recipe, such as --stages.{name}.trainer.max_steps=100"
+                f"{option}: {key} of a stage is changed in the recipe or in a layer over it",
+                f"an option changes a setting of its recipe, such as --stages.{name}.trainer.max_steps=100",
             )
         if not setting:
             raise UserError(f"{option} names no setting; write --stages.{name.partition('=')[0]}.KEY=VALUE")

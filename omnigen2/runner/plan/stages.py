@@ -8,6 +8,7 @@ from typing import Any
 import yaml
 
 from omnigen2.errors import UserError
+from omnigen2.runner.plan.config import remembering
 from omnigen2.runner.plan.stage_planner import Stage, StagePlanner, StageSpec
 from omnigen2.runner.recipe import Document, Recipe, merged, read_block
 from omnigen2.runner.reports import StagesReport, StageTable
@@ -19,13 +20,8 @@ class StagesPlan:
 
     Attributes:
         name: The stem of the recipe.
-        folder: Where everything is written.
-        command: The command that runs the stages.
-        stages: In the order of the recipe.
-        report: Makes the report of the whole.
         source: The block `report`, as read; None if there is none.
-        twins: Folders in which stages of the same settings are trained too, by the name of the stage; see
-            `omnigen2.runner.plan.twins`.
+        twins: Folders in which stages of the same settings are trained too, by the name of the stage; see `twins.py`.
     """
 
     name: str
@@ -49,14 +45,7 @@ class StagesPlan:
 
 
 def plan_stages(recipe: Recipe, folder: Path) -> StagesPlan:
-    """Check all stages.
-
-    Args:
-        recipe: A recipe with `stages`, and layers over it.
-        folder: Where the stages are written.
-
-    Returns:
-        The plan.
+    """Check all stages of a recipe that are to be written into a folder.
 
     Raises:
         UserError: If anything in the stages is wrong.
@@ -73,7 +62,7 @@ def plan_stages(recipe: Recipe, folder: Path) -> StagesPlan:
         [],
         recipe.files,
     )
-    planner = StagePlanner(folder, file, whole, recipe.files)
+    planner = StagePlanner(folder, file, whole, recipe.files, remembering())
     return StagesPlan(
         name=recipe.name,
         folder=folder,

@@ -1,7 +1,7 @@
 """A study: a base recipe, rows of overrides or of stages, seeds, and the report that makes a table of the runs."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -9,7 +9,7 @@ from typing import Any
 import yaml
 
 from omnigen2.errors import UserError
-from omnigen2.runner.plan.config import Config
+from omnigen2.runner.plan.config import Config, Parse, remembering
 from omnigen2.runner.plan.stage_planner import StagePlanner, StageSpec
 from omnigen2.runner.plan.stages import StagesPlan
 from omnigen2.runner.recipe import Document, Recipe, arguments, form_of, merged, nested, read_block, read_yaml
@@ -61,13 +61,8 @@ class Plan:
 
     Attributes:
         name: The stem of the recipe.
-        folder: Where everything is written.
-        command: The command that runs the study.
-        rows: In the order of the recipe.
-        seeds: In the order of the recipe.
         configs: The resolved configuration of every cell, or its stages, all rows of the first seed first.
-        report: Makes the table.
-        watch: The metric to show.
+        watch: The metric to show; None for the first loss.
         source: The block `study`, as read.
     """
 
@@ -103,41 +98,17 @@ class Plan:
         return yaml.safe_dump({"study": study}, sort_keys=False, allow_unicode=True)
 
     def cell_folder(self, row: str, seed: int) -> Path:
-        """Return where a cell is written.
-
-        Args:
-            row: Name of the row.
-            seed: The seed.
-
-        Returns:
-            The folder; it may not exist yet.
-        """
+        """Where a cell is written; the folder may not exist yet."""
         return cell_folder(self.folder, row, seed)
 
 
 def cell_folder(folder: Path, row: str, seed: int) -> Path:
-    """Return where a cell of a study is written.
-
-    Args:
-        folder: Where the study is written.
-        row: Name of the row.
-        seed: The seed.
-
-    Returns:
-        The folder; it may not exist yet.
-    """
+    """Where a cell of a study is written."""
     return folder / row / f"seed_{seed}"
 
 
 def plan_study(recipe: Recipe, folder: Path) -> Plan:
-    """Check a study and all its cells.
-
-    Args:
-        recipe: A recipe with `study`, and layers over it.
-        folder: Where the study is written.
-
-    Returns:
-        The plan.
+    """Check a study that is to be written into a folder, and all its cells.
 
     Raises:
         UserError: If anything in the study, the base or a row is wrong.
@@ -151,26 +122,25 @@ def plan_study(recipe: Recipe, folder: Path) -> Plan:
     options = [option for option in recipe.overrides if option.startswith("--study.")]
     if any(option.startswith("--study.rows") for option in options):
         raise UserError("rows are changed in the recipe or in a layer over it, not by an option --study.rows")
-    spec, report = _parse(block, options, recipe.files)
+    spec: StudySpec = read_block({"study": StudySpec}, {"study": block}, options, recipe.files)["study"]
     _check(spec, recipe.files[0])
     base = _base(spec.base if isinstance(spec.base, str) else block.get("base"), recipe.files[0])
     extra = merged({k: v for k, v in document.items() if k != "study"} for document in recipe.documents)
-    planner = _CellPlanner(recipe, folder, base, extra)
+    planner = _CellPlanner(recipe, folder, base, extra, remembering())
     configs = {
         (name, seed): planner.planned(name, seed, row, block["rows"][name])
         for seed in spec.seeds
         for name, row in spec.rows.items()
     }
+    notes = {name: block["rows"][name].get("notes") or {} for name in spec.rows}
     return Plan(
         name=recipe.name,
         folder=folder,
         command=recipe.command,
-        rows=tuple(
-            Row(name, row.title or name, block["rows"][name].get("notes") or {}) for name, row in spec.rows.items()
-        ),
+        rows=tuple(Row(name, row.title or name, notes[name]) for name, row in spec.rows.items()),
         seeds=tuple(spec.seeds),
         configs=configs,
-        report=report,
+        report=spec.report or MetricTable(),
         watch=spec.watch,
         source=block,
     )
@@ -182,6 +152,7 @@ class _CellPlanner:
     folder: Path
     base: Path | Document | None
     extra: Document
+    parse: Parse
 
     def planned(self, name: str, seed: int, row: RowSpec, block: Document) -> Config | StagesPlan:
         options = [option for option in self.recipe.overrides if not option.startswith("--study.")]
@@ -192,21 +163,16 @@ class _CellPlanner:
             if row.stages is not None:
                 common = merged([self.extra, overrides])
                 folder = cell_folder(self.folder, name, seed)
-                planner = StagePlanner(folder, self.recipe.files[0], common, files, self.base)
+                planner = StagePlanner(folder, self.recipe.files[0], common, files, self.parse, self.base)
                 stages = planner.planned(row.stages, block["stages"], settings)
                 return StagesPlan(name, folder, self.recipe.command, stages, StageTable(), None)
             if self.base is None:
                 raise UserError("it has no stages, and the study has no base; write `base: FILE.yaml`")
             document = read_yaml(self.base) if isinstance(self.base, Path) else self.base
             layers = [self.base, self.extra, overrides]
-            return Config(arguments(layers, [document, self.extra, overrides], settings), files)
+            return self.parse(tuple(arguments(layers, [document, self.extra, overrides], settings)), files)
         except UserError as error:
-            raise UserError(f"row {name}: {error}") from error
-
-
-def _parse(block: Document, options: Sequence[str], files: Sequence[Path]) -> tuple[StudySpec, StudyReport]:
-    spec: StudySpec = read_block({"study": StudySpec}, {"study": block}, options, files)["study"]
-    return spec, spec.report or MetricTable()
+            raise error.at(f"row {name}") from error
 
 
 def _check(spec: StudySpec, file: Path) -> None:

@@ -24,14 +24,11 @@ OWN = (LOCK, START, CONFIG, SUMMARY, "checkpoints")
 
 
 def twins(plans: Mapping[Cell, StagesPlan]) -> dict[Cell, dict[str, tuple[Path, ...]]]:
-    """Find the stages that do the same work.
-
-    Args:
-        plans: In the order in which they are run.
+    """Find the stages that do the same work; `plans` are in the order in which they are run.
 
     Returns:
-        For each plan, the folders of the twins of its stages in all other plans, by the name of the stage; those
-        that are run earlier come first. Stages without any are left out.
+        For each plan, by the name of a stage, the folders of its twins in other plans, those that are run earlier
+        first.
     """
     keys = {(cell, stage.name): _key(stage, plan) for cell, plan in plans.items() for stage in plan.stages}
     places: dict[str, list[Path]] = {}
@@ -46,11 +43,7 @@ def twins(plans: Mapping[Cell, StagesPlan]) -> dict[Cell, dict[str, tuple[Path, 
 
 
 def taken(stage: Stage, folders: Sequence[Path]) -> Path | None:
-    """Make a stage that was not begun a copy of a finished twin, if there is one.
-
-    Args:
-        stage: Its folder exists and says which weights it starts from.
-        folders: Its twins.
+    """Make a stage that was not begun (its folder says what it starts from) a copy of a finished twin, if any.
 
     Returns:
         The folder that was copied; None if none was. The copy's `run.json` says `taken_from` and counts no seconds.

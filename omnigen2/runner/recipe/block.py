@@ -12,15 +12,14 @@ from jsonargparse import (
     Namespace,
 )
 
-from omnigen2.errors import UserError
-from omnigen2.runner.recipe.messages import building, explain
+from omnigen2.runner.recipe.messages import building, explain, known_keys
 from omnigen2.runner.recipe.recipe import Document
 
 
 def read_block(
     types: Mapping[str, Any], document: Document, options: Sequence[str], files: Sequence[Path]
 ) -> Namespace:
-    """Check a block and build what it describes.
+    """Check a block of a recipe and build what it describes.
 
     Text such as `a: b` inside of a mapping is read as YAML once more; where that matters, take the text of the file.
 
@@ -43,7 +42,7 @@ def read_block(
     try:
         parsed = parser.parse_args([f"--config={yaml.safe_dump(document, sort_keys=False)}", *options])
     except ArgumentError as error:
-        known = [action.dest for action in parser._actions]  # pyright: ignore[reportPrivateUsage]
-        raise UserError(f"{files[0]}: {explain(str(error), known, files)}") from error
+        reason = explain(str(error), known_keys(parser), files)
+        raise reason.at(files[0]) from error
     with building():
         return parser.instantiate(parsed)

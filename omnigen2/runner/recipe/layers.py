@@ -18,14 +18,7 @@ from omnigen2.runner.recipe.recipe import Document
 
 
 def nested(overrides: Mapping[str, Any]) -> Document:
-    """Expand dotted keys: `{"a.b": 1, "a": {"c": 2}}` becomes `{"a": {"b": 1, "c": 2}}`.
-
-    Args:
-        overrides: Dotted keys or nested mappings or both.
-
-    Returns:
-        A nested mapping without dotted keys on its first level.
-    """
+    """Expand dotted keys on the first level: `{"a.b": 1, "a": {"c": 2}}` becomes `{"a": {"b": 1, "c": 2}}`."""
     result: Document = {}
     for dotted, value in overrides.items():
         *parents, last = dotted.split(".")
@@ -37,14 +30,7 @@ def nested(overrides: Mapping[str, Any]) -> Document:
 
 
 def merged(layers: Iterable[Mapping[str, Any]]) -> Document:
-    """Merge mappings, the later ones over the earlier ones; lists and single values are replaced.
-
-    Args:
-        layers: Mappings, the most important one last.
-
-    Returns:
-        A new mapping.
-    """
+    """Merge mappings into a new one, the later ones over the earlier ones; lists and single values are replaced."""
     result: Document = {}
     for layer in layers:
         for key, value in layer.items():
@@ -57,15 +43,12 @@ def merged(layers: Iterable[Mapping[str, Any]]) -> Document:
 
 
 def arguments(layers: Sequence[Path | Document], documents: Sequence[Document], options: Sequence[str]) -> list[str]:
-    """Write layers and options as arguments of the parser.
+    """Write layers and options as arguments of the parser: `--config=…` for each layer, then the options.
 
     Args:
         layers: Files (whose relative paths count from the file) or mappings, the most important one last.
         documents: The contents of the layers.
         options: Of the form `--key=value`; they are applied last.
-
-    Returns:
-        Arguments of the form `--config=…`, then the options.
 
     Raises:
         UserError: If an option or an override sets a value under `vars` that no file has.
@@ -82,11 +65,7 @@ def arguments(layers: Sequence[Path | Document], documents: Sequence[Document], 
 
 
 def _check_vars(layers: Sequence[Path | Document], documents: Sequence[Document], options: Sequence[str]) -> None:
-    """Refuse values under `vars` that no file has and nothing refers to: they are misspelt, and would change nothing.
-
-    Raises:
-        UserError: If there is one.
-    """
+    # Refuse values that no file has and nothing refers to: they are misspelt, and would change nothing.
     pairs = list(enumerate(zip(layers, documents, strict=True)))
     named = merged(document for n, (layer, document) in pairs if n == 0 or isinstance(layer, Path)).get("vars") or {}
     known = {*named, *re.findall(r"\$\{vars\.(\w+)", " ".join((_dump(merged(documents)), *options)))}
@@ -97,7 +76,7 @@ def _check_vars(layers: Sequence[Path | Document], documents: Sequence[Document]
     for name in [*overridden, *(re.split(r"[.=]", option)[0] for option in asked)]:
         if name not in known:
             has = f"it has {', '.join(sorted(known))}" if known else "it has none"
-            raise UserError(f"there is no vars.{name} in the recipe{nearest(name, known, 'vars.')}\n  {has}")
+            raise UserError(f"there is no vars.{name} in the recipe{nearest(name, known, 'vars.')}", has)
 
 
 def _changed_class(option: str, document: Document) -> Document:

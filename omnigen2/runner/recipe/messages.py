@@ -6,6 +6,7 @@ Messages of jsonargparse are long and nested; `explain` keeps the innermost fact
 import importlib
 import inspect
 import re
+from argparse import ArgumentParser
 from collections.abc import Generator, Iterable, Sequence
 from contextlib import contextmanager
 from difflib import get_close_matches
@@ -21,71 +22,61 @@ NOISE = re.compile(
 OPTIONS = {"config", "help", "print_config", "print_shtab"}
 """What a parser knows and no recipe holds."""
 SPECIAL_KEYS = ("class_path", "init_args", "dict_kwargs")
-
-
 LISTED = "; --print_config lists the settings that the recipe has"
 
 
 def nearest(word: str, known: Iterable[str], prefix: str = "") -> str:
-    """Suggest the right name for a misspelt one.
-
-    Args:
-        word: What was written.
-        known: The right names.
-        prefix: Written before the suggestion.
-
-    Returns:
-        `; did you mean X?`, or nothing if no name is near.
-    """
+    """Suggest the right name for a misspelt one: `; did you mean {prefix}X?`, or nothing if no known name is near."""
     matches = get_close_matches(word, list(known), n=1, cutoff=0.6)
     return f"; did you mean {prefix}{matches[0]}?" if matches else ""
 
 
-def explain(message: str, known: Sequence[str], files: Sequence[Path]) -> str:
+def known_keys(parser: ArgumentParser) -> list[str]:
+    """Every dotted key that a parser knows; argparse offers no other way to them."""
+    return [action.dest for action in parser._actions]  # pyright: ignore[reportPrivateUsage]
+
+
+def explain(message: str, known: Sequence[str], files: Sequence[Path]) -> UserError:
     """Turn a message of jsonargparse into the one fact that helps.
 
     Args:
         message: The text of the exception.
         known: Every dotted key that the parser knows.
         files: The recipe's files, to say where a misspelt key stands.
-
-    Returns:
-        One to three lines.
     """
     lines = [line.strip() for line in message.splitlines() if line.strip()]
     keys = ".".join(re.findall(r'Parser key "([^"]+)"', message))
     classes = re.findall(r"Problem with given class_path '([^']+)'", message)
     if match := re.search(r"unrecognized arguments: (--\S+)", message):
-        return _unknown_parameter(match[1], keys, classes[-1]) if classes else _unknown_option(match[1], known)
+        unknown = _unknown_parameter(match[1], keys, classes[-1]) if classes else _unknown_option(match[1], known)
+        return UserError(unknown)
     if match := re.search(r"Group '([^']+)' does not accept option '([^']+)'", message):
         group, key = match.groups()
         inside = [name[len(group) + 1 :] for name in known if name.startswith(f"{group}.")]
         near = nearest(key, inside) or LISTED
-        return f"{group} has no setting {key!r}{near}{_where(key, files) or _where(key.partition('.')[0], files)}"
+        place = _where(key, files) or _where(key.partition(".")[0], files)
+        return UserError(f"{group} has no setting {key!r}{near}", place)
     if match := re.search(r"Option '([^']+)' is not accepted", message):
         key = match[1].split(".")[0]
         if classes:
             owner = classes[-1]
             names = (*SPECIAL_KEYS, *(parameters_of(owner) or ()))
-            return f"{owner} (at {keys}) has no parameter {key!r}{nearest(key, names)}{_where(key, files)}"
+            return UserError(f"{owner} (at {keys}) has no parameter {key!r}{nearest(key, names)}", _where(key, files))
         near = nearest(key, top_level(known)) or f"; known keys: {', '.join(top_level(set(known) - OPTIONS))}"
-        return f"unknown key {key!r}{near}{_where(key, files)}"
+        return UserError(f"unknown key {key!r}{near}", _where(key, files))
     if match := re.search(r"the following arguments are required: (.+)", message):
-        return f"the recipe lacks {match[1]}"
+        return UserError(f"the recipe lacks {match[1]}")
     if match := re.search(r"module '([^']+)' has no attribute '([^']+)'", message):
         module, name = match.groups()
-        return f"{keys}: {module} has no {name}{nearest(name, vars(importlib.import_module(module)))}"
+        return UserError(f"{keys}: {module} has no {name}{nearest(name, vars(importlib.import_module(module)))}")
     if classes and (match := re.search(r"No module named '[^']+'", message)):
-        return f"{keys}: {classes[-1]} does not import: {match[0]}"
-    return _facts(lines, keys, classes)
+        return UserError(f"{keys}: {classes[-1]} does not import: {match[0]}")
+    return UserError(_fact(lines, keys, classes))
 
 
 @contextmanager
 def building() -> Generator[None]:
     """Turn what a class has to say about its arguments into an error for the user.
-
-    Yields:
-        Nothing.
 
     Raises:
         UserError: If a class refuses its arguments.
@@ -97,49 +88,25 @@ def building() -> Generator[None]:
     except UserError:
         raise
     except (ValueError, TypeError, MisconfigurationException) as error:
-        name = type(error).__name__
-        raise UserError(
-            f"{explain(str(error), (), ())}\n  ({name} while building the recipe; --verbose shows where)"
-        ) from error
+        place = f"({type(error).__name__} while building the recipe; --verbose shows where)"
+        raise UserError(str(explain(str(error), (), ())), place) from error
 
 
-def explain_reference(message: str) -> str:
-    """Turn a message of omegaconf about a `${…}` into one that helps.
-
-    Args:
-        message: The text of the exception.
-
-    Returns:
-        One or two lines.
-    """
-    if match := re.search(r"resolved to '([^']+)'", message):
-        return (
-            f"the reference ${{{match[1]}}} leads nowhere\n  write ${{section.key}}, counted from the top of the recipe"
-        )
-    return message.splitlines()[0]
+def explain_reference(error: Exception) -> UserError:
+    """Turn an error of omegaconf about a `${…}` into one that helps."""
+    if match := re.search(r"resolved to '([^']+)'", str(error)):
+        remedy = "write ${section.key}, counted from the top of the recipe"
+        return UserError(f"the reference ${{{match[1]}}} leads nowhere", remedy)
+    return UserError(str(error).splitlines()[0])
 
 
 def top_level(known: Iterable[str]) -> list[str]:
-    """Return the first parts of dotted keys.
-
-    Args:
-        known: Dotted keys.
-
-    Returns:
-        Each first part once, sorted.
-    """
+    """The first parts of dotted keys, each once, sorted."""
     return sorted({name.split(".")[0] for name in known})
 
 
 def found_at(class_path: str) -> Any:
-    """Import what a dotted path names.
-
-    Args:
-        class_path: Dotted path of a class.
-
-    Returns:
-        The class; None if it does not import.
-    """
+    """Import what a dotted path names; None if it does not import."""
     module, _, name = class_path.rpartition(".")
     try:
         return getattr(importlib.import_module(module), name)
@@ -148,14 +115,7 @@ def found_at(class_path: str) -> Any:
 
 
 def parameters_of(class_path: str) -> list[str] | None:
-    """Return the parameter names of a class; those of its parents too if it hands `**kwargs` on.
-
-    Args:
-        class_path: Dotted path of the class.
-
-    Returns:
-        Names without `self`; None if the class does not import.
-    """
+    """Names of a class's parameters, of its parents' too if it hands `**kwargs` on; None if it does not import."""
     owner = found_at(class_path)
     if owner is None:
         return None
@@ -184,7 +144,7 @@ def _unknown_parameter(option: str, keys: str, owner: str) -> str:
     return f"{owner} (at {keys}) has no parameter {name!r}{nearest(name, parameters_of(owner) or ())}"
 
 
-def _facts(lines: Sequence[str], keys: str, classes: Sequence[str]) -> str:
+def _fact(lines: Sequence[str], keys: str, classes: Sequence[str]) -> str:
     bare = [line.removeprefix("- ") for line in lines]
     facts = [_plain(line) for line in bare if not NOISE.match(line)] or [_plain(line) for line in bare]
     fact = " or ".join(dict.fromkeys(facts[:2])).replace(" or expected ", " or ")
@@ -210,5 +170,5 @@ def _where(key: str, files: Sequence[Path]) -> str:
     for file in files:
         for number, line in enumerate(file.read_text(encoding="utf-8").splitlines(), start=1):
             if pattern.search(line):
-                return f"\n  {file}, line {number}: {line.strip()[:100]}"
+                return f"{file}, line {number}: {line.strip()[:100]}"
     return ""

@@ -55,14 +55,7 @@ class Recipe:
 
 
 def read_recipe(files: Sequence[Path], overrides: Sequence[str]) -> Recipe:
-    """Read a recipe and its layers.
-
-    Args:
-        files: At least one YAML file.
-        overrides: Options of the form `--key=value`.
-
-    Returns:
-        The recipe, its form checked and its values not yet.
+    """Read a recipe, its form checked and its values not yet, from at least one YAML file and `--key=value` options.
 
     Raises:
         UserError: If a file is missing or unreadable, or the form is unknown.
@@ -78,25 +71,12 @@ def read_recipe(files: Sequence[Path], overrides: Sequence[str]) -> Recipe:
 
 
 def form_of(document: Document) -> Form:
-    """Say which form of recipe a document is.
-
-    Args:
-        document: The content of a recipe.
-
-    Returns:
-        The form.
-    """
+    """Which form of recipe a document is."""
     return "study" if "study" in document else "stages" if "stages" in document else "plain"
 
 
 def read_yaml(path: Path) -> Document:
-    """Read one YAML file that holds a mapping.
-
-    Args:
-        path: The file.
-
-    Returns:
-        Its content; `${…}` stays as it is.
+    """Read one YAML file that holds a mapping; `${…}` stays as it is.
 
     Raises:
         UserError: If there is no such file, or it is not YAML, or empty, or not a mapping.
@@ -104,7 +84,8 @@ def read_yaml(path: Path) -> Document:
     if path.is_dir():
         raise UserError(f"{path} is a folder, not a recipe; {_inside(path)}")
     if not path.is_file():
-        raise UserError(f"there is no recipe {path}{_near(path)}")
+        near, remedy = _near(path)
+        raise UserError(f"there is no recipe {path}{near}", remedy)
     try:
         content = yaml.load(path.read_text(encoding="utf-8"), Loader=StrictLoader)  # noqa: S506 (a SafeLoader)
     except yaml.MarkedYAMLError as error:
@@ -113,21 +94,21 @@ def read_yaml(path: Path) -> Document:
     except UnicodeDecodeError as error:
         raise UserError(f"{path} is not a text file in UTF-8: {error}") from error
     except OSError as error:
-        raise UserError(f"{path} cannot be read: {error.strerror}\n  check the permissions of the file") from error
+        raise UserError(f"{path} cannot be read: {error.strerror}", "check the permissions of the file") from error
     if content is None:
-        raise UserError(f"{path} is empty\n  {FORMS}")
+        raise UserError(f"{path} is empty", FORMS)
     if not isinstance(content, dict) or not all(isinstance(key, str) for key in content):
-        raise UserError(f"{path} must hold a mapping of names to values, got {type(content).__name__}\n  {FORMS}")
+        raise UserError(f"{path} must hold a mapping of names to values, got {type(content).__name__}", FORMS)
     return cast(Document, content)
 
 
-def _near(path: Path) -> str:
+def _near(path: Path) -> tuple[str, str]:
     known = sorted({*Path("recipes").rglob("*.y*ml"), *path.parent.glob("*.y*ml")})
     by_stem = {file.stem: file for file in reversed(known)}
     stems = get_close_matches(path.stem, by_stem, n=3, cutoff=0.6)
     if stems:
-        return f"; did you mean {' or '.join(str(by_stem[stem]) for stem in stems)}?"
-    return f"\n  recipes here: {', '.join(map(str, known[:8]))}" if known else ""
+        return f"; did you mean {' or '.join(str(by_stem[stem]) for stem in stems)}?", ""
+    return "", f"recipes here: {', '.join(map(str, known[:8]))}" if known else ""
 
 
 def _inside(path: Path) -> str:

@@ -25,14 +25,7 @@ class Places:
         """From paths to the references they stand for."""
 
     def filled(self, value: T) -> T:
-        """Replace every `@stage/path` by the path that it stands for; in options behind the `=` too.
-
-        Args:
-            value: Mappings, lists, strings; anything else stays.
-
-        Returns:
-            A copy.
-        """
+        """A copy of nested mappings and lists with paths for every `@stage/path`, in options behind the `=` too."""
         return replaced(value, self._fill)
 
     def _fill(self, text: str) -> str:
@@ -44,8 +37,8 @@ class Places:
         if name not in self.folders:
             known = list(self.folders)
             raise UserError(
-                f"{setting}: there is no earlier stage {name!r}{nearest(name, known)}\n"
-                f"  earlier stages: {', '.join(known) or 'none, this is the first one'}"
+                f"{setting}: there is no earlier stage {name!r}{nearest(name, known)}",
+                f"earlier stages: {', '.join(known) or 'none, this is the first one'}",
             )
         place = str(self.folders[name] / path)
         self.used[place] = setting
@@ -53,28 +46,12 @@ class Places:
 
 
 def to_references(value: T, references: Mapping[str, str]) -> T:
-    """Replace paths by the references that they stand for.
-
-    Args:
-        value: Mappings, lists, strings; anything else stays.
-        references: From paths to references.
-
-    Returns:
-        A copy.
-    """
+    """Replace paths in nested mappings and lists by the references that they stand for; returns a copy."""
     return replaced(value, lambda text: references.get(text, text))
 
 
 def replaced(value: Any, change: Callable[[str], str]) -> Any:
-    """Change every string in nested mappings and lists.
-
-    Args:
-        value: Mappings, lists, strings; anything else stays.
-        change: From the old string to the new one.
-
-    Returns:
-        A copy.
-    """
+    """Change every string in nested mappings and lists; returns a copy."""
     if isinstance(value, dict):
         return {key: replaced(inner, change) for key, inner in value.items()}
     if isinstance(value, list):
@@ -83,14 +60,7 @@ def replaced(value: Any, change: Callable[[str], str]) -> Any:
 
 
 def strings(value: Any) -> set[str]:
-    """Collect every string in nested mappings and lists, but not their keys.
-
-    Args:
-        value: Mappings, lists, strings, anything else.
-
-    Returns:
-        Each string once.
-    """
+    """Collect every string in nested mappings and lists, but not their keys."""
     if isinstance(value, dict):
         return {text for inner in value.values() for text in strings(inner)}
     if isinstance(value, list):

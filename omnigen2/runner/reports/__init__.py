@@ -1,4 +1,4 @@
-"""TODO."""
+"""What finished runs hand to a report, and the reports that are written when a recipe names none."""
 
 from omnigen2.runner.reports.stages import StageResult, StagesReport, StagesResult, StageTable
 from omnigen2.runner.reports.study import CellResult, MetricTable, Row, StudyReport, StudyResult

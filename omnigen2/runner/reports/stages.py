@@ -1,6 +1,5 @@
 """What stages hand to their report, and the report that is used when a recipe names none."""
 
-import json
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -8,8 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from matplotlib.figure import Figure
+from typing_extensions import override
 
-from omnigen2.files import markdown_table
+from omnigen2.files import markdown_table, write_json, write_text
+from omnigen2.runner.reports.study import check_columns
 
 PLOT = "loss.png"
 INK = "#222222"
@@ -23,9 +24,8 @@ class StageResult:
     Attributes:
         name: Its key under `stages`.
         start: The stage whose weights it started from; None for none.
-        folder: Where it wrote its files.
-        metrics: The rows of `metrics.csv` in order, numbers only; a metric that a row does not have is
-            absent, and every row has `step`.
+        metrics: The rows of `metrics.csv` in order, numbers only; a metric that a row does not have is absent, and
+            every row has `step`.
         summary: The stage's `run.json`: `seconds`, `parameters`, `steps`, `seed`, `versions`, `final`, ….
     """
 
@@ -46,25 +46,16 @@ class StageResult:
         return int(self.summary["steps"])
 
     def curve(self, metric: str) -> list[tuple[int, float]]:
-        """Return the curve of one metric.
-
-        Args:
-            metric: A column of `metrics.csv`.
-
-        Returns:
-            The (step, value) pairs, counted from the start of the stage; empty if the stage never logged that metric.
-        """
+        """The (step, value) pairs of one metric, counted from the start of the stage; empty if it was never logged."""
         return [(int(row["step"]), row[metric]) for row in self.metrics if metric in row]
 
 
 @dataclass(frozen=True)
 class StagesResult:
-    """All finished stages of a recipe.
+    """All finished stages of a recipe, in its order; `folder` exists, and the stages' folders are in it.
 
     Attributes:
         name: The stem of the recipe.
-        folder: An existing folder, where the report goes; the stages' folders are in it.
-        stages: In the order of the recipe.
         command: The command that runs the stages again.
         versions: Versions of Python and of the libraries.
     """
@@ -83,12 +74,6 @@ class StagesResult:
     def stage(self, name: str) -> StageResult:
         """Return one stage.
 
-        Args:
-            name: Its name.
-
-        Returns:
-            The finished stage.
-
         Raises:
             KeyError: If there is no such stage.
         """
@@ -106,9 +91,6 @@ class StagesReport(ABC):
         """Write `report.md` and `report.json` (and plots) into `result.folder`; the same result, the same files.
 
         The runner prints the first table of `report.md` when the last stage ends.
-
-        Args:
-            result: The finished stages.
         """
 
 
@@ -118,33 +100,23 @@ class StageTable(StagesReport):
     Args:
         metrics: Columns of the table; every metric that any stage has logged if not given.
         loss: The metric to plot; of each stage the first one that has `loss` in its name if not given.
-        digits: Significant digits in the table (the JSON has all).
-
-    Raises:
-        ValueError: If `digits` is less than 1 or `metrics` is an empty list.
+        digits: Significant digits in the table (the JSON has all), at least 1.
     """
 
     def __init__(self, metrics: Sequence[str] | None = None, loss: str | None = None, digits: int = 3) -> None:
-        if digits < 1:
-            raise ValueError(f"digits must be at least 1, got {digits}")
-        if metrics is not None and not metrics:
-            raise ValueError("metrics is an empty list; leave it out to get every metric")
+        check_columns(metrics, digits)
         self.metrics = metrics
         self.loss = loss
         self.digits = digits
 
+    @override
     def write(self, result: StagesResult) -> None:
-        """Write `report.md`, `report.json`, and `loss.png` if any stage has logged a loss.
-
-        Args:
-            result: The finished stages.
-        """
+        """Write `report.md`, `report.json`, and `loss.png` if any stage has logged a loss."""
         figure = plot_losses(result, self.loss)
         if figure is not None:
             figure.savefig(result.folder / PLOT, dpi=160, facecolor="white", metadata={"Software": None})
-        (result.folder / "report.md").write_text(self._text(result, plotted=figure is not None), encoding="utf-8")
-        data = json.dumps(self._data(result), indent=2) + "\n"
-        (result.folder / "report.json").write_text(data, encoding="utf-8")
+        write_text(result.folder / "report.md", self._text(result, plotted=figure is not None))
+        write_json(result.folder / "report.json", self._data(result))
 
     def _text(self, result: StagesResult, plotted: bool) -> str:
         logged = {name for stage in result.stages for name in stage.summary["final"]}
@@ -184,15 +156,7 @@ class StageTable(StagesReport):
 
 
 def plot_losses(result: StagesResult, metric: str | None = None) -> Figure | None:
-    """Draw the loss of all stages, one after the other.
-
-    Args:
-        result: The finished stages.
-        metric: What to draw; of each stage the first metric that has `loss` in its name if not given.
-
-    Returns:
-        The figure; None if no stage has logged it.
-    """
+    """Draw a metric (the first loss of each stage if not given) of all stages one after the other; None without any."""
     figure = Figure(figsize=(8, 3.6), layout="constrained")
     axes = figure.subplots()
     before, drawn, positive = 0, 0, True
@@ -220,12 +184,5 @@ def plot_losses(result: StagesResult, metric: str | None = None) -> Figure | Non
 
 
 def first_loss(stage: StageResult) -> str | None:
-    """Name the loss of a stage.
-
-    Args:
-        stage: A finished stage.
-
-    Returns:
-        The first metric, in alphabetical order, that has `loss` in its name; None if there is none.
-    """
+    """The first metric of a stage, in alphabetical order, that has `loss` in its name; None if there is none."""
     return next((name for name in sorted(stage.summary["final"]) if "loss" in name), None)

@@ -5,14 +5,15 @@ A `StudyReport` turns the cells into `report.md` and `report.json`, and into plo
 reads nothing but the `StudyResult`, so it can be tested without training anything.
 """
 
-import json
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from omnigen2.files import markdown_table, spread
+from typing_extensions import override
+
+from omnigen2.files import markdown_table, spread, write_json, write_text
 
 
 @dataclass(frozen=True)
@@ -36,10 +37,8 @@ class CellResult:
 
     Attributes:
         row: Name of the row.
-        seed: The seed of the run.
-        folder: Where the run wrote its files.
-        metrics: The rows of `metrics.csv` in order, numbers only; a metric that a row does not have is
-            absent, and every row has `step`. Those of the last stage, if the row has stages.
+        metrics: The rows of `metrics.csv` in order, numbers only; a metric that a row does not have is absent, and
+            every row has `step`. Those of the last stage, if the row has stages.
         summary: The run's `run.json`: `seconds`, `parameters`, `steps`, `seed`, `versions`, ….
     """
 
@@ -50,13 +49,7 @@ class CellResult:
     summary: Mapping[str, Any]
 
     def curve(self, metric: str) -> list[tuple[int, float]]:
-        """Return the curve of one metric.
-
-        Args:
-            metric: A column of `metrics.csv`.
-
-        Returns:
-            The (step, value) pairs.
+        """The (step, value) pairs of a column of `metrics.csv`.
 
         Raises:
             KeyError: If the run never logged that metric.
@@ -74,8 +67,6 @@ class StudyResult:
 
     Attributes:
         name: Name of the study: the stem of its recipe.
-        rows: In the order of the recipe.
-        seeds: In the order of the recipe.
         cells: One per row and seed, row by row.
         command: The command that makes the study again.
         seconds: Training time summed over the cells, interruptions included.
@@ -97,13 +88,6 @@ class StudyResult:
     def cell(self, row: str, seed: int) -> CellResult:
         """Return one cell.
 
-        Args:
-            row: Name of a row.
-            seed: One of the seeds.
-
-        Returns:
-            The finished run.
-
         Raises:
             KeyError: If the study has no such cell.
         """
@@ -113,14 +97,7 @@ class StudyResult:
         raise KeyError(f"no cell ({row!r}, {seed}) in the study {self.name!r}")
 
     def of_row(self, row: str) -> tuple[CellResult, ...]:
-        """Return the cells of one row, in the order of the seeds.
-
-        Args:
-            row: Name of a row.
-
-        Returns:
-            One finished run per seed.
-        """
+        """The cells of one row, in the order of the seeds."""
         return tuple(self.cell(row, seed) for seed in self.seeds)
 
 
@@ -132,11 +109,19 @@ class StudyReport(ABC):
         """Write `report.md` and `report.json` (and plots) into the folder; the same result, the same files.
 
         The runner prints the first table of `report.md` when the study ends.
-
-        Args:
-            result: The finished study.
-            folder: An existing folder, the study's own.
         """
+
+
+def check_columns(metrics: Sequence[str] | None, digits: int) -> None:
+    """Refuse a table without columns, or without digits.
+
+    Raises:
+        ValueError: If `digits` is less than 1 or `metrics` is an empty list.
+    """
+    if digits < 1:
+        raise ValueError(f"digits must be at least 1, got {digits}")
+    if metrics is not None and not metrics:
+        raise ValueError("metrics is an empty list; leave it out to get every metric")
 
 
 class MetricTable(StudyReport):
@@ -144,27 +129,16 @@ class MetricTable(StudyReport):
 
     Args:
         metrics: Columns of `metrics.csv`; all that every cell has if not given.
-        digits: Significant digits in the table (the JSON has all).
-
-    Raises:
-        ValueError: If `digits` is less than 1 or `metrics` is an empty list.
+        digits: Significant digits in the table (the JSON has all), at least 1.
     """
 
     def __init__(self, metrics: Sequence[str] | None = None, digits: int = 3) -> None:
-        if digits < 1:
-            raise ValueError(f"digits must be at least 1, got {digits}")
-        if metrics is not None and not metrics:
-            raise ValueError("metrics is an empty list; leave it out to get every metric")
+        check_columns(metrics, digits)
         self.metrics = metrics
         self.digits = digits
 
+    @override
     def write(self, result: StudyResult, folder: Path) -> None:
-        """Write `report.md` and `report.json`.
-
-        Args:
-            result: The finished study.
-            folder: An existing folder.
-        """
         names = list(self.metrics) if self.metrics is not None else common_metrics(result.cells)
         finals = {
             row.name: {name: [cell.curve(name)[-1][1] for cell in result.of_row(row.name)] for name in names}
@@ -178,7 +152,7 @@ class MetricTable(StudyReport):
             f"the seeds {seeds}.\n{len(result.cells)} runs, {result.seconds / 60:.1f} minutes of training.\n\n"
             f"    {result.command}\n"
         )
-        (folder / "report.md").write_text(text, encoding="utf-8")
+        write_text(folder / "report.md", text)
         data = {
             "study": result.name,
             "command": result.command,
@@ -190,17 +164,10 @@ class MetricTable(StudyReport):
                 for row in result.rows
             },
         }
-        (folder / "report.json").write_text(json.dumps(data, indent=2) + "\n", encoding="utf-8")
+        write_json(folder / "report.json", data)
 
 
 def common_metrics(cells: Sequence[CellResult]) -> list[str]:
-    """Return the metrics that every cell has logged, sorted.
-
-    Args:
-        cells: Finished runs.
-
-    Returns:
-        Names of columns of `metrics.csv`, without the step and the epoch.
-    """
+    """The metrics that every cell has logged, sorted; without the step and the epoch."""
     logged = [{name for row in cell.metrics for name in row} for cell in cells]
     return sorted(set.intersection(*logged) - {"step", "epoch"}) if logged else []

@@ -1,4 +1,4 @@
-"""TODO."""
+"""Reinforcement learning of the transformer: draw, score, compare within groups, update."""
 
 from omnigen2.training.alignment.guards import InvalidRewardGuard, RewardHackingGuard
 from omnigen2.training.alignment.module import FlowGRPOModule

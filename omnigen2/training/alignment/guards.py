@@ -1,13 +1,17 @@
-"""Guards of reinforcement learning: rewards that are not there, and rewards that are hacked."""
+"""Iterations that must teach nothing: who says so, and how the run stops there without losing anything."""
 
 import math
 from abc import abstractmethod
+from collections.abc import Iterable
 from statistics import fmean, variance
 from typing import Any
 
-from lightning.pytorch import Callback
+from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.utilities import rank_zero_warn
+from typing_extensions import override
 
+from omnigen2.runner.keep import ResumePoint
+from omnigen2.training.alignment.collectives import stop_all_processes
 from omnigen2.training.alignment.metrics import IterationReport, most_common
 
 
@@ -16,14 +20,10 @@ class RewardGuard(Callback):
 
     @abstractmethod
     def verdict(self, report: IterationReport) -> str | None:
-        """Say whether training may go on. Called on every process with the same report.
+        """None if training may go on; else why not and what to do. Called on every process with the same report.
 
-        Args:
-            report: Of the iteration.
-
-        Returns:
-            None if it may; else why not and what to do: nothing is learned from the iteration, a checkpoint of the
-            state before it is written, and the run stops with these words.
+        Then nothing is learned from the iteration, a checkpoint of the state before it is written, and the run stops
+        with these words.
         """
 
 
@@ -42,8 +42,8 @@ class InvalidRewardGuard(RewardGuard):
             raise ValueError(f"most must be in [0, 1), got {most}; it is a share of the pictures of an iteration")
         self.most = most
 
+    @override
     def verdict(self, report: IterationReport) -> str | None:
-        """Compare the share of pictures without a reward with the largest allowed one."""
         if report.invalid_share <= self.most:
             return None
         first = next(problem for problem in report.scored.scores.problem if problem is not None)
@@ -83,22 +83,18 @@ class RewardHackingGuard(RewardGuard):
         self._trained: list[float] = []
         self._watched: dict[str, list[float]] = {}
 
+    @override
     def state_dict(self) -> dict[str, Any]:
-        """Return the means of all iterations so far."""
         return {"trained": self._trained, "watched": self._watched, "warned": self.warned}
 
+    @override
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Go on from the means of a checkpoint.
-
-        Args:
-            state_dict: What `state_dict` returned.
-        """
         self._trained = list(state_dict["trained"])
         self._watched = {name: list(values) for name, values in state_dict["watched"].items()}
         self.warned = list(state_dict["warned"])
 
+    @override
     def verdict(self, report: IterationReport) -> str | None:
-        """Remember the means, and compare windows if it is time."""
         _note(self._trained, report.iteration, report.reward)
         for name, value in report.watched().items():
             _note(self._watched.setdefault(name, []), report.iteration, value)
@@ -133,6 +129,52 @@ class RewardHackingGuard(RewardGuard):
         if min(len(first), len(last)) < 2:
             return None
         return fmean(last) - fmean(first), math.sqrt(variance(first) / len(first) + variance(last) / len(last))
+
+
+def reason_to_stop(report: IterationReport, retries: int, callbacks: Iterable[Callback]) -> str | None:
+    """The first reason why nothing may be learned from an iteration, with what to do; None if there is none.
+
+    Every guard among the callbacks is asked, unless some pictures were scored by nobody in all `retries`.
+    """
+    if (outage := report.scored.outage) is not None:
+        return (
+            f"pictures of iteration {report.iteration} were not scored ({outage}), after {retries} more rounds of "
+            "asking\n  start the reward servers again"
+        )
+    reasons = [callback.verdict(report) for callback in callbacks if isinstance(callback, RewardGuard)]
+    return next((reason for reason in reasons if reason is not None), None)
+
+
+class StopOnceSaved:
+    """Ends a run with a reason, once its `ResumePoint` has saved the state before the iteration that gave it."""
+
+    def __init__(self) -> None:
+        self._reason: str | None = None
+
+    def ask(self, trainer: Trainer, reason: str) -> None:
+        """Ask for a checkpoint of this state, and for a stop after it.
+
+        Raises:
+            UserError: If there is no `ResumePoint`; the first process alone says so, the others end with its status.
+        """
+        points = _points(trainer)
+        if not points:
+            stop_all_processes(f"{reason}\n  nothing was saved: the run has no ResumePoint")
+        self._reason = reason
+        points[0].ask()
+
+    def stop_if_saved(self, trainer: Trainer, iteration: int) -> None:
+        """Stop if that was asked for and the checkpoint is there; so many iterations are finished.
+
+        Raises:
+            UserError: With the reason; the first process alone says so, the others end with its status.
+        """
+        if self._reason is not None and _points(trainer)[0].answered(trainer):
+            stop_all_processes(f"{self._reason}; the same command goes on from iteration {iteration}")
+
+
+def _points(trainer: Trainer) -> list[ResumePoint]:
+    return [point for point in trainer.checkpoint_callbacks if isinstance(point, ResumePoint)]
 
 
 def _note(values: list[float], iteration: int, value: float) -> None:

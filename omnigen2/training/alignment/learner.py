@@ -20,8 +20,7 @@ from omnigen2.flow import StochasticStep, Transition
 from omnigen2.rl import Steps
 from omnigen2.shards import local_part
 from omnigen2.training.alignment.metrics import UpdateMeter
-from omnigen2.training.alignment.policy import Drawn
-from omnigen2.training.alignment.rollout import Studio
+from omnigen2.training.alignment.policy import MicroBatch, Policy
 from omnigen2.training.flow_matching import FlowModel
 
 
@@ -31,24 +30,21 @@ class Learner:
 
     Attributes:
         module: Has the optimizer and the schedule, and makes the gradients.
-        studio: Has the policy, and says how it learns.
+        policy: Learns.
         frozen: The start weights, for a KL; None where they are the policy without its adapters, or there is no KL.
     """
 
     module: LightningModule
-    studio: Studio
+    policy: Policy
     frozen: DiffusionTransformer | None
 
-    def learn(self, drawn: Sequence[Sequence[Drawn]], advantages: Tensor, steps: Steps) -> UpdateMeter:
+    def learn(self, drawn: Sequence[Sequence[MicroBatch]], advantages: Tensor, steps: Steps) -> UpdateMeter:
         """All updates of an iteration.
 
         Args:
             drawn: The pictures of each update, in parts that were drawn together.
             advantages: Of all pictures of this process, shape (members,).
             steps: Which are trained.
-
-        Returns:
-            What the updates say.
         """
         meter, module = UpdateMeter(), self.module
         optimizer, schedule = cast(Any, module.optimizers()), cast(Any, module.lr_schedulers())
@@ -56,31 +52,30 @@ class Learner:
             optimizer.zero_grad()
             # gradients are averaged over processes, so the sum is divided by the pictures of this one
             count = len(steps.trained) * sum(len(part.members) for part in parts)
-            for some in self._micro_batches(parts):
-                self._accumulate(some, advantages[list(some.members)], steps.trained, count, meter, number)
+            for batch in self._micro_batches(parts):
+                self._accumulate(batch, advantages[list(batch.members)], steps.trained, count, meter, number)
             meter.add_norm(self._clipped())
             optimizer.step()
             schedule.step()
             torch.clear_autocast_cache()  # it has casts of the weights before this step
         return meter
 
-    def _micro_batches(self, parts: Sequence[Drawn]) -> list[Drawn]:
+    def _micro_batches(self, parts: Sequence[MicroBatch]) -> list[MicroBatch]:
         """What one backward pass is made of, as many on every process."""
-        tokens = self.studio.update.tokens
-        if tokens is None:
+        policy = self.policy
+        if policy.update.tokens is None:
             return list(parts)
         starts = list(accumulate((len(part.members) for part in parts[:-1]), initial=0))
-        found: list[Drawn] = []
-        for cut in self.studio.parts(
-            [part.samples for part in parts], tokens, guided=self.studio.rollout.guided_policy
-        ):
+        found: list[MicroBatch] = []
+        lists = [part.samples for part in parts]
+        for cut in policy.parts(lists, policy.update.tokens, guided=policy.rollout.guided_policy):
             number = bisect_right(starts, cut.start) - 1
             found.append(parts[number].take(range(cut.start - starts[number], cut.stop - starts[number])))
         return found
 
     def _accumulate(
         self,
-        some: Drawn,
+        batch: MicroBatch,
         advantages: Tensor,
         trained: Sequence[int],
         count: int,
@@ -88,16 +83,16 @@ class Learner:
         number: int,
     ) -> None:
         """Add the gradient of one micro-batch, step by step."""
-        rollout, update = some.rollout, self.studio.update
+        rollout, policy, update = batch.rollout, self.policy, self.policy.update
         weights = update.step_weights(rollout.trajectory.times, trained, rollout.noise_level)
-        models = self.studio.models(some.samples, self.studio.rollout.guided_policy, keep=False)
+        models = policy.models(batch.samples, policy.rollout.guided_policy, keep=False)
         for place, (row, step) in enumerate(rollout.steps(trained)):
             loss = update.objective(
                 rollout.score(models[step.index], step),
                 step,
                 advantages,
                 weights[place],
-                self._reference_step(some, step),
+                self._reference_step(batch, step),
                 rollout.old(row) if update.needs_velocities else None,
                 count,
             )
@@ -105,31 +100,27 @@ class Learner:
             self.module.manual_backward(loss.loss)
 
     @torch.no_grad()
-    def _reference_step(self, some: Drawn, step: StochasticStep) -> Transition | None:
+    def _reference_step(self, batch: MicroBatch, step: StochasticStep) -> Transition | None:
         """The step under the start weights; None without a KL."""
-        studio = self.studio
-        if studio.update.objective.kl_weight == 0:
+        policy = self.policy
+        if policy.update.objective.kl_weight == 0:
             return None
-        dtype = studio.dit.target_embedder.weight.dtype  # that which a trainer's precision has given the policy
+        dtype = policy.dit.target_embedder.weight.dtype  # that which a trainer's precision has given the policy
         dit = None if self.frozen is None else self.frozen.to(self.module.device, dtype)
-        with nullcontext() if dit is not None else adapters_disabled(studio.dit):
-            models = studio.models(some.samples, studio.rollout.guided_policy, keep=False, dit=dit)
-            return some.rollout.score(models[step.index], step)
+        with nullcontext() if dit is not None else adapters_disabled(policy.dit):
+            models = policy.models(batch.samples, policy.rollout.guided_policy, keep=False, dit=dit)
+            return batch.rollout.score(models[step.index], step)
 
     def _clipped(self) -> Tensor:
         """Clip the gradients; their norm before."""
-        norm = torch.nn.utils.clip_grad_norm_(self.module.parameters(), self.studio.update.max_norm)
+        norm = torch.nn.utils.clip_grad_norm_(self.module.parameters(), self.policy.update.max_norm)
         return norm.full_tensor() if isinstance(norm, DTensor) else norm
 
 
 def frozen_copy(module: FlowModel) -> DiffusionTransformer:
-    """Another transformer with the weights that one has now, sharded in the same way; nothing in it is trained.
+    """Another transformer with the weights that one has just got, sharded in the same way; nothing in it is trained.
 
-    Args:
-        module: Has just built its transformer.
-
-    Returns:
-        The copy. FSDP2 does not copy its modules: where it shards, the transformer is built once more.
+    FSDP2 does not copy its modules: where it shards, the transformer is built once more.
     """
     if not isinstance(module.dit, FSDPModule):
         return deepcopy(module.dit).requires_grad_(False)

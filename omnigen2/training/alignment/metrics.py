@@ -1,18 +1,24 @@
-"""What people need to see when reinforcement learning misbehaves, as numbers."""
+"""What people need to see when reinforcement learning misbehaves: numbers, and pictures with their rewards."""
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass
 from statistics import fmean
 
 import torch
 from torch import Tensor
 
-from omnigen2.rl import Advantages, FlowGRPOLoss, Scores
+from omnigen2.data.batches import Example, Pixels
+from omnigen2.rl import Advantages, Failure, FlowGRPOLoss, Judgement, Scores
 from omnigen2.runner.keep import of_all_processes
+from omnigen2.training.alignment.rollout_worker import DrawnPictures
 from omnigen2.training.alignment.scoring import Scored
+from omnigen2.training.callbacks import GridItem
 
 QUANTILES = (0.0, 0.1, 0.25, 0.5, 0.75, 0.9, 1.0)
+"""Of the advantages."""
+SHOWN_OF_GROUP = 2
+"""Best and worst pictures of a group on a sheet."""
 
 
 @dataclass(frozen=True)
@@ -79,12 +85,7 @@ class UpdateMeter:
         self._norms: list[Tensor] = []
 
     def add(self, loss: FlowGRPOLoss, update: int) -> None:
-        """Take the loss of one step of one micro-batch.
-
-        Args:
-            loss: Its graph is let go.
-            update: Number of the optimizer step in this iteration.
-        """
+        """Take the loss of one step of one micro-batch, without its graph; updates of an iteration count from 0."""
         kept = loss._replace(loss=loss.loss.detach())
         self._all.append(kept)
         if update == 0:
@@ -117,41 +118,25 @@ class UpdateMeter:
 
 
 def gathered(scored: Scored, groups: Sequence[int]) -> tuple[Scored, list[int]]:
-    """The pictures of all processes with their groups, rank by rank; every process must call it.
-
-    Args:
-        scored: Of this process.
-        groups: The group of each picture.
-
-    Returns:
-        Those of all processes.
-    """
+    """The pictures of all processes with the group of each, rank by rank; every process must call it."""
     own = {
         "tasks": list(scored.tasks),
         "groups": list(groups),
-        "value": scored.scores.value,
-        "valid": scored.scores.valid,
-        "parts": scored.scores.parts,
-        "problem": list(scored.scores.problem),
-        "reason": list(scored.scores.reason),
+        "outcomes": [asdict(outcome) for outcome in scored.scores.outcomes()],
         "watched": scored.watched,
     }
     found: list[Scored] = []
     everyone: list[int] = []
     for record in of_all_processes(own):
-        scores = Scores(
-            record["value"], record["valid"], record["parts"], tuple(record["problem"]), tuple(record["reason"])
-        )
-        found.append(replace(scored, tasks=tuple(record["tasks"]), scores=scores, watched=record["watched"]))
+        outcomes = [Judgement(**one) if "value" in one else Failure(**one) for one in record["outcomes"]]
+        scores = Scores.collect(outcomes, scored.scores.parts)
+        found.append(Scored(tuple(record["tasks"]), scores, record["watched"]))
         everyone += record["groups"]
     return Scored.joined(found), everyone
 
 
 def known_means(scored: Scored) -> dict[str, tuple[float, int]]:
     """The mean rewards of the pictures of all processes; every process must call it.
-
-    Args:
-        scored: Of this process.
 
     Returns:
         `reward` and each watched one that some picture has: the mean, and of how many pictures.
@@ -164,6 +149,43 @@ def known_means(scored: Scored) -> dict[str, tuple[float, int]]:
         if known := int(all_values.isfinite().sum()):
             found[name] = float(all_values.nanmean()), known
     return found
+
+
+def items_of_first_group(made: DrawnPictures, groups: Sequence[int], advantages: Tensor) -> list[GridItem]:
+    """The best and the worst pictures of the first group, the best first; all of a group that has no more.
+
+    Args:
+        made: The pictures of this process.
+        groups: The group of each.
+        advantages: Of each, shape (members,).
+    """
+    first = [number for number, group in enumerate(groups) if group == groups[0]]
+    order = sorted(first, key=lambda number: -float(advantages[number]))
+    chosen = order if len(order) <= 2 * SHOWN_OF_GROUP else [*order[:SHOWN_OF_GROUP], *order[-SHOWN_OF_GROUP:]]
+    return [
+        scored_item(
+            made.prompts[i], made.pictures[i], made.scored, i, f"rollout, advantage {float(advantages[i]):+.2f}"
+        )
+        for i in chosen
+    ]
+
+
+def scored_item(example: Example, picture: Pixels, scored: Scored, number: int, what: str) -> GridItem:
+    """A picture with its reward, or why it has none.
+
+    Args:
+        example: What it was drawn for.
+        picture: In [-1, 1], shape (3, height, width).
+        scored: Has its score.
+        number: Its place in `scored`.
+        what: Kind of picture, in words.
+    """
+    scores = scored.scores
+    watched = {name: float(values[number]) for name, values in scored.watched.items()}
+    seen = "".join(f", {name} {value:.2f}" for name, value in watched.items() if value == value)
+    problem = scores.problem[number]
+    words = f"{float(scores.value[number]):.2f}{seen} {scores.reason[number]}" if problem is None else str(problem)
+    return GridItem(example.instruction or "(no prompt)", picture, example.references, None, f"{what}: {words}".strip())
 
 
 def most_common(causes: dict[str, int]) -> str:

@@ -6,20 +6,27 @@ from typing import Any, cast
 
 from lightning.pytorch import Trainer
 from lightning.pytorch.utilities import rank_zero_warn
+from typing_extensions import override
 
 from omnigen2.data.batches import Batch, Example, Pixels
 from omnigen2.dit import DiffusionTransformer
 from omnigen2.errors import UserError
 from omnigen2.rl import GroupSampler, group_advantages
+from omnigen2.training.alignment.collectives import on_all_processes
+from omnigen2.training.alignment.guards import StopOnceSaved, reason_to_stop
 from omnigen2.training.alignment.learner import Learner, frozen_copy
-from omnigen2.training.alignment.metrics import IterationReport, gathered, known_means
-from omnigen2.training.alignment.parts import Alignment
+from omnigen2.training.alignment.metrics import (
+    IterationReport,
+    gathered,
+    items_of_first_group,
+    known_means,
+    scored_item,
+)
+from omnigen2.training.alignment.policy import Policy
 from omnigen2.training.alignment.prompts import HasPrompts
-from omnigen2.training.alignment.rollout import Studio
+from omnigen2.training.alignment.rollout_worker import IterationPlan, RolloutWorker
 from omnigen2.training.alignment.scoring import Scored, Scorer, request_of
-from omnigen2.training.alignment.sheet import items_of_first_group, scored_item
-from omnigen2.training.alignment.stop import StopOnceSaved, reason_to_stop
-from omnigen2.training.alignment.together import on_all_processes
+from omnigen2.training.alignment.settings import Alignment
 from omnigen2.training.callbacks import GridItem, log_now
 from omnigen2.training.flow_matching import Drawing, FlowModel, TextPart
 from omnigen2.training.parts import CodecSource, LearningRate, OptimizerRecipe, Saved, Stream, TransformerPart
@@ -102,14 +109,16 @@ class FlowGRPOModule(FlowModel):
         """How many iterations are finished."""
         return self.trainer.global_step // self.update.updates
 
+    @override
     def configure_model(self) -> None:
-        """Build the policy, and the frozen reference where there is a KL and no adapters to take off."""
+        """Build the frozen reference too, where there is a KL and no adapters to take off."""
         if self.transformer is not None:
             return
         super().configure_model()
         if self.update.objective.kl_weight > 0 and self.part.lora is None:
             self._frozen = [frozen_copy(self)]
 
+    @override
     def on_fit_start(self) -> None:
         """Find out whether the rewards, the data and the numbers of the recipe work, before anything is drawn.
 
@@ -135,89 +144,66 @@ class FlowGRPOModule(FlowModel):
             )
         on_all_processes(self.scorer.probe)
 
+    @override
     def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
-        """Stop if the last iteration said so and its checkpoint is there."""
         self._stop.stop_if_saved(self.trainer, self.iteration)
 
+    @override
     def on_train_epoch_start(self) -> None:
-        """Stop if the last iteration said so and its checkpoint is there."""
         self._stop.stop_if_saved(self.trainer, self.iteration)
 
+    @override
     def training_step(self, batch: Any, batch_idx: int) -> None:
-        """One iteration.
-
-        Args:
-            batch: Not looked at.
-            batch_idx: Not looked at.
-        """
-        iteration, began = self.iteration, perf_counter()
-        steps = self.rollout.selection(self.rollout.sampling.steps, iteration)
-        members = self._sampler().plan(iteration, self.trainer.world_size)[self.global_rank]
-        groups = [member.group for member in members]
-        studio = Studio(self.dit, self.encoder, self.rollout, self.update, companion=self.trainer.world_size > 1)
-        made = studio.draw(
-            members,
-            {member.prompt: self._prompts.prompt(member.prompt) for member in members},
-            steps,
-            lambda part: self.seeded(Stream.STEP_NOISE, iteration, part),
-            self.scorer,
-            f"iteration {iteration}",
-        )
-        self._work = (len(members), made.tokens)
+        """One iteration, from prompts to updates."""
+        began, plan, update = perf_counter(), self._plan(), self.update
+        policy = Policy(self.dit, self.encoder, self.rollout, update, companion=self.trainer.world_size > 1)
+        made = RolloutWorker(policy, self.scorer).draw(plan)
+        self._work = (len(plan.members), made.tokens)
         drawn = perf_counter()
-        everyone, all_groups = gathered(made.scored, groups)
-        scores, update = everyone.scores, self.update
-        advantages = group_advantages(scores.value, all_groups, scores.valid, update.scale, update.epsilon)
-        report = IterationReport(iteration, everyone, advantages)
+
+        everyone, groups = gathered(made.scored, plan.groups)
+        scores = everyone.scores
+        advantages = group_advantages(scores.value, groups, scores.valid, update.scale, update.epsilon)
+        report = IterationReport(plan.number, everyone, advantages)
         numbers = report.numbers() | {"seconds/rollout": drawn - began - made.waited, "seconds/reward": made.waited}
         callbacks = cast(Any, self.trainer).callbacks
         if (reason := reason_to_stop(report, self.scorer.part.retries, callbacks)) is not None:
             log_now(self.trainer, numbers)
             self._stop.ask(self.trainer, reason)
             return
-        own = advantages.values[len(members) * self.global_rank :][: len(members)]
-        learner = Learner(self, studio, next(iter(self._frozen), None))
-        numbers |= learner.learn(made.drawn, own, steps).numbers()
+
+        own = advantages.values[len(plan.members) * self.global_rank :][: len(plan.members)]
+        learner = Learner(self, policy, next(iter(self._frozen), None))
+        numbers |= learner.learn(made.updates, own, plan.steps).numbers()
         numbers["seconds/update"] = perf_counter() - drawn
-        self._sheet = items_of_first_group(made, groups, own)
+        self._sheet = items_of_first_group(made, plan.groups, own)
         log_now(self.trainer, numbers)
         for name in ("reward/mean", "invalid/share", "policy/ratio_first"):
             if name in numbers:
                 self.log(name, numbers[name], prog_bar=True, logger=False, batch_size=1)
 
+    @override
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
-        """Draw held-out prompts without noise in the steps, and score them.
-
-        Args:
-            batch: Prompts.
-            batch_idx: Not used.
-        """
-        examples = [example for example in batch.examples if example.task in self.scorer.part.trained]
-        if not examples:
+        """Draw held-out prompts without noise in the steps, and score them."""
+        if not (examples := self._of_trained_tasks(batch)):
             rank_zero_warn(f"no validation prompt asks for {', '.join(self.scorer.part.trained)}: none is scored")
             return
         scored = self._score_held_out(examples)[1]
         for name, (mean, known) in known_means(scored).items():
             self.log(f"eval/{name}", mean, batch_size=known, on_epoch=True, sync_dist=True)
 
+    @override
     def sample_grid(self, trainer: Trainer) -> list[GridItem]:
-        """Held-out prompts with their rewards and reasons, then the best and the worst of a group of the last rollout.
-
-        Args:
-            trainer: May have validation data.
-
-        Returns:
-            The items.
-        """
+        """Held-out prompts with their rewards, then the best and the worst of a group of the last rollout."""
         loader: Any = trainer.val_dataloaders
         batch: Batch | None = None if not loader else next(iter(loader), None)
-        examples = [] if batch is None else [e for e in batch.examples if e.task in self.scorer.part.trained]
+        examples = [] if batch is None else self._of_trained_tasks(batch)[: self.drawing.shown]
         if not examples:
             return self._sheet
-        pictures, scored = self._score_held_out(examples[: self.drawing.shown])
+        pictures, scored = self._score_held_out(examples)
         held_out = [
             scored_item(example, picture, scored, number, "held out")
-            for number, (example, picture) in enumerate(zip(examples, pictures, strict=False))
+            for number, (example, picture) in enumerate(zip(examples, pictures, strict=True))
         ]
         return [*held_out, *self._sheet]
 
@@ -228,6 +214,20 @@ class FlowGRPOModule(FlowModel):
     def batch_tokens(self, batch: Any) -> int:
         """Number of tokens of their joint samples, each counted once."""
         return self._work[1]
+
+    def _plan(self) -> IterationPlan:
+        iteration, data = self.iteration, self._prompts
+        members = self._sampler().plan(iteration, self.trainer.world_size)[self.global_rank]
+        return IterationPlan(
+            iteration,
+            members,
+            {member.prompt: data.prompt(member.prompt) for member in members},
+            self.rollout.selection(self.rollout.sampling.steps, iteration),
+            lambda part: self.seeded(Stream.STEP_NOISE, iteration, part),
+        )
+
+    def _of_trained_tasks(self, batch: Batch) -> list[Example]:
+        return [example for example in batch.examples if example.task in self.scorer.part.trained]
 
     @property
     def _prompts(self) -> HasPrompts:

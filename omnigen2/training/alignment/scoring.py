@@ -17,12 +17,8 @@ from torch import Tensor
 from omnigen2.data.batches import Example, Pixels
 from omnigen2.data.samples import Task
 from omnigen2.errors import UserError
-from omnigen2.rl import Reward, RewardError, RewardRequest, Scores, check_scores
-from omnigen2.rl.rewards.remote import DEADLINE, NO_ANSWER
-from omnigen2.training.alignment.parts import RewardPart
-
-OUTAGES = (NO_ANSWER, DEADLINE)
-"""Causes that say nothing about a picture: nobody was there to score it."""
+from omnigen2.rl import Failure, Reward, RewardError, RewardRequest, Scores, check_scores
+from omnigen2.training.alignment.settings import RewardPart
 
 
 @dataclass(frozen=True)
@@ -40,17 +36,13 @@ class Scored:
     watched: dict[str, Tensor]
 
     @property
-    def outage(self) -> str | None:
-        """The problem of the first picture that no server has scored; None if all were looked at."""
-        return next((p for p in self.scores.problem if p is not None and p.partition(": ")[0] in OUTAGES), None)
+    def outage(self) -> Failure | None:
+        """The problem of the first picture that nobody has looked at; None if all were looked at."""
+        return next((problem for problem in self.scores.problem if _is_outage(problem)), None)
 
     @classmethod
     def joined(cls, parts: Sequence["Scored"]) -> "Scored":
-        """The pictures of all parts, behind one another.
-
-        Args:
-            parts: At least one.
-        """
+        """The pictures of all parts, of which there is at least one, behind one another."""
         return cls(
             tasks=tuple(task for part in parts for task in part.tasks),
             scores=Scores.concatenate([part.scores for part in parts]),
@@ -68,7 +60,7 @@ class Scorer:
 
     Args:
         part: Which rewards, and how patiently they are asked.
-        sleep: Waits some seconds.
+        sleep: Waits some seconds between rounds.
     """
 
     def __init__(self, part: RewardPart, sleep: Callable[[float], None] = time.sleep) -> None:
@@ -123,15 +115,12 @@ class Scorer:
         thread.join()
 
     def score(self, requests: Sequence[RewardRequest], tasks: Sequence[Task], patient: bool = True) -> Scored:
-        """Score pictures. Those that no server has scored are sent again, after a pause.
+        """Score pictures of some tasks. With an `outage` if servers stayed away to the end.
 
         Args:
             requests: The pictures.
             tasks: Of each.
-            patient: Whether they are sent again.
-
-        Returns:
-            What was found; with an `outage` if servers stayed away to the end.
+            patient: Whether those that nobody has looked at are sent again, after a pause.
 
         Raises:
             UserError: If a task has no reward, or a reward does not fit the data.
@@ -147,7 +136,10 @@ class Scorer:
                 self.sleep(wait)
                 wait *= 2
                 again = self._trained([requests[i] for i in silent], [tasks[i] for i in silent])
-                scores = _replaced(scores, silent, again)
+                newest = list(range(len(scores)))
+                for number, place in enumerate(silent, len(scores)):
+                    newest[place] = number
+                scores = Scores.concatenate([scores, again]).take(newest)
             watched = {name: self._watched(name, requests, tasks) for name in self.part.watched}
         except RewardError as error:
             raise UserError(str(error)) from error
@@ -175,7 +167,7 @@ class Scorer:
                 nan = torch.full((len(own),), torch.nan, dtype=torch.float32)
                 parts = dict.fromkeys(self.names, nan) | {f"{task}/{n}": part for n, part in scores.parts.items()}
                 found.append(replace(scores, parts=parts))
-        return _taken(Scores.concatenate(found), sorted(range(len(places)), key=places.__getitem__))
+        return Scores.concatenate(found).take(sorted(range(len(places)), key=places.__getitem__))
 
     def _watched(self, name: str, requests: Sequence[RewardRequest], tasks: Sequence[Task]) -> Tensor:
         watched = self.part.watched[name]
@@ -187,16 +179,7 @@ class Scorer:
 
 
 def request_of(example: Example, picture: Pixels, key: str) -> RewardRequest:
-    """What a reward is asked about a picture.
-
-    Args:
-        example: What the picture was made for.
-        picture: In [-1, 1], shape (3, height, width).
-        key: Names it in messages.
-
-    Returns:
-        The request.
-    """
+    """What a reward is asked about a picture in [-1, 1] that was made for an example; `key` names it in messages."""
     return RewardRequest(example.instruction, picture, example.references, example.meta, key)
 
 
@@ -215,23 +198,5 @@ def _ask(reward: Reward, requests: Sequence[RewardRequest]) -> Scores:
     return check_scores(reward, requests, reward.score(requests))
 
 
-def _is_outage(problem: str | None) -> bool:
-    return problem is not None and problem.partition(": ")[0] in OUTAGES
-
-
-def _replaced(scores: Scores, places: Sequence[int], newer: Scores) -> Scores:
-    """The same scores, with newer ones in some places."""
-    order = list(range(len(scores)))
-    for number, place in enumerate(places):
-        order[place] = len(scores) + number
-    return _taken(Scores.concatenate([scores, newer]), order)
-
-
-def _taken(scores: Scores, order: Sequence[int]) -> Scores:
-    return Scores(
-        value=scores.value[order],
-        valid=scores.valid[order],
-        parts={name: part[order] for name, part in scores.parts.items()},
-        problem=tuple(scores.problem[i] for i in order),
-        reason=tuple(scores.reason[i] for i in order),
-    )
+def _is_outage(problem: Failure | None) -> bool:
+    return problem is not None and problem.transient

@@ -8,6 +8,7 @@ import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.trainer.states import TrainerFn
 from torch import Tensor
+from typing_extensions import override
 
 from omnigen2.shards import is_first_process, local_part, part_of, reshard, whole
 
@@ -30,9 +31,6 @@ class EMA(Callback):
         update_every_n_steps: Optimizer steps between two updates, at least 1. The decay is that of one update.
         warm_up: Whether the first updates decay faster, by `min(decay, (1 + n) / (10 + n))` for update number n
             (from 0), so that the initial weights are forgotten in short runs too.
-
-    Raises:
-        ValueError: If a number is out of its range.
 
     Example:
         >>> from lightning.pytorch import Trainer
@@ -60,14 +58,7 @@ class EMA(Callback):
         self._step = 0
 
     def decay_of(self, update: int) -> float:
-        """The decay of an update.
-
-        Args:
-            update: Its number, from 0.
-
-        Returns:
-            Between 0 and `decay`.
-        """
+        """The decay of an update, by its number from 0."""
         return min(self.decay, (1 + update) / (10 + update)) if self.warm_up else self.decay
 
     @contextmanager
@@ -76,11 +67,7 @@ class EMA(Callback):
 
         Under FSDP2 every process must enter it. The optimizer must not step inside.
 
-        Args:
-            module: The module that is trained with this callback. Any other is left as it is.
-
-        Yields:
-            Nothing.
+        Any other module than that which is trained with this callback is left as it is.
         """
         self._enter(module)
         try:
@@ -88,12 +75,11 @@ class EMA(Callback):
         finally:
             self._leave()
 
+    @override
     def state_dict(self) -> dict[str, Any]:
-        """Return what a checkpoint keeps. Under FSDP2 every process must call it.
+        """The number of updates, and the whole averages by name, on the CPU.
 
-        Returns:
-            The number of updates, and the whole averages by name, on the CPU; on processes other than the first
-            one, which writes the file, there are no averages.
+        Under FSDP2 every process must call it; those other than the first one, which writes the file, get no averages.
         """
         if self._restored is not None:
             return {"updates": self.updates, "average": dict(self._restored)}
@@ -105,43 +91,39 @@ class EMA(Callback):
                 average[name] = tensor
         return {"updates": self.updates, "average": average}
 
+    @override
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Remember a checkpoint's averages until the parameters are needed.
-
-        Args:
-            state_dict: What `state_dict` returned on the first process, of any number of processes.
-        """
+        """Remember the averages of a first process, one of any number, until the parameters are needed."""
         self.updates = state_dict["updates"]
         self._restored = state_dict["average"]
 
+    @override
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Forget the average of a training before."""
         if stage == "fit":
             self._forget()
 
+    @override
     def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
-        """Forget the average of other weights; the checkpoint's own comes next, if it has one."""
         self._forget()
 
+    @override
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Start at the weights, or go on with the checkpoint's average."""
         self._begin(pl_module)
         self._step = trainer.global_step
 
+    @override
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Update the average if the optimizer has stepped far enough."""
         before, self._step = self._step, trainer.global_step
         if self._step // self.update_every_n_steps > before // self.update_every_n_steps:
             self.update(pl_module)
 
     @torch.no_grad()
     def update(self, module: LightningModule) -> None:
-        """Move the average towards the weights, once. Training calls it; call it only in a loop of your own.
+        """Move the average towards the weights, once; at the first call it starts there.
 
-        Args:
-            module: The module; at the first call the average starts at its weights.
+        Training calls it; call it only in a loop of your own.
         """
         self._begin(module)
         decay = self.decay_of(self.updates)
@@ -151,34 +133,25 @@ class EMA(Callback):
             average.lerp_(local_part(parameters[name]).to(average.dtype), 1 - decay)
         self.updates += 1
 
+    @override
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Put the average in place."""
-        self._enter_loop(trainer, pl_module)
+        if trainer.state.fn == TrainerFn.FITTING:
+            self._begin(pl_module)
+        self._swapped_by_loop = True
+        self._enter(pl_module)
 
+    @override
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Put the weights back."""
         self._leave_loop()
 
-    def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Put the average in place."""
-        self._enter_loop(trainer, pl_module)
+    on_test_start = on_predict_start = on_validation_start
+    on_test_end = on_predict_end = on_validation_end
 
-    def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Put the weights back."""
-        self._leave_loop()
-
-    def on_predict_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Put the average in place."""
-        self._enter_loop(trainer, pl_module)
-
-    def on_predict_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Put the weights back."""
-        self._leave_loop()
-
+    @override
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
-        """Put the weights back if a validation or a test has failed."""
         self._leave_loop()
 
+    @override
     def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
         """Refuse to save averaged weights as if they were the trained ones.
 
@@ -216,12 +189,6 @@ class EMA(Callback):
         self._module = None
         self._average = {}
         self._restored = None
-
-    def _enter_loop(self, trainer: Trainer, module: LightningModule) -> None:
-        if trainer.state.fn == TrainerFn.FITTING:
-            self._begin(module)
-        self._swapped_by_loop = True
-        self._enter(module)
 
     def _leave_loop(self) -> None:
         if self._swapped_by_loop:

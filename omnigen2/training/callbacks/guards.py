@@ -10,6 +10,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor
 from torch.nn.utils import get_total_norm
 from torch.optim import Optimizer
+from typing_extensions import override
 
 from omnigen2.errors import UserError
 from omnigen2.files import write_json
@@ -52,9 +53,6 @@ class NonFiniteGuard(Callback):
             the scaler leaves out such steps.
         every_n_batches: Batches between two checks on a device that is not the CPU, at least 1. Each of several
             processes must see the same number of batches.
-
-    Raises:
-        ValueError: If `every_n_batches` is below 1.
     """
 
     def __init__(self, gradients: bool = True, every_n_batches: int = 10) -> None:
@@ -66,15 +64,17 @@ class NonFiniteGuard(Callback):
         self._since_step: list[Mapping[str, Any]] = []
         self._batches = 0
 
+    @override
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
         """Remember what the batch is, not the batch itself."""
         self._since_step.append({"batch_idx": batch_idx, **describe_batch(batch)})
         self._batches += 1
 
+    @override
     def on_before_backward(self, trainer: Trainer, pl_module: LightningModule, loss: Tensor) -> None:
-        """Check the loss, or gather it until the next check."""
         self._see(trainer, "loss", loss.detach(), self._since_step[-1:])
 
+    @override
     def on_before_optimizer_step(self, trainer: Trainer, pl_module: LightningModule, optimizer: Optimizer) -> None:
         """Check the norm of the gradients, which all batches since the last step have made."""
         if self.gradients and trainer.precision != "16-mixed":
@@ -82,12 +82,13 @@ class NonFiniteGuard(Callback):
             self._see(trainer, "gradient norm", get_total_norm(found), self._since_step)
         self._since_step.clear()
 
+    @override
     def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
         """Check all that was gathered, so that no checkpoint has spoilt weights."""
         self._check(trainer)
 
+    @override
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Check what is left."""
         self._check(trainer)
 
     def _see(self, trainer: Trainer, what: str, value: Tensor, batches: Sequence[Mapping[str, Any]]) -> None:
@@ -110,17 +111,14 @@ class NonFiniteGuard(Callback):
                 f"stopped at step {trainer.global_step}: another process found a number that is not finite; "
                 f"its file in {Path(trainer.default_root_dir) / FOLDER} names the batch"
             )
-        raise NonFiniteError(_report(trainer, here))
+        raise _report(trainer, here)
 
 
 def describe_batch(batch: Any) -> dict[str, Any]:
     """Say what a batch is without looking at its numbers.
 
-    Args:
-        batch: With `examples`, each with `key` (and perhaps `source` and `task`), or with `keys`; or any other.
-
-    Returns:
-        `samples` with a mapping for each sample; or `batch`, its types and shapes.
+    Of a batch with `examples`, each with `key` (and perhaps `source` and `task`), or with `keys`, it is `samples` with
+    a mapping for each; of any other `batch`, its types and shapes.
     """
     if examples := getattr(batch, "examples", None):
         names = ("source", "key", "task")
@@ -146,8 +144,8 @@ def _outline(value: Any, depth: int = 2) -> str:
     return f"{name}({', '.join(inner)}{', …' if len(value) > 8 else ''})"
 
 
-def _report(trainer: Trainer, seen: _Seen) -> str:
-    """Write the file and word the message."""
+def _report(trainer: Trainer, seen: _Seen) -> NonFiniteError:
+    """Write the file and word the error."""
     folder = Path(trainer.default_root_dir)
     rank = f"_rank_{trainer.global_rank}" if trainer.world_size > 1 else ""
     path = folder / FOLDER / f"step_{seen.step}{rank}.json"
@@ -162,8 +160,8 @@ def _report(trainer: Trainer, seen: _Seen) -> str:
     numbers = ", ".join(str(batch["batch_idx"]) for batch in seen.batches)
     checkpoint = committed_checkpoint(folder)
     kept = "there is no checkpoint yet" if checkpoint is None else f"the last checkpoint is {checkpoint}"
-    return (
-        f"the {seen.what} is {value} at step {seen.step}, rank {trainer.global_rank}, batch {numbers}: {made_of}\n"
-        f"  {path} has all of it; {kept}\n"
-        "  look at these samples; if they are sound, lower the learning rate or clip the gradients"
+    return NonFiniteError(
+        f"the {seen.what} is {value} at step {seen.step}, rank {trainer.global_rank}, batch {numbers}: {made_of}",
+        f"{path} has all of it; {kept}\n"
+        "look at these samples; if they are sound, lower the learning rate or clip the gradients",
     )

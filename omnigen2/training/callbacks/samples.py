@@ -1,28 +1,24 @@
 """Pictures with their prompts while a run goes on, so that one sees what it has learned."""
 
-from collections.abc import Generator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
-from io import BytesIO
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
-import torch
 from jaxtyping import Float
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.loggers import TensorBoardLogger
 from PIL import Image
 from torch import Tensor
+from typing_extensions import override
 
-from omnigen2.files import write_json
-from omnigen2.pictures import Panel, Section, contact_sheet
-from omnigen2.runner.keep import random_states, set_random_states
-from omnigen2.training.callbacks.ema import EMA
-from omnigen2.training.callbacks.throughput import Throughput
+from omnigen2.errors import UserError
+from omnigen2.files import write_bytes, write_json
+from omnigen2.pictures import Panel, Section, sheet_png
+from omnigen2.training.callbacks.beside import beside_training
 
 FOLDER = "samples"
-DOTS_PER_INCH = 110
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +44,10 @@ class GridItem:
 
 @runtime_checkable
 class DrawsSamples(Protocol):
-    """A module that can show what it has learned."""
+    """A module that can show what it has learned.
+
+    One that shows validation examples says so by an attribute `shows_validation = True`.
+    """
 
     def sample_grid(self, trainer: Trainer) -> Sequence[GridItem]:
         """Draw the same few requests every time, from the same noise; called by all processes, without gradients."""
@@ -66,9 +65,6 @@ class SampleGrid(Callback):
 
     Args:
         every_n_steps: Optimizer steps between two sheets, at least 1; there is always one at the end.
-
-    Raises:
-        ValueError: If `every_n_steps` is below 1.
     """
 
     def __init__(self, every_n_steps: int) -> None:
@@ -77,51 +73,56 @@ class SampleGrid(Callback):
         self.every_n_steps = every_n_steps
         self._drawn_step = -1
 
+    @override
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Refuse a module that draws nothing.
+        """Refuse a module that draws nothing, before time is spent on the training.
 
         Raises:
             TypeError: If the module has no `sample_grid`.
+            UserError: If it shows validation examples, and there are none.
         """
         if not isinstance(pl_module, DrawsSamples):
             raise TypeError(
                 f"SampleGrid needs a module with sample_grid(trainer), got {type(pl_module).__name__}; add the method "
                 "or leave the callback out"
             )
+        loaders = trainer.val_dataloaders
+        without = not trainer.enable_validation or (loaders is not None and not loaders)
+        if without and getattr(pl_module, "shows_validation", False):
+            raise UserError(
+                "SampleGrid shows validation examples, and there are none",
+                "add validation data, or leave the callback out of trainer.callbacks",
+            )
         self._drawn_step = trainer.global_step
 
+    @override
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Draw if it is time."""
         if trainer.global_step % self.every_n_steps == 0:
             self._draw(trainer, pl_module)
 
+    @override
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Draw the last sheet."""
         self._draw(trainer, pl_module)
 
     def _draw(self, trainer: Trainer, module: LightningModule) -> None:
         if trainer.global_step == self._drawn_step or not isinstance(module, DrawsSamples):
             return
         self._drawn_step = trainer.global_step
-        with _beside_training(trainer, module):
+        with beside_training(trainer, module):
             items = module.sample_grid(trainer)
             if trainer.is_global_zero:
-                save_grid(Path(trainer.default_root_dir) / FOLDER, trainer.global_step, items)
+                folder = Path(trainer.default_root_dir) / FOLDER
+                save_grid(folder, trainer.global_step, items)
                 for logger in trainer.loggers:
                     if isinstance(logger, TensorBoardLogger):
-                        sheet = Image.open(Path(trainer.default_root_dir) / FOLDER / f"step_{trainer.global_step}.png")
+                        sheet = Image.open(folder / f"step_{trainer.global_step}.png")
                         logger.experiment.add_image(FOLDER, np.asarray(sheet), trainer.global_step, dataformats="HWC")
 
 
 def save_grid(folder: Path, step: int, items: Sequence[GridItem]) -> None:
-    """Write samples as a contact sheet, and their words.
-
-    Args:
-        folder: Made if it does not exist; `step_<step>.png` and `.json` appear in it.
-        step: Optimizer steps done.
-        items: At least one.
+    """Write samples as a contact sheet, `step_<step>.png`, and their words, `.json`, in a folder that is made.
 
     Raises:
         ValueError: If there are no samples.
@@ -130,13 +131,9 @@ def save_grid(folder: Path, step: int, items: Sequence[GridItem]) -> None:
         raise ValueError("sample_grid returned no samples; return at least one")
     judged = [item.passed for item in items if item.passed is not None]
     heading = f"{sum(judged)} of {len(judged)} right" if judged else f"{len(items)} samples"
-    figure = contact_sheet(f"step {step}", [Section(heading, tuple(_panel(item) for item in items))])
     folder.mkdir(parents=True, exist_ok=True)
-    picture = BytesIO()
-    figure.savefig(picture, dpi=DOTS_PER_INCH, format="png")
-    draft = folder / f".step_{step}.png.new"
-    draft.write_bytes(picture.getvalue())
-    draft.replace(folder / f"step_{step}.png")
+    sheet = sheet_png(f"step {step}", [Section(heading, tuple(map(_panel, items)))])
+    write_bytes(folder / f"step_{step}.png", sheet)
     words = [
         {
             "prompt": item.prompt,
@@ -157,24 +154,3 @@ def _panel(item: GridItem) -> Panel:
     mark = {True: "✓ ", False: "✗ ", None: ""}[item.passed]
     shown = tuple((name, image.detach().float().cpu()) for name, image in pictures)
     return Panel("", shown, item.prompt, f"{mark}{item.verdict}".strip(), item.passed)
-
-
-@contextmanager
-def _beside_training(trainer: Trainer, module: LightningModule) -> Generator[None]:
-    """Leave the modes, the weights, the random states and the clock of training as they were."""
-    modes = {part: part.training for part in module.modules()}
-    states = random_states()
-    with ExitStack() as stack:
-        for callback in trainer.callbacks:  # pyright: ignore[reportAttributeAccessIssue]
-            if isinstance(callback, Throughput):
-                stack.enter_context(callback.paused())
-            if isinstance(callback, EMA):
-                stack.enter_context(callback.applied(module))
-        stack.enter_context(torch.no_grad())
-        module.eval()
-        try:
-            yield
-        finally:
-            for part, mode in modes.items():
-                part.training = mode
-            set_random_states(states)

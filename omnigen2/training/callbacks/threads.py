@@ -2,6 +2,7 @@
 
 import lightning as L
 import torch
+from typing_extensions import override
 
 
 class Threads(L.Callback):
@@ -12,9 +13,6 @@ class Threads(L.Callback):
 
     Args:
         number: How many, at least 1.
-
-    Raises:
-        ValueError: If `number` is less than 1.
     """
 
     def __init__(self, number: int = 1) -> None:
@@ -23,11 +21,11 @@ class Threads(L.Callback):
         self.number = number
         self._before = number
 
+    @override
     def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
-        """Set the number, and remember the one before."""
         self._before = torch.get_num_threads()
         torch.set_num_threads(self.number)
 
+    @override
     def teardown(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
-        """Set the number that was set before."""
         torch.set_num_threads(self._before)

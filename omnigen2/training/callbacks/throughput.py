@@ -11,25 +11,21 @@ from typing import Any, Protocol, runtime_checkable
 import torch
 from lightning.fabric.utilities.throughput import get_available_flops
 from lightning.pytorch import Callback, LightningModule, Trainer
+from typing_extensions import override
 
 GIB = 1024**3
 
 
 @runtime_checkable
-class CountsSamples(Protocol):
-    """A module that can say how many samples a batch has."""
+class CountsWork(Protocol):
+    """A module that can say how large a batch is, without asking the device."""
 
     def batch_samples(self, batch: Any) -> int:
-        """Number of samples, on the host."""
+        """Number of samples."""
         ...
 
-
-@runtime_checkable
-class CountsTokens(Protocol):
-    """A module that can say how many tokens a batch has."""
-
     def batch_tokens(self, batch: Any) -> int:
-        """Number of tokens, on the host."""
+        """Number of tokens."""
         ...
 
 
@@ -38,7 +34,7 @@ class CountsFlops(Protocol):
     """A module that can say how much arithmetic a training step on a batch is."""
 
     def batch_flops(self, batch: Any) -> int:
-        """Floating-point operations of forward and backward pass without recomputation, on the host."""
+        """Floating-point operations of forward and backward pass without recomputation."""
         ...
 
 
@@ -60,8 +56,8 @@ class Throughput(Callback):
     Under `throughput/`, as means since the last report:
 
     - `seconds_per_step`, and `data_seconds_per_step`, the part of it that waited for the next batch;
-    - `samples_per_second`, `tokens_per_second`: of all processes together, if the module has `batch_samples(batch)`,
-      `batch_tokens(batch)`;
+    - `samples_per_second`, `tokens_per_second`: of all processes together, if the module has `batch_samples(batch)`
+      and `batch_tokens(batch)`;
     - `mfu`: the arithmetic of the model by that which the hardware could do, in [0, 1], if the module has
       `batch_flops(batch)` and the peak of the hardware is known;
     - `peak_memory_gib`: the most memory so far, allocated on the GPU, or of this process where there is none.
@@ -74,9 +70,6 @@ class Throughput(Callback):
         every_n_steps: Optimizer steps between two reports; None for the trainer's `log_every_n_steps`.
         peak_flops: Operations per second of one device at best; None to look the device up. A device that is not
             known, such as a CPU, has no `mfu`.
-
-    Raises:
-        ValueError: If a number is out of range.
 
     Source: model FLOPs utilization after Chowdhery et al., arXiv:2204.02311, appendix B.
     """
@@ -95,6 +88,7 @@ class Throughput(Callback):
         self._mark = 0.0
         self._interrupted = False
 
+    @override
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Find the peak of the hardware; the wait for the first batch is not counted."""
         self._every = report_interval(self.every_n_steps, trainer)
@@ -106,22 +100,24 @@ class Throughput(Callback):
         self._interrupted = True
         self._mark = perf_counter()
 
+    @override
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
-        """End the wait for data."""
         now = perf_counter()
         if not self._interrupted:
             self._window.waited += now - self._mark
         self._interrupted = False
         self._mark = now
 
+    @override
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Count the batch, and report if it is time."""
         window = self._window
-        window.samples += pl_module.batch_samples(batch) if isinstance(pl_module, CountsSamples) else 0
-        window.tokens += pl_module.batch_tokens(batch) if isinstance(pl_module, CountsTokens) else 0
-        window.flops += pl_module.batch_flops(batch) if isinstance(pl_module, CountsFlops) else 0
+        if isinstance(pl_module, CountsWork):
+            window.samples += pl_module.batch_samples(batch)
+            window.tokens += pl_module.batch_tokens(batch)
+        if isinstance(pl_module, CountsFlops):
+            window.flops += pl_module.batch_flops(batch)
         window.steps += trainer.global_step - self._last_step
         reports = trainer.global_step != self._last_step and trainer.global_step % self._every == 0
         self._last_step = trainer.global_step
@@ -134,25 +130,19 @@ class Throughput(Callback):
             log_now(trainer, self._report(trainer, pl_module))
             self._window = _Window()
 
+    @override
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Do not take the validation for a wait."""
         self._interrupted = True
 
+    on_train_epoch_end = on_validation_start
+
+    @override
     def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
-        """Do not take the writing of a checkpoint for a wait."""
-        self._interrupted = True
-
-    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Do not take what happens between epochs for a wait."""
         self._interrupted = True
 
     @contextmanager
     def paused(self) -> Generator[None]:
-        """Leave out the time of something that is not training, wherever between two batches or in one it happens.
-
-        Yields:
-            Nothing.
-        """
+        """Leave out the time of something that is not training, wherever between two batches or in one it happens."""
         began = perf_counter()
         try:
             yield
@@ -171,37 +161,23 @@ class Throughput(Callback):
             "data_seconds_per_step": waited / trainer.world_size / steps,
             "peak_memory_gib": _peak_memory(device),
         }
-        if isinstance(module, CountsSamples):
-            numbers["samples_per_second"] = samples / seconds
-        if isinstance(module, CountsTokens):
-            numbers["tokens_per_second"] = tokens / seconds
+        if isinstance(module, CountsWork):
+            numbers |= {"samples_per_second": samples / seconds, "tokens_per_second": tokens / seconds}
         if isinstance(module, CountsFlops) and self._peak is not None:
             numbers["mfu"] = flops / seconds / (self._peak * trainer.world_size)
         return {f"throughput/{name}": value for name, value in numbers.items()}
 
 
 def report_interval(every_n_steps: int | None, trainer: Trainer) -> int:
-    """Choose the steps between two reports.
-
-    Args:
-        every_n_steps: What the recipe says; None for as often as the trainer logs.
-        trainer: Logs every `log_every_n_steps`.
-
-    Returns:
-        The number of steps, at least 1.
-    """
+    """The steps between two reports: what the recipe says, or, if that is None, as often as the trainer logs."""
     logged = trainer.log_every_n_steps  # pyright: ignore[reportAttributeAccessIssue]
     return max(1, logged) if every_n_steps is None else every_n_steps
 
 
 def log_now(trainer: Trainer, metrics: dict[str, float]) -> None:
-    """Give metrics of the step that has just ended to the loggers.
+    """Give metrics of the step that has just ended to the loggers, in `on_train_batch_end` of the step.
 
     `LightningModule.log` would give them again with every later row until they are logged anew.
-
-    Args:
-        trainer: In `on_train_batch_end` of the step.
-        metrics: Names and numbers.
     """
     for logger in trainer.loggers:
         logger.log_metrics(metrics, step=trainer.global_step - 1)

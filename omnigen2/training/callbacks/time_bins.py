@@ -5,6 +5,7 @@ from typing import Any, Protocol, runtime_checkable
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor
+from typing_extensions import override
 
 from omnigen2.flow import TimeBins
 from omnigen2.training.callbacks.throughput import log_now, report_interval
@@ -28,9 +29,6 @@ class LossByTime(Callback):
 
     Args:
         every_n_steps: Optimizer steps between two reports; None for the trainer's `log_every_n_steps`.
-
-    Raises:
-        ValueError: If `every_n_steps` is below 1.
     """
 
     def __init__(self, every_n_steps: int | None = None) -> None:
@@ -40,18 +38,15 @@ class LossByTime(Callback):
         self._sums: Tensor | None = None
         self._last_step = 0
 
+    @override
     def state_dict(self) -> dict[str, Any]:
-        """Return the sums since the last report."""
         return {"sums": None if self._sums is None else self._sums.cpu()}
 
+    @override
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Go on from sums.
-
-        Args:
-            state_dict: What `state_dict` returned.
-        """
         self._sums = state_dict["sums"]
 
+    @override
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Refuse a module without time bins.
 
@@ -65,10 +60,10 @@ class LossByTime(Callback):
             )
         self._last_step = trainer.global_step
 
+    @override
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Add the bins of the batch, and report if it is time."""
         bins = pl_module.time_bins if isinstance(pl_module, HasTimeBins) else None
         if bins is not None:
             new = torch.stack([bins.squared_error, bins.elements]).detach().double()
@@ -88,14 +83,7 @@ class LossByTime(Callback):
 
 
 def bin_names(num_bins: int) -> list[str]:
-    """Name equal bins of [0, 1] by their borders.
-
-    Args:
-        num_bins: At least 1.
-
-    Returns:
-        Such as `0.0-0.1`, in order, all different.
-    """
+    """Name equal bins of [0, 1] by their borders, such as `0.0-0.1`; all names are different."""
     digits = next(digits for digits in range(1, 10) if 10**digits % num_bins == 0 or 10**digits > 10 * num_bins)
     borders = [f"{border / num_bins:.{digits}f}" for border in range(num_bins + 1)]
     return [f"{low}-{high}" for low, high in zip(borders, borders[1:], strict=False)]

@@ -3,10 +3,11 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal, TypeAlias, assert_never
+from typing import Literal
 
 import lightning as L
 from lightning.pytorch.utilities import rank_zero_warn
+from typing_extensions import override
 
 from omnigen2.data import (
     BadRecords,
@@ -29,7 +30,6 @@ from omnigen2.pictures import ImageReader
 
 TYPICAL_TEXT = 64
 """Text tokens of a sample in an estimate that no data are read for."""
-Purpose: TypeAlias = Literal["train", "validation"]
 
 
 @dataclass(frozen=True)
@@ -133,23 +133,24 @@ class ImageData(L.LightningDataModule):
         self.reading = Reading() if reading is None else reading
         self.seed = seed
 
+    @override
     def train_dataloader(self) -> Mixture:
         """As many batches as the training has; an epoch of the Trainer is all of it."""
-        accumulated = 1 if self.trainer is None else self.trainer.accumulate_grad_batches
-        return self._mixture(self.parts, "train", self.steps * accumulated)
+        batches = self.steps * (1 if self.trainer is None else self.trainer.accumulate_grad_batches)
+        return self._mixture(self.parts, batches, self.mixing, self.dropout, "continue")
 
+    @override
     def val_dataloader(self) -> Mixture | list[Mixture]:
-        """The same batches every time; none without `validation`."""
+        """The same batches every time, with all parts in each and all conditions; none without `validation`."""
         if self.validation is None:
             return []
-        return self._mixture(self.validation.parts, "validation", self.validation.batches)
+        return self._mixture(self.validation.parts, self.validation.batches, "sample", None, "repeat")
 
     def planned_layout(self) -> Layout:
         """A full batch of one rank as far as it is known without reading data, to estimate what a step costs.
 
-        Returns:
-            As many pictures of the largest size as fit, each with a text of `TYPICAL_TEXT` tokens. References count
-            like other tokens, so a mixture with references costs about the same, a little more in attention.
+        It has as many pictures of the largest size as fit, each with a text of `TYPICAL_TEXT` tokens. References count
+        like other tokens, so a mixture with references costs about the same, a little more in attention.
 
         Raises:
             DataError: If not one of the largest pictures fits the budget.
@@ -165,20 +166,20 @@ class ImageData(L.LightningDataModule):
             )
         return Layout((sample,) * min(count, self.budget.max_samples or count))
 
-    def _mixture(self, parts: Mapping[str, DataPart], purpose: Purpose, batches: int) -> Mixture:
+    def _mixture(
+        self,
+        parts: Mapping[str, DataPart],
+        batches: int,
+        mixing: Mixing,
+        dropout: ConditionDropout | None,
+        epochs: Literal["continue", "repeat"],
+    ) -> Mixture:
         sources, weights = open_parts(parts, self.reading)
         reading = self.reading
         if reading.precomputed == "use":  # now, not when a rare source is drawn for the first time
             for name, source in sources.items():
                 if (origin := source.origins().latents) is not None:
-                    origin.check_resize(self.budget.resize, f"the data {name!r}")
-        match purpose:
-            case "train":
-                mixing, dropout, epochs = self.mixing, self.dropout, "continue"
-            case "validation":  # all parts in each batch, and all conditions
-                mixing, dropout, epochs = "sample", None, "repeat"
-            case _:
-                assert_never(purpose)
+                    origin.check(f"the data {name!r}", resize=self.budget.resize)
         planner = Planner(sources, weights, self.budget, mixing, self.seed)
         collate = Collate(dropout, reading.reader, reading.broken, reading.precomputed)
         return Mixture(planner, collate, batches, reading.workers, epochs)
@@ -186,10 +187,6 @@ class ImageData(L.LightningDataModule):
 
 def open_parts(parts: Mapping[str, DataPart], reading: Reading) -> tuple[dict[str, Source], dict[str, float]]:
     """Open the parts of a mixture.
-
-    Args:
-        parts: By name.
-        reading: Text lengths, and what to do with bad records.
 
     Returns:
         Sources and weights by name: that of the part, or `part/source` where a path holds several.

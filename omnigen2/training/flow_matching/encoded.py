@@ -1,4 +1,4 @@
-"""A batch of pixels and words becomes what the transformer trains on."""
+"""Examples of pixels and words become what the transformer trains on, or draws from."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,10 +10,11 @@ from jaxtyping import Float
 from torch import Tensor
 
 from omnigen2.data.batches import Batch, Example, Pixels
-from omnigen2.data.samples import DataError, Moments
+from omnigen2.data.samples import DataError
 from omnigen2.dit import Inputs, TransformerConfig, patchify
-from omnigen2.encoders import LatentCodec, draw, identity
-from omnigen2.layout import Layout, TokenIndex
+from omnigen2.encoders import LatentCodec, Moments, draw
+from omnigen2.generate import EncodedSample
+from omnigen2.layout import Layout, TokenIndex, unpack
 from omnigen2.training.flow_matching.text_states import TextStates
 
 Patches = Float[Tensor, "tokens patch_channels"]
@@ -51,7 +52,7 @@ class BatchEncoder:
 
     @torch.no_grad()
     def __call__(self, batch: Batch, generator: torch.Generator | None = None) -> EncodedBatch:
-        """Encode a batch.
+        """Encode a batch to train on.
 
         Args:
             batch: Examples with targets.
@@ -67,55 +68,67 @@ class BatchEncoder:
         self._check(batch)
         text = self.text.of(batch.examples)
         layout = batch.layout(text.borders.lengths)
-        made = [None if e.latents is None else e.latents.target for e in batch.examples]
-        given = [m for e in batch.examples for m in (e.latents.references if e.latents else [None] * len(e.references))]
-        data = self.patches(batch.targets, made, generator)
-        inputs = Inputs(layout, text.states, self.patches(batch.references, given, generator))
+        made = [None if e.latents is None else e.latents.tensors[-1] for e in batch.examples]
+        given = [
+            latent
+            for e in batch.examples
+            for latent in (e.latents.tensors[:-1] if e.latents else [None] * len(e.references))
+        ]
+        data = self._patches(batch.targets, made, generator)
+        inputs = Inputs(layout, text.states, self._patches(batch.references, given, generator))
         borders = layout.per_sample("target")
         return EncodedBatch(inputs, data, borders.owners(data.device), borders.lengths)
 
-    def layout(self, batch: Batch) -> Layout:
-        """The plan of a batch.
+    @torch.no_grad()
+    def samples(self, examples: Sequence[Example], seed: int | None = None) -> list[EncodedSample]:
+        """What pictures are drawn from: states of the texts, means of the references' latents, and noise.
 
         Args:
-            batch: Any.
+            examples: With targets, which give the sizes.
+            seed: Of the first picture's noise; the others have those after it. Without one the noise is a placeholder
+                that has the right shape and no memory.
 
-        Returns:
-            Text, references and target of each example.
+        Raises:
+            DataError: If an example has no target.
         """
+        packed, negative = self.text.of(examples), self.text.of_texts([""]).states
+        found: list[EncodedSample] = []
+        for number, (example, states) in enumerate(zip(examples, unpack(*packed), strict=True)):
+            if example.target is None:
+                raise DataError(f"{example.key} has no target, which says how large a picture to draw; give it one")
+            shape, noise = self._latent_shape(example.target), torch.zeros(1, 1, 1)
+            if seed is not None:
+                noise = torch.randn(shape, generator=torch.Generator().manual_seed(seed + number))
+            references = tuple(self.codec.encode(example.references, "mode"))
+            found.append(EncodedSample(states, negative, references, noise.expand(shape)))
+        return found
+
+    def layout(self, batch: Batch) -> Layout:
+        """The plan of a batch: text, references and target of each example."""
         return batch.layout(self.text.of(batch.examples).borders.lengths)
 
-    def elements(self, examples: Sequence[Example]) -> int:
-        """Numbers in the latents of all targets.
+    @cached_property
+    def identity(self) -> str:
+        """Of the codec."""
+        return self.codec.identity()
 
-        Args:
-            examples: Those of a batch.
-
-        Returns:
-            At least 1.
-        """
-        sides = [image.shape[1:] for example in examples if (image := example.target) is not None]
-        return max(1, sum(h * w for h, w in sides) // self.codec.reduction**2 * self.codec.channels)
-
-    @torch.no_grad()
-    def patches(
-        self, images: Sequence[Pixels], known: Sequence[Moments | None], generator: torch.Generator | None = None
+    def _patches(
+        self, images: Sequence[Pixels], known: Sequence[Moments | None], generator: torch.Generator | None
     ) -> Patches:
-        """Images as packed patches.
+        """Packed patches of images, drawn from `known` moments where they were computed before.
 
-        Args:
-            images: In [-1, 1].
-            known: For each image its latent's moments if they were computed before.
-            generator: As in `__call__`.
-
-        Returns:
-            Behind one another, shape (tokens, patch_channels); no tokens for no images.
+        Raises:
+            ValueError: If such moments have not the size of their image, which the layout is planned for.
         """
         if not images:
             return torch.empty(0, self.config.patch_channels, device=self.text.device)
         for image, moments in zip(images, known, strict=True):
-            if moments is not None:
-                self._check_shape(image, moments)
+            expected = self._latent_shape(image)
+            if moments is not None and tuple(moments.shape[1:]) != expected:
+                raise ValueError(
+                    f"an image of {tuple(image.shape[1:])} pixels has a stored latent of shape "
+                    f"{tuple(moments.shape[1:])}, expected {expected}; write the chunks again"
+                )
         rest = [image for image, moments in zip(images, known, strict=True) if moments is None]
         generators = None if generator is None else [generator] * len(rest)
         encoded = iter(self.codec.encode(rest, "mode" if generator is None else "sample", generators) if rest else ())
@@ -123,28 +136,14 @@ class BatchEncoder:
         latents = [next(encoded) if moments is None else draw(moments.to(device), generator) for moments in known]
         return torch.cat([patchify(latent, self.config.patch_size) for latent in latents])
 
-    def _check_shape(self, image: Pixels, moments: Moments) -> None:
-        """Latents must have the sizes that the layout is planned for.
-
-        Raises:
-            ValueError: If they have not.
-        """
-        expected = (self.codec.channels, *(side // self.codec.reduction for side in image.shape[1:]))
-        if tuple(moments.shape[1:]) != expected:
-            raise ValueError(
-                f"an image of {tuple(image.shape[1:])} pixels has a stored latent of shape "
-                f"{tuple(moments.shape[1:])}, expected {expected}; write the chunks again"
-            )
-
-    @cached_property
-    def identity(self) -> str:
-        """Of the codec."""
-        return identity(self.codec)
+    def _latent_shape(self, image: Pixels) -> tuple[int, int, int]:
+        height, width = (side // self.codec.reduction for side in image.shape[1:])
+        return self.codec.channels, height, width
 
     def _check(self, batch: Batch) -> None:
         for example in batch.examples:
             if example.latents is not None:
-                example.latents.origin.check_codec(self.identity, example.key)
+                example.latents.origin.check(example.key, codec=self.identity)
         without = [example.key for example in batch.examples if example.target is None]
         if without:
             raise DataError(

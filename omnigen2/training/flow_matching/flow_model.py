@@ -12,6 +12,7 @@ from lightning.pytorch import Trainer
 from lightning.pytorch.strategies import ModelParallelStrategy
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch.distributed.fsdp import FSDPModule
+from typing_extensions import override
 
 from omnigen2.adapters import is_adapter, save_lora
 from omnigen2.data.batches import Batch, Example, Pixels
@@ -19,10 +20,11 @@ from omnigen2.dit import DiffusionTransformer
 from omnigen2.encoders import HiddenStateBridge, PromptRules
 from omnigen2.errors import UserError
 from omnigen2.flow import TimeShift
+from omnigen2.generate import denoise
 from omnigen2.runner.keep import carry_on
 from omnigen2.shards import is_first_process
 from omnigen2.training.callbacks import EMA, GridItem
-from omnigen2.training.flow_matching.drawing import Drawing, draw
+from omnigen2.training.flow_matching.drawing import Drawing
 from omnigen2.training.flow_matching.encoded import BatchEncoder
 from omnigen2.training.flow_matching.text_states import TextStates, TypicalTexts
 from omnigen2.training.parts import (
@@ -66,15 +68,8 @@ class TextPart:
     typical: TypicalTexts | None = None
 
     def load(self, device: torch.device) -> TextStates:
-        """Load the model.
-
-        Args:
-            device: Where it works; the model goes there when something must be read.
-
-        Returns:
-            What reads instructions.
-        """
-        return TextStates(self.encoder.load(), self.bridge, self.rules, self.remembered, device)
+        """Load the model, which goes to the device when something must be read."""
+        return TextStates(self.encoder.load(self.bridge, self.rules), self.remembered, device)
 
 
 class FlowModel(L.LightningModule):
@@ -90,7 +85,8 @@ class FlowModel(L.LightningModule):
         weights: A model folder with `transformer/` to start from; new weights if None.
         optimizer_state: A file to go on with the optimizer of another run: what its `weights/optimizer.pt` holds.
         drawing: How samples are drawn, for sheets and evaluations.
-        saved: What a run leaves in `weights/`, see `Saved`.
+        saved: What a run leaves in `weights/`, see `Saved`: the transformer (or its adapters), a whole model folder, or
+            the transformer with its adapters added, for another stage to start from.
     """
 
     def __init__(
@@ -141,6 +137,7 @@ class FlowModel(L.LightningModule):
             self._encoder = BatchEncoder(self.text_part.load(self.device), codec, self.dit.config)
         return self._encoder
 
+    @override
     def configure_model(self) -> None:
         """Build the transformer, once, and shard it if the strategy does that.
 
@@ -163,25 +160,16 @@ class FlowModel(L.LightningModule):
         self.transformer = self.placed(transformer)
 
     def placed(self, transformer: DiffusionTransformer) -> DiffusionTransformer:
-        """Shard a transformer, in place, if the strategy does that.
-
-        Args:
-            transformer: Whole.
-
-        Returns:
-            The same one.
-        """
+        """Shard a whole transformer, in place, if the strategy does that; returns it."""
         trainer: Trainer | None = self._trainer
         if trainer is not None and isinstance(trainer.strategy, ModelParallelStrategy):
             precision = "bf16" if str(trainer.precision).startswith("bf16") else "fp32"
             shard_transformer(transformer, cast(Any, self.device_mesh)["data_parallel"], precision)
         return transformer
 
+    @override
     def configure_optimizers(self) -> OptimizerLRScheduler:
-        """The recipe's optimizer and schedule.
-
-        Returns:
-            The optimizer, and the schedule, which advances every step.
+        """The recipe's optimizer, and its schedule, which advances every step.
 
         Raises:
             SettingsError: If the trainer has no `max_steps`.
@@ -196,22 +184,15 @@ class FlowModel(L.LightningModule):
         schedule = lambda_lr(optimizer, self.schedule.resolved(max(1, self.trainer.max_steps)))
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
+    @override
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Keep adapters alone where only they are trained.
-
-        Args:
-            checkpoint: Changed in place.
-        """
+        """Keep adapters alone where only they are trained."""
         if self.part.lora is not None:
             state: dict[str, Any] = checkpoint["state_dict"]
             checkpoint["state_dict"] = {name: value for name, value in state.items() if is_adapter(name)}
 
     def save_weights(self, folder: Path) -> None:
-        """Write what another run can start from: averaged weights where the run has an `EMA`.
-
-        Args:
-            folder: Gets `transformer/`, or `adapter/`; and the rest of a model if `saved` is `"model"`.
-        """
+        """Write what another run can start from, see `saved`: averaged weights where the run has an `EMA`."""
         with ExitStack() as stack:
             for callback in cast(list[Any], cast(Any, self.trainer).callbacks):
                 if isinstance(callback, EMA):
@@ -224,15 +205,15 @@ class FlowModel(L.LightningModule):
             case "transformer" | "merged":
                 return
             case "model" if is_first_process():
-                text = self.encoder.text
-                save_rest(text.encoder, self.text_part.bridge, self.encoder.codec, self.shift, folder)
+                save_rest(self.encoder.text.encoder, self.encoder.codec, self.shift, folder)
             case "model":
                 return
             case _:
                 assert_never(self.saved)
 
+    @torch.no_grad()
     def draw(self, examples: Sequence[Example], first: int = 0) -> list[Pixels]:
-        """Draw what examples ask for, from the same noise every time.
+        """Draw what examples ask for, in one packed batch and from the same noise every time.
 
         If the transformer is sharded, every process must call it, with examples of any kind.
 
@@ -243,19 +224,15 @@ class FlowModel(L.LightningModule):
         Returns:
             Pictures in [-1, 1], shape (3, height, width), on the host.
         """
-        settings, shift, wanted = self.drawing, self.shift, list(examples)
+        codec, wanted = self.encoder.codec, list(examples)
         if isinstance(self.dit, FSDPModule) and not any(example.references for example in wanted):
-            wanted.append(companion_example(self.encoder.codec.reduction * self.dit.config.patch_size))
-        return draw(self.dit, self.encoder, wanted, settings.sampling, shift, settings.seed + first)[: len(examples)]
+            wanted.append(companion_example(codec.reduction * self.dit.config.patch_size))
+        samples = self.encoder.samples(wanted, self.drawing.seed + first)
+        latents = denoise(self.dit, samples, self.drawing.sampling, self.shift)
+        return [picture.cpu() for picture in codec.decode(latents)[: len(examples)]]
 
     def sample_grid(self, trainer: Trainer) -> list[GridItem]:
         """Draw the first examples of the validation data, for `SampleGrid`.
-
-        Args:
-            trainer: Has validation data.
-
-        Returns:
-            Prompts, references, pictures, targets and verdicts.
 
         Raises:
             ValueError: If there are no validation data.

@@ -6,14 +6,13 @@ from weakref import ref
 
 import torch
 from torch import Tensor
+from typing_extensions import override
 
 from omnigen2.data.batches import Batch
-from omnigen2.data.samples import DataError
 from omnigen2.dit import Inputs, forward_flops
 from omnigen2.flow import RectifiedFlowObjective, TimeBins, VelocityModel, share_of_elements
 from omnigen2.layout import Layout
 from omnigen2.runner.dry_run import planned_batches
-from omnigen2.training.callbacks import SampleGrid
 from omnigen2.training.flow_matching.drawing import Drawing
 from omnigen2.training.flow_matching.flow_model import FlowModel, SettingsError, TextPart
 from omnigen2.training.parts import (
@@ -41,19 +40,13 @@ class FlowMatchingModule(FlowModel):
     each time.
 
     Args:
-        transformer: Its sizes or nothing (then those of the weights), and how it is run.
-        text: What reads instructions; frozen.
-        codec: What makes latents; frozen.
-        objective: Times, shift, weighting.
-        optimizer: Makes the optimizer.
-        schedule: Of the learning rate.
-        weights: A model folder with `transformer/` to start from; new weights if None.
-        optimizer_state: A file to go on with the optimizer of another run: what its `weights/optimizer.pt` holds.
-        drawing: How samples are drawn, for sheets and evaluations.
-        saved: What a run leaves in `weights/`: the transformer (or its adapters), or a whole model folder.
+        objective: Times, shift, weighting. The other arguments are those of `FlowModel`.
 
     Source: arXiv:2506.18871, section 4 (training); the loss as in the released training code.
     """
+
+    shows_validation = True
+    """Sheets of samples show validation examples: `SampleGrid` refuses a run without any."""
 
     def __init__(
         self,
@@ -76,11 +69,9 @@ class FlowMatchingModule(FlowModel):
         self._shares: list[Tensor] = []  # elements of the batches whose gradients are being accumulated
         self._planned: tuple[ref[Batch], Layout] | None = None  # of the last batch
 
+    @override
     def setup(self, stage: str) -> None:
         """Refuse a precision that leaves neither batches nor weights as they are.
-
-        Args:
-            stage: Not used.
 
         Raises:
             SettingsError: If the trainer would turn everything into another type.
@@ -91,31 +82,8 @@ class FlowMatchingModule(FlowModel):
                 f"{'16-mixed' if precision.startswith('16') else 'bf16-mixed'}, which computes in half precision"
             )
 
-    def on_train_start(self) -> None:
-        """Refuse sheets that would have nothing to show, before time is spent on the training.
-
-        Raises:
-            DataError: If there is a `SampleGrid` and no validation data.
-        """
-        loaders = self.trainer.val_dataloaders
-        without = not self.trainer.enable_validation or (loaders is not None and not loaders)
-        callbacks: list[Any] = self.trainer.callbacks  # pyright: ignore[reportAttributeAccessIssue]
-        if without and any(isinstance(callback, SampleGrid) for callback in callbacks):
-            raise DataError(
-                "SampleGrid shows validation examples, and there are none; add validation data, or leave the callback "
-                "out of trainer.callbacks"
-            )
-
+    @override
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        """The loss of one batch.
-
-        Args:
-            batch: Examples with targets.
-            batch_idx: Not used.
-
-        Returns:
-            The loss.
-        """
         generator = self.seeded(Stream.TRAINING_NOISE, self.trainer.fit_loop.total_batch_idx)
         inputs, data, owners, tokens = self.encoder(batch, generator)
         self._planned = (ref(batch), inputs.layout)
@@ -125,6 +93,7 @@ class FlowMatchingModule(FlowModel):
         self.log("train/loss", out.loss.detach(), batch_size=len(batch))
         return out.loss
 
+    @override
     def on_before_optimizer_step(self, optimizer: Any) -> None:
         """Turn the accumulated gradients into those of the mean over all elements."""
         shares, self._shares = self._shares, []
@@ -135,13 +104,9 @@ class FlowMatchingModule(FlowModel):
                 if parameter.grad is not None:
                     parameter.grad.mul_(factor)
 
+    @override
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
-        """Measure the loss at evenly spread times, with noise that depends on the batch's number alone.
-
-        Args:
-            batch: Examples with targets.
-            batch_idx: Its number.
-        """
+        """Measure the loss at evenly spread times, with noise that depends on the batch's number alone."""
         inputs, data, owners, tokens = self.encoder(batch)
         times = self.objective.shift((torch.arange(len(batch)) + 0.5) / len(batch), tokens).to(data.device)
         noise = torch.randn(data.shape, generator=self.seeded(Stream.EVALUATION_NOISE, batch_idx)).to(data.device)

@@ -12,17 +12,8 @@ from torch import Tensor
 
 from omnigen2.data.batches import Example
 from omnigen2.data.samples import NAMES, States, StatesOrigin, StoredTensor
-from omnigen2.encoders import (
-    SYSTEM_PROMPT,
-    SYSTEM_PROMPT_DROPPED,
-    HiddenStateBridge,
-    PackedText,
-    PromptRules,
-    QwenEncoder,
-    drawing,
-    render,
-)
-from omnigen2.layout import Ragged
+from omnigen2.encoders import SYSTEM_PROMPT, SYSTEM_PROMPT_DROPPED, PackedText, QwenEncoder, drawing, render
+from omnigen2.layout import Ragged, unpack
 from omnigen2.pictures import to_image
 from omnigen2.training.parts import vlm_identity
 
@@ -36,15 +27,13 @@ class TypicalTexts(ABC):
 
 
 class TextStates:
-    """Reads instructions with a frozen vision-language model.
+    """Reads instructions with a frozen vision-language model, by the bridge and the rules that it was built with.
 
     A dropped instruction is read as the released training code does: an empty text after another system prompt. States
     that examples bring are taken instead of reading.
 
     Args:
         encoder: The model.
-        bridge: Which states are passed on.
-        rules: How prompts become tokens, and whether the model sees the references.
         remembered: States of so many instructions are kept, those that were not used for longest are forgotten
             first; for worlds with few sentences. Nothing is remembered if the model sees the references.
         device: Where it works, and where states are; the model goes there when it first reads something, and not
@@ -55,21 +44,13 @@ class TextStates:
         ValueError: If `remembered` is below 0.
     """
 
-    def __init__(
-        self,
-        encoder: QwenEncoder,
-        bridge: HiddenStateBridge,
-        rules: PromptRules,
-        remembered: int = 0,
-        device: torch.device | None = None,
-    ) -> None:
+    def __init__(self, encoder: QwenEncoder, remembered: int = 0, device: torch.device | None = None) -> None:
         if remembered < 0:
             raise ValueError(f"remembered must be at least 0, got {remembered}")
         self.device = encoder.device if device is None else device
         self._waiting = encoder
-        self.bridge = encoder.bridge = bridge
-        self.rules = encoder.tokenizer.rules = rules
-        self.remembered = 0 if rules.sees == "text_and_images" else remembered
+        self.rules = encoder.tokenizer.rules
+        self.remembered = 0 if self.rules.sees == "text_and_images" else remembered
         self._known: OrderedDict[tuple[str, str], Tensor] = OrderedDict()
 
     @cached_property
@@ -88,7 +69,7 @@ class TextStates:
         talks = [drawing("", system=system) for system in (SYSTEM_PROMPT, SYSTEM_PROMPT_DROPPED)]
         template = "".join(piece.text for talk in talks for piece in render(talk))
         digest = hashlib.sha256(template.encode()).hexdigest()
-        return f"{self.rules}, {self.bridge}, template sha256:{digest[:16]}"
+        return f"{self.rules}, {self._waiting.bridge}, template sha256:{digest[:16]}"
 
     def origin(self) -> StatesOrigin:
         """What its states are stored with: the account of how they are made."""
@@ -96,16 +77,10 @@ class TextStates:
         return StatesOrigin(self.identity, self.prompts, StoredTensor.of(dropped, NAMES[dropped.dtype]))
 
     def of(self, examples: Sequence[Example]) -> PackedText:
-        """States of a batch's instructions.
-
-        Args:
-            examples: At least one.
-
-        Returns:
-            Packed, on `device`.
+        """States of a batch's instructions, of at least one, on `device`.
 
         Raises:
-            StatesMismatch: If an example brings states of another model, or of other prompts.
+            Mismatch: If an example brings states of another model, or of other prompts.
         """
         unread = [example for example in examples if example.states is None]
         read = iter(self._states(unread) if unread else ())
@@ -114,19 +89,12 @@ class TextStates:
             if example.states is None:
                 states.append(next(read))
             else:
-                example.states.origin.check(self.identity, self.prompts, example.key)
-                states.append(example.states.values.to(self.device))
+                example.states.origin.check(example.key, reader=self.identity, prompts=self.prompts)
+                states.append(example.states.tensors[0].to(self.device))
         return PackedText(torch.cat(states), Ragged.of(len(own) for own in states))
 
     def of_texts(self, texts: Sequence[str]) -> PackedText:
-        """States of instructions alone, none of them dropped.
-
-        Args:
-            texts: At least one.
-
-        Returns:
-            Packed, on `device`.
-        """
+        """States of instructions alone, of at least one, none of them dropped, on `device`."""
         return self._read([(text, SYSTEM_PROMPT) for text in texts], [()] * len(texts))
 
     def _states(self, examples: Sequence[Example]) -> Sequence[States]:
@@ -134,10 +102,10 @@ class TextStates:
         systems = [SYSTEM_PROMPT_DROPPED if example.prompt_dropped else SYSTEM_PROMPT for example in examples]
         keys = [(example.instruction, system) for example, system in zip(examples, systems, strict=True)]
         if not self.remembered:
-            return _apart(self._read(keys, [self._seen(example) for example in examples]))
+            return unpack(*self._read(keys, [self._seen(example) for example in examples]))
         unknown = [key for key in dict.fromkeys(keys) if key not in self._known]
         if unknown:
-            self._known |= zip(unknown, _apart(self._read(unknown, [()] * len(unknown))), strict=True)
+            self._known |= zip(unknown, unpack(*self._read(unknown, [()] * len(unknown))), strict=True)
         for key in keys:
             self._known.move_to_end(key)
         states = [self._known[key] for key in keys]
@@ -151,10 +119,4 @@ class TextStates:
         return self.encoder(self.encoder.tokenizer(talks))
 
     def _seen(self, example: Example) -> Sequence[Image.Image]:
-        if self.rules.sees == "text":
-            return ()
-        return [to_image(pixels) for pixels in example.references]
-
-
-def _apart(packed: PackedText) -> Sequence[States]:
-    return packed.states.split(list(packed.borders.lengths))
+        return () if self.rules.sees == "text" else [to_image(pixels) for pixels in example.references]

@@ -1,4 +1,4 @@
-"""TODO."""
+"""The stages of the vision-language model: when to draw, and answers to questions."""
 
 from omnigen2.training.language.exchange_data import ExchangeData, SampleStream, StoredSamples
 from omnigen2.training.language.image_token import ImageTokenModule

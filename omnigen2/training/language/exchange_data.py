@@ -4,6 +4,7 @@ from abc import ABC, abstractmethod
 
 import lightning as L
 import numpy as np
+from typing_extensions import override
 
 from omnigen2.data import Opened, Sample, open_data
 from omnigen2.encoders import SYSTEM_PROMPT
@@ -17,14 +18,7 @@ class SampleStream(ABC):
 
     @abstractmethod
     def draw(self, rng: np.random.Generator) -> Sample:
-        """Draw one example.
-
-        Args:
-            rng: The only source of randomness.
-
-        Returns:
-            The example.
-        """
+        """Draw one example; `rng` is the only source of randomness."""
 
 
 class StoredSamples(SampleStream):
@@ -41,18 +35,8 @@ class StoredSamples(SampleStream):
         self.path = path
         self._opened: Opened | None = None
 
+    @override
     def draw(self, rng: np.random.Generator) -> Sample:
-        """Draw one example.
-
-        Args:
-            rng: The only source of randomness.
-
-        Returns:
-            The example.
-
-        Raises:
-            DataError: If the path or what it holds cannot be used.
-        """
         if self._opened is None:
             self._opened = open_data(self.path)
         names = list(self._opened.sources)
@@ -74,9 +58,6 @@ class ExchangeData(L.LightningDataModule):
         evaluation_size: Held-out exchanges, at least 1.
         evaluation_batch_size: Of them at once, at least 1.
         system: System prompt; by default the one that drawing and chatting use.
-
-    Raises:
-        ValueError: If a number is too small.
     """
 
     def __init__(
@@ -107,38 +88,24 @@ class ExchangeData(L.LightningDataModule):
         self.loader = StepLoader(self.training_batch, steps)
 
     def training_batch(self, step: int) -> ExchangeBatch:
-        """The batch of one step in this process.
-
-        Args:
-            step: Counted from 0.
-
-        Returns:
-            Always the same for the same seed, step and number of the process.
-        """
+        """The batch of one step, counted from 0: the same for the same seed, step and number of the process."""
         rank = self.trainer.global_rank if self.trainer else 0
         rng = Stream.TRAINING_EXCHANGES.numpy(self.seed, step, rank)
         return ExchangeBatch(tuple(self._exchange(self.train.draw(rng)) for _ in range(self.batch_size)))
 
     def evaluation_batch(self, number: int) -> ExchangeBatch:
-        """One batch of the evaluation set.
-
-        Args:
-            number: Counted from 0.
-
-        Returns:
-            The same for every seed and in every process.
-        """
+        """One batch, counted from 0, of the evaluation set: the same for every seed and in every process."""
         first = number * self.evaluation_batch_size
         numbers = range(first, min(first + self.evaluation_batch_size, self.evaluation_size))
         samples = (self.evaluation.draw(Stream.EVALUATION_EXCHANGES.numpy(0, each)) for each in numbers)
         return ExchangeBatch(tuple(map(self._exchange, samples)))
 
+    @override
     def train_dataloader(self) -> StepLoader[ExchangeBatch]:
-        """The loader of all training batches; it keeps its place for checkpoints."""
         return self.loader
 
+    @override
     def val_dataloader(self) -> StepLoader[ExchangeBatch]:
-        """The evaluation set in batches."""
         return StepLoader(self.evaluation_batch, -(-self.evaluation_size // self.evaluation_batch_size))
 
     def _exchange(self, sample: Sample) -> Exchange:

@@ -31,12 +31,6 @@ class Answered(NamedTuple):
 def share(marks: Sequence[bool]) -> float:
     """The fraction that is True.
 
-    Args:
-        marks: At least one.
-
-    Returns:
-        In [0, 1].
-
     Raises:
         ValueError: If there is nothing to count.
     """
@@ -46,15 +40,11 @@ def share(marks: Sequence[bool]) -> float:
 
 
 def understanding_metrics(answered: Sequence[Answered]) -> Mapping[str, float]:
-    """How well questions are answered.
+    """How well questions, at least one, are answered.
 
-    Args:
-        answered: Questions with their answers, at least one.
-
-    Returns:
-        `accuracy`: share of answers that are right word for word. `majority`: the accuracy of one who does not look
-        at the pictures, but knows the commonest right answer among these questions for each beginning of a question
-        (its first two words: "how many", "what colour").
+    `accuracy` is the share of answers that are right word for word; `majority` the accuracy of one who does not look at
+    the pictures, but knows the commonest right answer among these questions for each beginning of a question (its first
+    two words: "how many", "what colour").
     """
     right: dict[tuple[str, ...], Counter[str]] = defaultdict(Counter)
     for each in answered:
@@ -66,13 +56,10 @@ def understanding_metrics(answered: Sequence[Answered]) -> Mapping[str, float]:
 def drawing_metrics(answered: Sequence[Answered]) -> Mapping[str, float]:
     """How well it is told apart what is to be drawn and what is to be answered.
 
-    Args:
-        answered: Requests and questions, at least one of each; questions with the answers from before.
-
-    Returns:
-        `draws`: share of requests at which `<|img|>` is said. `refrains`: share of questions at which it is not.
-        `accuracy`: share of all at which it is said exactly when it should be. `unchanged`: share of questions without
-        `<|img|>` whose answer is that from before, letter for letter; 1 where `<|img|>` is said at every question.
+    Of requests and questions, at least one of each, the questions with the answers from before. `draws`: share of
+    requests at which `<|img|>` is said. `refrains`: share of questions at which it is not. `accuracy`: share of all at
+    which it is said exactly when it should be. `unchanged`: share of questions without `<|img|>` whose answer is that
+    from before, letter for letter; 1 where `<|img|>` is said at every question.
     """
     requests = [each for each in answered if each.exchange.draws]
     questions = [each for each in answered if not each.exchange.draws]

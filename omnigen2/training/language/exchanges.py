@@ -70,13 +70,8 @@ class Taught(NamedTuple):
 def exchange_of(sample: Sample, reader: ImageReader, system: str) -> Exchange:
     """Turn a training example of any task into what is said about it.
 
-    Args:
-        sample: With a target, the assistant is to draw; before that it says the sample's answer, if there is one.
-        reader: Decodes the references, which the model sees.
-        system: System prompt.
-
-    Returns:
-        The exchange.
+    With a target, the assistant is to draw; before that it says the sample's answer, if there is one. It sees the
+    references.
     """
     images = tuple(reader.read(file, sample.key) for file in sample.references)
     conversation = (Message("system", system), Message("user", sample.instruction, images))
@@ -84,15 +79,7 @@ def exchange_of(sample: Sample, reader: ImageReader, system: str) -> Exchange:
 
 
 def teach(tokenizer: ChatTokenizer, exchanges: Sequence[Exchange]) -> Taught:
-    """Tokenise exchanges for a loss over the answers alone.
-
-    Args:
-        tokenizer: Of the model.
-        exchanges: At least one.
-
-    Returns:
-        A batch on the host; each answer has a target more than tokens, for what ends it.
-    """
+    """Tokenise exchanges on the host for a loss over the answers alone; each has a target more, for what ends it."""
     batch = tokenizer([each.conversation for each in exchanges], answers=[each.answer for each in exchanges])
     lengths = batch.attention_mask.sum(1)
     rows = torch.arange(len(exchanges))
@@ -110,14 +97,9 @@ def teach(tokenizer: ChatTokenizer, exchanges: Sequence[Exchange]) -> Taught:
 
 
 def answer_loss(encoder: QwenEncoder, taught: Taught) -> Float[Tensor, ""]:
-    """Mean cross-entropy of the tokens of the answers, what ends them included.
+    """Mean cross-entropy of the tokens of the answers, what ends them included: nats per token, in float32.
 
-    Args:
-        encoder: Passes all tokens on.
-        taught: From `teach`, on the host.
-
-    Returns:
-        Nats per token, at least 0, in float32.
+    The encoder must pass all tokens on.
     """
     states = encoder(taught.prompts.to(encoder.device)).states
     predicting = states.index_select(0, taught.at.to(states.device, non_blocking=True))

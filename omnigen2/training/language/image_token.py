@@ -6,12 +6,13 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from typing_extensions import override
 
-from omnigen2.encoders import Answer, ImageToken, InitialRow
+from omnigen2.encoders import Answer, ImageToken, InitialRow, QwenEncoder
 from omnigen2.training.language.exchange_metrics import Answered, drawing_metrics
 from omnigen2.training.language.exchanges import ExchangeBatch
 from omnigen2.training.language.module import VLMModule
-from omnigen2.training.parts import LearningRate, OptimizerRecipe, VLMSource, save_vlm
+from omnigen2.training.parts import LearningRate, OptimizerRecipe, VLMSource
 
 IMAGE_TOKEN_FILE = "image_token.safetensors"  # noqa: S105
 FROZEN = "encoder."
@@ -24,21 +25,12 @@ class ImageTokenModule(VLMModule):
     Questions are needed too: they teach when not to say it. Checkpoints hold the rows alone, the frozen model is
     loaded anew.
 
-    Logged: `train/loss` and `val/loss`, in nats per token of the answers; and of held-out requests and questions
-    `val/draws`, `val/refrains`, `val/accuracy` and `val/unchanged`, which `drawing_metrics` explains. The answers that
-    must not change are those of the model that the run started from.
+    Logged besides, of held-out requests and questions: `val/draws`, `val/refrains`, `val/accuracy` and `val/unchanged`,
+    which `drawing_metrics` explains. The answers that must not change are those of the model that the run started from.
 
     Args:
-        optimizer: Of the rows.
-        schedule: Of the learning rate.
-        encoder: The model to start from.
-        weights: A folder that an earlier run has left (`mllm/`, `processor/`); goes before `encoder`.
         initial: Where the rows start: `"mean"` at the mean of all rows, for a model that has never seen the token;
-            `"row"` at the model's own.
-        max_new_tokens: Longest answer in validation, at least 1.
-
-    Raises:
-        ValueError: If there is nothing to start from, or a number is out of range.
+            `"row"` at the model's own. The other arguments are those of `VLMModule`.
 
     Source: arXiv:2506.18871, section 2: the special token triggers drawing; training section: the vision-language
         model is frozen but for this token.
@@ -70,38 +62,30 @@ class ImageTokenModule(VLMModule):
             raise RuntimeError("the rows are made by configure_model(); call it, or let a Trainer do so")
         return self.token
 
-    def configure_model(self) -> None:
-        """Load the model and attach the rows, once."""
-        if self.encoder is not None:
-            return
-        self.encoder = self.source.load()
-        self.token = ImageToken.of(self.encoder.model, self.encoder.tokenizer.image_token_id, self.initial)
-        self.token.attach(self.encoder.model)
+    @override
+    def prepare(self, encoder: QwenEncoder) -> None:
+        self.token = ImageToken.of(encoder.model, encoder.tokenizer.image_token_id, self.initial)
+        self.token.attach(encoder.model)
 
+    @override
     def answered(self, batch: ExchangeBatch, number: int) -> list[Answered]:
         """Answer held-out requests and questions; the questions also as the model did before it was trained."""
         if number not in self._before:
             self._before[number] = self._untrained_answers(batch)
         return list(map(Answered, batch.exchanges, self.answers(batch), self._before[number]))
 
+    @override
     def metrics(self, answered: Sequence[Answered]) -> Mapping[str, float]:
-        """How well drawing and answering are told apart."""
         return drawing_metrics(answered)
 
+    @override
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Leave the frozen model out.
-
-        Args:
-            checkpoint: Changed in place.
-        """
         state: Mapping[str, Tensor] = checkpoint["state_dict"]
         checkpoint["state_dict"] = {name: value for name, value in state.items() if not name.startswith(FROZEN)}
 
+    @override
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Refuse a checkpoint without the rows: what is missing would otherwise keep its first value.
-
-        Args:
-            checkpoint: What is loaded.
 
         Raises:
             ValueError: If it has other weights than the rows.
@@ -113,18 +97,14 @@ class ImageTokenModule(VLMModule):
                 "go on from a checkpoint of the same recipe, or start from `weights`"
             )
 
+    @override
     @torch.no_grad()
     def save_weights(self, folder: Path) -> None:
-        """Write `mllm/` with the rows in it, `processor/` and `image_token.safetensors`, on the first process.
-
-        Args:
-            folder: Where to.
-        """
-        if self.global_rank != 0:
-            return
-        self.rows.merge(self.vlm.model)
-        save_vlm(self.vlm, folder)
-        self.rows.save(Path(folder) / IMAGE_TOKEN_FILE)
+        """Write `mllm/` with the rows in it, `processor/` and `image_token.safetensors`, on the first process."""
+        if self.global_rank == 0:
+            self.rows.merge(self.vlm.model)
+            super().save_weights(folder)
+            self.rows.save(Path(folder) / IMAGE_TOKEN_FILE)
 
     def _untrained_answers(self, batch: ExchangeBatch) -> list[Answer | None]:
         """What the frozen model says to the questions without the trained rows."""

@@ -2,19 +2,24 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 import lightning as L
+import torch
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor
+from typing_extensions import override
 
 from omnigen2.encoders import Answer, QwenEncoder
 from omnigen2.training.language.exchange_metrics import Answered
 from omnigen2.training.language.exchanges import ExchangeBatch, answer_loss, teach
-from omnigen2.training.parts import LearningRate, OptimizerRecipe, VLMSource, lambda_lr, vlm_source
+from omnigen2.training.parts import LearningRate, OptimizerRecipe, VLMSource, lambda_lr, save_vlm, vlm_source
 
 
 class VLMModule(L.LightningModule, ABC):
     """Teaches answers. Which weights learn, and what is measured, is a subclass's matter.
+
+    Logged: `train/loss` and `val/loss`, in nats per token of the answers; and the metrics of the subclass.
 
     Args:
         optimizer: Of what is trained.
@@ -31,9 +36,9 @@ class VLMModule(L.LightningModule, ABC):
         self,
         optimizer: OptimizerRecipe,
         schedule: LearningRate,
-        encoder: VLMSource | None,
-        weights: str | None,
-        max_new_tokens: int,
+        encoder: VLMSource | None = None,
+        weights: str | None = None,
+        max_new_tokens: int = 32,
     ) -> None:
         super().__init__()
         if max_new_tokens < 1:
@@ -57,75 +62,52 @@ class VLMModule(L.LightningModule, ABC):
         return self.encoder
 
     @abstractmethod
-    def answered(self, batch: ExchangeBatch, number: int) -> Sequence[Answered]:
-        """Answer a validation batch.
-
-        Args:
-            batch: The same for the same number.
-            number: Its number.
-
-        Returns:
-            One for each exchange.
-        """
+    def prepare(self, encoder: QwenEncoder) -> None:
+        """Say what of the model, which is loaded frozen, is trained."""
 
     @abstractmethod
     def metrics(self, answered: Sequence[Answered]) -> Mapping[str, float]:
-        """What is logged of all answers of a validation, without the `val/` in front of the names.
+        """What is logged of all answers of a validation, without the `val/` in front of the names."""
 
-        Args:
-            answered: Those of all batches.
+    @override
+    def configure_model(self) -> None:
+        if self.encoder is None:
+            self.encoder = self.source.load()
+            self.prepare(self.encoder)
 
-        Returns:
-            Numbers by name.
-        """
+    def answered(self, batch: ExchangeBatch, number: int) -> list[Answered]:
+        """Answer a validation batch, which is the same for the same number."""
+        return list(map(Answered, batch.exchanges, self.answers(batch)))
 
+    @override
     def training_step(self, batch: ExchangeBatch, batch_idx: int) -> Tensor:
-        """The loss of one batch.
-
-        Args:
-            batch: What is said and what is to be answered.
-            batch_idx: Not used.
-
-        Returns:
-            The loss, in nats per token of the answers.
-        """
         loss = answer_loss(self.vlm, teach(self.vlm.tokenizer, batch.exchanges))
         self.log("train/loss", loss.detach(), batch_size=len(batch))
         return loss
 
+    @override
     def validation_step(self, batch: ExchangeBatch, batch_idx: int) -> None:
-        """Answer held-out exchanges.
-
-        Args:
-            batch: The same for the same number.
-            batch_idx: Its number.
-        """
         loss = answer_loss(self.vlm, teach(self.vlm.tokenizer, batch.exchanges))
         self.log("val/loss", loss, batch_size=len(batch))
         self._answered += self.answered(batch, batch_idx)
 
+    @override
     def on_validation_epoch_end(self) -> None:
-        """Log how well was answered."""
         self.log_dict({f"val/{name}": value for name, value in self.metrics(self._answered).items()})
         self._answered.clear()
 
+    @override
     def configure_optimizers(self) -> OptimizerLRScheduler:
-        """The optimizer and the schedule of the recipe.
-
-        Returns:
-            Both; the schedule advances every step.
-        """
         optimizer = self.optimizer.build(self.named_parameters())
         schedule = lambda_lr(optimizer, self.schedule.resolved(self.trainer.max_steps))
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
     def answers(self, batch: ExchangeBatch) -> list[Answer]:
-        """What the model says.
-
-        Args:
-            batch: Any; not empty.
-
-        Returns:
-            One answer for each exchange.
-        """
+        """What the model says in each exchange of a batch that is not empty."""
         return self.vlm.answer([each.conversation for each in batch.exchanges], self.max_new_tokens)
+
+    @torch.no_grad()
+    def save_weights(self, folder: Path) -> None:
+        """Write `mllm/` and `processor/`, on the first process."""
+        if self.global_rank == 0:
+            save_vlm(self.vlm, folder)

@@ -1,4 +1,4 @@
-"""TODO."""
+"""What recipes of trainings are made of: optimizers, schedules, models to start from, sharding, loaders, chance."""
 
 from omnigen2.training.parts.codecs import DCT, CodecFolder, CodecSource
 from omnigen2.training.parts.companion import companion_example, with_companion

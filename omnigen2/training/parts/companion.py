@@ -18,10 +18,6 @@ def with_companion(dit: DiffusionTransformer, inputs: Inputs) -> Callable[[Tenso
     reference of one token without text or target. It attends to itself alone and nothing is drawn for it: velocities
     stay as they are, and the parameters that only references reach get gradients of zero in place of none.
 
-    Args:
-        dit: The transformer.
-        inputs: Of the batch.
-
     Returns:
         `(x_t, t) -> velocity`, for the batch's own samples.
     """
@@ -39,21 +35,7 @@ def with_companion(dit: DiffusionTransformer, inputs: Inputs) -> Callable[[Tenso
 def companion_example(side: int) -> Example:
     """What to draw beside examples without references where other processes may draw some with references.
 
-    Args:
-        side: Of one token in pixels.
-
-    Returns:
-        An example without words, with a reference and a target of one token.
+    It has no words, and a reference and a target of one token, which is `side` pixels wide.
     """
     picture = torch.zeros(3, side, side)
-    return Example(
-        task="edit",
-        source="companion",
-        key="companion",
-        instruction="",
-        prompt_dropped=True,
-        references=(picture,),
-        target=picture,
-        answer=None,
-        meta="",
-    )
+    return Example("edit", "companion", "companion", "", True, (picture,), picture, answer=None, meta="")

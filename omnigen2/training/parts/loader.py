@@ -60,10 +60,7 @@ class StepLoader(Generic[Batch]):
         return LoaderState(step=self._step)
 
     def load_state_dict(self, state: LoaderState) -> None:
-        """Go to the position of a checkpoint.
-
-        Args:
-            state: What `state_dict` of a loader with the same `batch_fn` returned.
+        """Go to the position that `state_dict` of a loader with the same `batch_fn` returned.
 
         Raises:
             ValueError: If an epoch of this loader has no such position.

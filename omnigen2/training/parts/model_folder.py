@@ -1,6 +1,5 @@
 """What a flow training leaves: the transformer or its adapters, alone or as a whole model folder."""
 
-import json
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -11,11 +10,11 @@ from torch import Tensor
 
 from omnigen2.adapters import merged
 from omnigen2.dit import DiffusionTransformer, save_transformer
-from omnigen2.encoders import HiddenStateBridge, LatentCodec, QwenEncoder
+from omnigen2.encoders import LatentCodec, QwenEncoder
+from omnigen2.files import write_json
 from omnigen2.flow import IdentityShift, SquareRootShift, TimeShift
 from omnigen2.generate import INDEX, SCHEDULER
 from omnigen2.shards import is_first_process, local_part, reshard, whole
-from omnigen2.training.parts.codecs import save_codec
 from omnigen2.training.parts.transformer_part import TRANSFORMER
 from omnigen2.training.parts.vlm import save_vlm
 
@@ -26,11 +25,9 @@ ADAPTER = "adapter"
 
 
 def save_plain_transformer(transformer: DiffusionTransformer, folder: Path) -> None:
-    """Write a transformer in the released layout. If it is sharded, every process must call it; the first one writes.
+    """Write `transformer/` in the released layout, its adapters, if it has any, added to the weights.
 
-    Args:
-        transformer: Its adapters, if it has any, are added to the weights.
-        folder: Gets config.json and the weights.
+    If it is sharded, every process must call it; the first one writes.
     """
     reshard(transformer)
     state: Mapping[str, Tensor] = transformer.state_dict()
@@ -43,14 +40,11 @@ def save_plain_transformer(transformer: DiffusionTransformer, folder: Path) -> N
     save_transformer(plain, folder / TRANSFORMER)
 
 
-def save_rest(
-    encoder: QwenEncoder, bridge: HiddenStateBridge, codec: LatentCodec, shift: TimeShift, folder: Path
-) -> None:
+def save_rest(encoder: QwenEncoder, codec: LatentCodec, shift: TimeShift, folder: Path) -> None:
     """Write everything of a model but its transformer, so that `Generator.from_folder` reads the folder.
 
     Args:
-        encoder: The vision-language model.
-        bridge: Which of its states the transformer was trained with.
+        encoder: The vision-language model, with the bridge that the transformer was trained with.
         codec: The autoencoder.
         shift: The time shift of the sampler.
         folder: Gets `vae/`, `mllm/`, `processor/`, `scheduler/` and `model_index.json`.
@@ -68,12 +62,8 @@ def save_rest(
                 f"a model folder cannot hold the shift {type(shift).__name__}, only IdentityShift and SquareRootShift; "
                 "set saved: transformer"
             )
-    save_codec(codec, folder / "vae")
+    codec.save(folder / "vae")
     save_vlm(encoder, folder)
-    (folder / "scheduler").mkdir(exist_ok=True)
-    _write(folder / "scheduler" / "scheduler_config.json", SCHEDULER | {"dynamic_time_shift": dynamic})
-    _write(folder / "model_index.json", INDEX | {"bridge": asdict(bridge)})
-
-
-def _write(path: Path, content: Mapping[str, object]) -> None:
-    path.write_text(json.dumps(content, indent=2) + "\n")
+    (folder / "scheduler").mkdir(parents=True, exist_ok=True)
+    write_json(folder / "scheduler" / "scheduler_config.json", SCHEDULER | {"dynamic_time_shift": dynamic})
+    write_json(folder / "model_index.json", INDEX | {"bridge": asdict(encoder.bridge)})

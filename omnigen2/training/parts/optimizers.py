@@ -1,13 +1,18 @@
-"""Optimizers as parts of a recipe: the recipe names one by its class, the module hands it its parameters."""
+"""Optimizers as parts of a recipe: the recipe names one by its class, the module hands it its parameters.
+
+Numbers out of the ranges that the classes name are refused with a ValueError.
+"""
 
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import nn
 from torch.optim import AdamW, Muon, Optimizer
+from typing_extensions import override
 
 TRANSFORMER_BLOCKS = (r"(^|\.)(blocks|text_refiner|reference_refiner|noise_refiner)\.\d+\.",)
 """Where the repeated blocks of `omnigen2.dit.DiffusionTransformer` are found in the names of its parameters."""
@@ -18,20 +23,20 @@ class OptimizerRecipe(ABC):
 
     @abstractmethod
     def build(self, named_parameters: Iterable[tuple[str, nn.Parameter]]) -> Optimizer:
-        """Make the optimizer.
+        """Make an optimizer that has every trainable parameter in exactly one group, each group with a `name`.
 
-        Args:
-            named_parameters: As a module's `named_parameters()` gives them; frozen ones are left out.
+        Frozen ones are left out.
 
-        Returns:
-            An optimizer that has every trainable parameter in exactly one group, each group with a `name`.
+        Raises:
+            ValueError: If there is nothing to train.
         """
 
 
+@dataclass(frozen=True)
 class AdamWRecipe(OptimizerRecipe):
     """AdamW for everything.
 
-    Args:
+    Attributes:
         lr: The peak learning rate, above 0.
         betas: Decay rates of the two running means, each in [0, 1).
         weight_decay: Decoupled weight decay, at least 0.
@@ -39,39 +44,23 @@ class AdamWRecipe(OptimizerRecipe):
         eps: Added to the root of the second mean.
         fused: Whether one kernel updates all parameters. Norm clipping under `bf16-mixed` works all the same.
 
-    Raises:
-        ValueError: If a number is out of range.
-
     Source: Loshchilov & Hutter, arXiv:1711.05101; the defaults of betas and decay are those of the official
         configurations.
     """
 
-    def __init__(
-        self,
-        lr: float,
-        betas: tuple[float, float] = (0.9, 0.95),
-        weight_decay: float = 0.01,
-        decay_vectors: bool = True,
-        eps: float = 1e-8,
-        fused: bool = False,
-    ) -> None:
-        _check(lr, weight_decay, betas)
-        self.lr = lr
-        self.betas = betas
-        self.weight_decay = weight_decay
-        self.decay_vectors = decay_vectors
-        self.eps = eps
-        self.fused = fused
+    lr: float
+    betas: tuple[float, float] = (0.9, 0.95)
+    weight_decay: float = 0.01
+    decay_vectors: bool = True
+    eps: float = 1e-8
+    fused: bool = False
 
+    def __post_init__(self) -> None:
+        _check(self.lr, self.weight_decay, self.betas)
+
+    @override
     def build(self, named_parameters: Iterable[tuple[str, nn.Parameter]]) -> AdamW:
-        """Make the optimizer.
-
-        Args:
-            named_parameters: As a module's `named_parameters()` gives them; frozen ones are left out.
-
-        Returns:
-            With one group, or, without decay of vectors, two.
-        """
+        """Make the optimizer with one group, or, without decay of vectors, two."""
         parameters = [parameter for _, parameter in _trainable(named_parameters)]
         vectors = [parameter for parameter in parameters if parameter.ndim < 2 and not self.decay_vectors]
         others = [parameter for parameter in parameters if parameter.ndim >= 2 or self.decay_vectors]
@@ -87,13 +76,14 @@ class AdamWRecipe(OptimizerRecipe):
         return optimizer
 
 
+@dataclass(frozen=True)
 class MuonAdamW(OptimizerRecipe):
     """Muon for the matrices of the transformer's blocks, AdamW for everything else.
 
     Embedders, the output layer, norms and biases go to AdamW. Muon's update is scaled to the root mean square of
     AdamW's, so that both take the same learning rate and the same decay.
 
-    Args:
+    Attributes:
         lr: The peak learning rate of both, above 0.
         weight_decay: Decoupled weight decay of both, at least 0.
         momentum: Muon's, in [0, 1).
@@ -103,38 +93,24 @@ class MuonAdamW(OptimizerRecipe):
         blocks: Regular expressions; a matrix whose name (as `named_parameters()` says it) one of them is found in
             goes to Muon.
 
-    Raises:
-        ValueError: If a number is out of range.
-
     Source: Jordan et al., "Muon: An optimizer for hidden layers in neural networks" (2024); the scale is that of
         Liu et al., arXiv:2502.16982, eq. 4.
     """
 
-    def __init__(
-        self,
-        lr: float,
-        weight_decay: float = 0.01,
-        momentum: float = 0.95,
-        betas: tuple[float, float] = (0.9, 0.95),
-        decay_vectors: bool = True,
-        fused: bool = False,
-        blocks: Sequence[str] = TRANSFORMER_BLOCKS,
-    ) -> None:
-        _check(lr, weight_decay, (momentum,))
-        self.lr = lr
-        self.weight_decay = weight_decay
-        self.momentum = momentum
-        self.blocks = tuple(blocks)
-        self.adamw = AdamWRecipe(lr, betas, weight_decay, decay_vectors, fused=fused)
+    lr: float
+    weight_decay: float = 0.01
+    momentum: float = 0.95
+    betas: tuple[float, float] = (0.9, 0.95)
+    decay_vectors: bool = True
+    fused: bool = False
+    blocks: Sequence[str] = TRANSFORMER_BLOCKS
 
+    def __post_init__(self) -> None:
+        _check(self.lr, self.weight_decay, (self.momentum, *self.betas))
+
+    @override
     def build(self, named_parameters: Iterable[tuple[str, nn.Parameter]]) -> Optimizer:
-        """Make the optimizer.
-
-        Args:
-            named_parameters: As a module's `named_parameters()` gives them; frozen ones are left out.
-
-        Returns:
-            One optimizer with Muon's group first.
+        """Make one optimizer, Muon's group first.
 
         Raises:
             ValueError: If no trainable matrix is in a block.
@@ -146,15 +122,11 @@ class MuonAdamW(OptimizerRecipe):
                 f"no trainable matrix has a name in which one of {list(self.blocks)} is found, so that Muon would get "
                 f"nothing; the first names are {[name for name, _ in named[:3]]}: set `blocks`, or use AdamWRecipe"
             )
-        muon = Muon(
-            [{"params": [parameter for _, parameter in matrices], "name": "muon"}],
-            lr=self.lr,
-            weight_decay=self.weight_decay,
-            momentum=self.momentum,
-            adjust_lr_fn="match_rms_adamw",
-        )
+        groups = [{"params": [parameter for _, parameter in matrices], "name": "muon"}]
+        muon = Muon(groups, self.lr, self.weight_decay, self.momentum, adjust_lr_fn="match_rms_adamw")
         rest = [(name, parameter) for name, parameter in named if not self._is_hidden(name, parameter)]
-        return CombinedOptimizer([muon, self.adamw.build(rest)] if rest else [muon])
+        adamw = AdamWRecipe(self.lr, self.betas, self.weight_decay, self.decay_vectors, fused=self.fused)
+        return CombinedOptimizer([muon, adamw.build(rest)] if rest else [muon])
 
     def _is_hidden(self, name: str, parameter: nn.Parameter) -> bool:
         return parameter.ndim == 2 and any(re.search(pattern, name) for pattern in self.blocks)
@@ -185,11 +157,9 @@ class CombinedOptimizer(Optimizer):
         super().__setstate__(state)
         self._share()
 
+    @override
     def add_param_group(self, param_group: dict[str, Any]) -> None:
         """Refuse a further group: no part would own it.
-
-        Args:
-            param_group: The group.
 
         Raises:
             ValueError: Once the optimizer is built.
@@ -200,14 +170,7 @@ class CombinedOptimizer(Optimizer):
 
     @torch.no_grad()
     def step(self, closure: Callable[[], Any] | None = None) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
-        """Let every part take a step.
-
-        Args:
-            closure: Computes the loss and the gradients, called once.
-
-        Returns:
-            What the closure returned, or None.
-        """
+        """Let every part take a step; the closure is called once."""
         loss = None
         if closure is not None:
             with torch.enable_grad():

@@ -25,7 +25,6 @@ def shard_transformer(
     need, and are collective calls.
 
     Args:
-        dit: The transformer.
         mesh: One dimension, over which the batch is split and the parameters are sharded, or two: replicas, shards.
         precision: `bf16` computes in bfloat16 with parameters as they are and gradients averaged in float32; `fp32`
             computes in the parameters' own dtype. A policy of one's own must not cast the forward's inputs: times
@@ -76,12 +75,8 @@ def shard_transformer(
 def compile_blocks(dit: DiffusionTransformer, backend: str = "inductor", dynamic: bool | None = None) -> None:
     """Compile every block in place; the names of parameters stay. Compilation happens at the first forward.
 
-    Do it before `shard_transformer`, so that gathering is not a part of the compiled blocks.
-
-    Args:
-        dit: The transformer.
-        backend: Of `torch.compile`; `eager` and `aot_eager` are for tests.
-        dynamic: Whether numbers of tokens are variables. None makes them so when they first change.
+    Do it before `shard_transformer`, so that gathering is not a part of the compiled blocks. If `dynamic` is None,
+    numbers of tokens become variables when they first change.
 
     Raises:
         ValueError: If there is no such backend.
@@ -95,9 +90,6 @@ def compile_blocks(dit: DiffusionTransformer, backend: str = "inductor", dynamic
 def transformer_blocks(dit: DiffusionTransformer) -> Iterator[nn.Module]:
     """The blocks of all refiners and of the main part.
 
-    Args:
-        dit: The transformer.
-
     Yields:
         Each block once.
     """
@@ -110,9 +102,7 @@ def _policy(precision: Literal["bf16", "fp32"] | MixedPrecisionPolicy) -> MixedP
         return precision
     match precision:
         case "bf16":
-            return MixedPrecisionPolicy(
-                param_dtype=torch.bfloat16, reduce_dtype=torch.float32, cast_forward_inputs=False
-            )
+            return MixedPrecisionPolicy(torch.bfloat16, torch.float32, cast_forward_inputs=False)
         case "fp32":
             return MixedPrecisionPolicy(cast_forward_inputs=False)
         case _:

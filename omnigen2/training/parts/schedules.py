@@ -2,6 +2,7 @@ r"""Learning rates as a function of the step: fractions of the peak, named in re
 
 Every schedule rises linearly over its warm-up: step $s$, counted from 0, has $(s + 1) / w$ of the peak, so that the
 first step already learns and the peak is reached at step $w - 1$. Nothing but the step is needed to go on after a stop.
+Numbers out of the ranges that the classes name are refused with a ValueError.
 """
 
 import dataclasses
@@ -11,6 +12,7 @@ from dataclasses import dataclass
 
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
+from typing_extensions import override
 
 
 class LearningRate(ABC):
@@ -18,23 +20,16 @@ class LearningRate(ABC):
 
     @abstractmethod
     def factor(self, step: int) -> float:
-        """The fraction of the peak at a step.
-
-        Args:
-            step: Optimizer steps already done, at least 0.
-
-        Returns:
-            A number in [0, 1].
-        """
+        """The fraction of the peak, in [0, 1], after so many optimizer steps."""
 
     def resolved(self, max_steps: int) -> "LearningRate":
-        """Fill in the length of the run where the recipe has left it open.
+        """Fill in the length of the run where the recipe has left it open, so that `factor` can be called.
 
         Args:
             max_steps: Optimizer steps of the whole run; the trainer's -1 for "no end" is fine where it is not needed.
 
-        Returns:
-            A schedule whose `factor` can be called.
+        Raises:
+            ValueError: If it is needed and nobody says how long the run is.
         """
         return self
 
@@ -46,9 +41,6 @@ class WarmupConstant(LearningRate):
     Attributes:
         warmup_steps: Steps of linear rise, at least 0.
 
-    Raises:
-        ValueError: If a number is out of range.
-
     Example:
         >>> [WarmupConstant(4).factor(step) for step in (0, 1, 3, 100)]
         [0.25, 0.5, 1.0, 1.0]
@@ -59,8 +51,8 @@ class WarmupConstant(LearningRate):
     def __post_init__(self) -> None:
         _at_least("warmup_steps", self.warmup_steps, 0)
 
+    @override
     def factor(self, step: int) -> float:
-        """The fraction of the peak at a step, in (0, 1]."""
         return _rise(step, self.warmup_steps)
 
 
@@ -74,18 +66,8 @@ class _Finite(LearningRate):
         if self.total_steps is not None:
             _at_least("total_steps", self.total_steps, 1)
 
+    @override
     def resolved(self, max_steps: int) -> LearningRate:
-        """Take the length of the run from the trainer, unless the recipe gives one.
-
-        Args:
-            max_steps: Optimizer steps of the whole run, at least 1.
-
-        Returns:
-            A schedule with `total_steps`.
-
-        Raises:
-            ValueError: If neither says how long the run is.
-        """
         if self.total_steps is not None:
             return self
         if max_steps < 1:
@@ -113,9 +95,6 @@ class WarmupCosine(_Finite):
         total_steps: Steps in all, at least 1; None for the trainer's `max_steps`.
         final: The fraction of the peak after the last step, in [0, 1].
 
-    Raises:
-        ValueError: If a number is out of range.
-
     Source: Loshchilov & Hutter, arXiv:1608.03983, eq. 5, without restarts.
 
     Example:
@@ -129,15 +108,8 @@ class WarmupCosine(_Finite):
         super().__post_init__()
         _is_share("final", self.final)
 
+    @override
     def factor(self, step: int) -> float:
-        """The fraction of the peak at a step, in [0, 1].
-
-        Args:
-            step: Optimizer steps already done, at least 0.
-
-        Returns:
-            The fraction.
-        """
         progress = min(1.0, max(0, step - self.warmup_steps) / max(1, self._total - self.warmup_steps))
         fall = self.final + (1 - self.final) * (1 + math.cos(math.pi * progress)) / 2
         return _rise(step, self.warmup_steps) * fall
@@ -155,9 +127,6 @@ class WarmupLinearDecay(_Finite):
         total_steps: Steps in all, at least 1; None for the trainer's `max_steps`.
         decay_share: The part of all steps that falls, in [0, 1].
 
-    Raises:
-        ValueError: If a number is out of range.
-
     Source: Hägele et al., arXiv:2405.18392, section 3 ("constant learning rate with cooldown"), linear form.
 
     Example:
@@ -171,29 +140,17 @@ class WarmupLinearDecay(_Finite):
         super().__post_init__()
         _is_share("decay_share", self.decay_share)
 
+    @override
     def factor(self, step: int) -> float:
-        """The fraction of the peak at a step, in [0, 1].
-
-        Args:
-            step: Optimizer steps already done, at least 0.
-
-        Returns:
-            The fraction.
-        """
         falling = max(1, round(self.decay_share * self._total))
         fall = max(0.0, min(1.0, (self._total - step) / falling))
         return min(_rise(step, self.warmup_steps), fall)
 
 
 def lambda_lr(optimizer: Optimizer, schedule: LearningRate) -> LambdaLR:
-    """Let a schedule drive the learning rates of all groups of an optimizer.
+    """Let a resolved schedule drive the learning rates of all groups of an optimizer, whose `lr` are their peaks.
 
-    Args:
-        optimizer: Each group has its peak as `lr`.
-        schedule: Resolved; see `LearningRate.resolved`.
-
-    Returns:
-        A scheduler to be stepped after every optimizer step (`interval: step` in Lightning).
+    It is to be stepped after every optimizer step (`interval: step` in Lightning).
     """
     # a function and not the bound method, whose attributes LambdaLR would put into every checkpoint
     return LambdaLR(optimizer, lambda step: schedule.factor(step))

@@ -48,13 +48,11 @@ class TransformerPart:
     lora: LoRA | None = None
 
     def build(self, weights: str | None) -> DiffusionTransformer:
-        """Make the transformer. Under `torch.device("meta")` no weights are read, only the sizes.
+        """Make the transformer in float32, with adapters if there are to be any.
 
         Args:
-            weights: A model folder with `transformer/`; None for new weights.
-
-        Returns:
-            In float32, with adapters if there are to be any.
+            weights: A model folder with `transformer/`; None for new weights. Under `torch.device("meta")` no weights
+                are read, only the sizes.
 
         Raises:
             WeightsError: If there are neither sizes nor weights, or the weights have other sizes.

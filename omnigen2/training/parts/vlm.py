@@ -4,14 +4,25 @@ import json
 from abc import ABC, abstractmethod
 from collections.abc import Generator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, TypeAlias, assert_never, cast
+from typing import Any, Literal, TypeAlias, cast
 
 import torch
+from typing_extensions import override
 
-from omnigen2.encoders import ChatTokenizer, HiddenStateBridge, QwenEncoder, check_folder, fingerprint, load_tokenizer
+from omnigen2.encoders import (
+    ChatTokenizer,
+    HiddenStateBridge,
+    PromptRules,
+    QwenEncoder,
+    check_folder,
+    fingerprint,
+    load_tokenizer,
+)
 
 Precision: TypeAlias = Literal["float32", "bfloat16"]
+DTYPES: dict[Precision, torch.dtype] = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
 MLLM, PROCESSOR = "mllm", "processor"
 """Folders of the model and of its tokenizer in the released layout."""
@@ -22,58 +33,48 @@ EVERY_TOKEN = HiddenStateBridge(tokens="all", template="keep")
 
 
 class VLMSource(ABC):
-    """Makes a vision-language model to train."""
+    """Makes a vision-language model: to train it, or to read instructions with it."""
 
     @abstractmethod
-    def load(self) -> QwenEncoder:
-        """Load or make the model.
+    def load(self, bridge: HiddenStateBridge = EVERY_TOKEN, rules: PromptRules | None = None) -> QwenEncoder:
+        """Load or make the model, on the CPU and frozen.
 
-        Returns:
-            On the CPU, frozen, passing the states of all tokens on.
+        Args:
+            bridge: Which states it passes on: all of them, as training on words wants it, if nothing is said.
+            rules: How prompts become tokens; the usual way if None.
         """
 
 
+@dataclass(frozen=True)
 class VLMFolder(VLMSource):
     """A model in the released layout.
 
-    Args:
+    Attributes:
         path: Has `mllm/` and `processor/`.
         precision: Of the weights. Train all of them in float32 only; rows of `<|img|>` are float32 in any case.
     """
 
-    def __init__(self, path: str, precision: Precision = "float32") -> None:
-        self.path = Path(path)
-        self.precision: Precision = precision
+    path: str
+    precision: Precision = "float32"
 
-    def load(self) -> QwenEncoder:
+    @override
+    def load(self, bridge: HiddenStateBridge = EVERY_TOKEN, rules: PromptRules | None = None) -> QwenEncoder:
         """Load the model; nothing is downloaded. Under `torch.device("meta")` no weights are read, only the sizes.
-
-        Returns:
-            On the CPU, frozen, passing the states of all tokens on.
 
         Raises:
             FileNotFoundError: If a folder or its config is missing.
         """
-        match self.precision:
-            case "float32":
-                dtype = torch.float32
-            case "bfloat16":
-                dtype = torch.bfloat16
-            case _:
-                assert_never(self.precision)
-        if torch.get_default_device().type == "meta":
-            return self._sizes(dtype)
-        with without_bars():
-            return QwenEncoder.from_folder(self.path / MLLM, self.path / PROCESSOR, dtype, bridge=EVERY_TOKEN)
-
-    def _sizes(self, dtype: torch.dtype) -> QwenEncoder:
         from transformers import Qwen2_5_VLConfig, Qwen2_5_VLForConditionalGeneration
 
-        check_folder(self.path / MLLM, "config.json")
-        tokenizer = load_tokenizer(self.path / PROCESSOR)
-        config = Qwen2_5_VLConfig.from_pretrained(str(self.path / MLLM), local_files_only=True)
+        mllm, processor, dtype = Path(self.path, MLLM), Path(self.path, PROCESSOR), DTYPES[self.precision]
+        if torch.get_default_device().type != "meta":
+            with without_bars():
+                return QwenEncoder.from_folder(mllm, processor, dtype, rules=rules, bridge=bridge)
+        check_folder(mllm, "config.json")
+        tokenizer = load_tokenizer(processor, rules)
+        config = Qwen2_5_VLConfig.from_pretrained(str(mllm), local_files_only=True)
         model = cast(torch.nn.Module, Qwen2_5_VLForConditionalGeneration(config))
-        return QwenEncoder(model.to(dtype), tokenizer, EVERY_TOKEN)
+        return QwenEncoder(model.to(dtype), tokenizer, bridge)
 
 
 @contextmanager
@@ -95,12 +96,7 @@ def without_bars() -> Generator[None]:
 
 
 def save_vlm(encoder: QwenEncoder, folder: str | Path) -> None:
-    """Write a model as `VLMFolder` and `QwenEncoder.from_folder` read it.
-
-    Args:
-        encoder: The model and its tokenizer.
-        folder: Gets `mllm/` and `processor/`.
-    """
+    """Write a model and its tokenizer into `mllm/` and `processor/`, as `VLMFolder` reads them."""
     with without_bars():
         cast(Any, encoder.model).save_pretrained(str(Path(folder) / MLLM))
     tokens: ChatTokenizer = encoder.tokenizer
@@ -112,11 +108,7 @@ def save_vlm(encoder: QwenEncoder, folder: str | Path) -> None:
 def vlm_identity(encoder: QwenEncoder) -> str:
     """One line that is the same for models that make the same states of the same prompts, and for no others.
 
-    Args:
-        encoder: On any device.
-
-    Returns:
-        Kind, type of numbers, and the fingerprint of configuration, tokenizer and weights.
+    It names kind, type of numbers, and the fingerprint of configuration, tokenizer and weights.
     """
     config: dict[str, Any] = json.loads(cast(Any, encoder.model).config.to_json_string(use_diff=False))
     tokens = encoder.tokenizer
@@ -139,9 +131,6 @@ def vlm_source(encoder: VLMSource | None, weights: str | None, who: str) -> VLMS
         encoder: What the recipe names.
         weights: What an earlier stage has left; goes before the other.
         who: Asks, for the message.
-
-    Returns:
-        What loads it.
 
     Raises:
         ValueError: If neither is given.

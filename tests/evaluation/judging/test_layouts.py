@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 
 from omnigen2.commands.benchmarks import BENCHMARKS, find_benchmark
-from omnigen2.evaluation.judging.verdicts import DetectorResults, ImgEditAnswers
-from omnigen2.evaluation.metrics.omnicontext import SUBTASKS
+from omnigen2.evaluation import evaluate
+from omnigen2.evaluation.judging import DetectorResults, ImgEditAnswers
+from omnigen2.evaluation.metrics import SUBTASKS
 from omnigen2.evaluation.report import report_text
-from omnigen2.evaluation.runner import evaluate
 from tests.evaluation.cases import OMNI, items_of, write_picture
 
 
@@ -57,8 +57,8 @@ def test_imgedit_and_its_judge_s_answers_are_read(tmp_path: Path) -> None:
     answers = {"1082": GRADED, "673": GRADED.replace("5", "6"), "9": {"error": "no reply"}}
     (images / "result.json").write_text(json.dumps(answers))
     result = evaluate(benchmark, items, ImgEditAnswers(images / "result.json", "gpt-4o"), tmp_path / "out", "x")
-    assert result.records[0].judgement.scores["score"] == pytest.approx(10 / 3)
-    problems = [record.judgement.problem for record in result.records[1:]]
+    assert result.records[0].scores["score"] == pytest.approx(10 / 3)
+    problems = [record.problem for record in result.records[1:]]
     assert [str(problem).partition(":")[0] for problem in problems] == [
         "no three grades from 1 to 5",
         "no answer in the file",

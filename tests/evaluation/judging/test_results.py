@@ -8,15 +8,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from omnigen2.evaluation.judging.judge import Judgement
-from omnigen2.evaluation.judging.results import Journal, Record, Result
+from omnigen2.evaluation.judging import BenchmarkResult, Journal, Record
 from tests.evaluation.cases import record, result_of
 
 
 @given(cut=st.integers(1, 400))
 def test_a_journal_that_was_cut_off_goes_on(tmp_path_factory: pytest.TempPathFactory, cut: int) -> None:
     path = tmp_path_factory.mktemp("journal") / "judgements.jsonl"
-    records = [Record("k", "g", "en", f"d{n}", Judgement({"a": 1.0})) for n in range(4)]
+    records = [Record("g", "en", "k", f"d{n}", {"a": 1.0}) for n in range(4)]
     Journal(path).add(records)
     path.write_bytes(path.read_bytes()[:-cut])
     journal = Journal(path)
@@ -29,7 +28,7 @@ def test_a_journal_that_was_cut_off_goes_on(tmp_path_factory: pytest.TempPathFac
 def test_a_result_file_is_read_as_it_was_written(tmp_path: Path) -> None:
     result = result_of([record(0, 3.5), record(1, 0, valid=False)])
     result.save(tmp_path / "result.json")
-    assert Result.load(tmp_path) == Result.load(tmp_path / "result.json") == result
+    assert BenchmarkResult.load(tmp_path) == BenchmarkResult.load(tmp_path / "result.json") == result
 
 
 @pytest.mark.parametrize(
@@ -49,4 +48,4 @@ def test_result_files_that_mean_nothing_are_refused(tmp_path: Path, change: dict
     result_of([record(0, 1)]).save(path)
     path.write_text(json.dumps({**json.loads(path.read_text()), **change}))
     with pytest.raises(ValueError, match=message):
-        Result.load(path)
+        BenchmarkResult.load(path)

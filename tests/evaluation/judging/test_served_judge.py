@@ -9,11 +9,12 @@ import numpy as np
 import pytest
 
 from omnigen2.cli import main
-from omnigen2.evaluation.judging.chat_judge import ChatJudge
-from omnigen2.evaluation.judging.judge import Item, Judgement
-from omnigen2.microworld import CONTEXT_KINDS, draw, full_vocabulary, sample_context
-from omnigen2.microworld.runs.folder import write_micro
-from omnigen2.rl.rewards.judge_reward import JudgeReward
+from omnigen2.evaluation.judging import BenchmarkItem, ChatJudge
+from omnigen2.microworld import draw, full_vocabulary, sample_context
+from omnigen2.microworld.runs import write_micro
+from omnigen2.microworld.tasks import CONTEXT_KINDS
+from omnigen2.rl import Failure, Outcome
+from omnigen2.rl.rewards import JudgeReward
 from tests.served_judge import MISSING, transformers_serve, write_terse_judge, write_tiny_judge
 
 pytestmark = pytest.mark.skipif(bool(MISSING), reason=f"transformers[serving] lacks {', '.join(MISSING)}")
@@ -67,11 +68,11 @@ def test_a_judge_that_grades_is_read_and_goes_on_where_it_was_stopped(
     model, out = write_terse_judge(tmp_path / "terse", "7"), tmp_path / "out"
     whole, judged = ChatJudge.judge, list[int]()
 
-    def two_at_once(self: ChatJudge, items: Sequence[Item]) -> list[Judgement]:
+    def two_at_once(self: ChatJudge, items: Sequence[BenchmarkItem]) -> list[Outcome]:
         if len(judged) == 2:
             raise KeyboardInterrupt
         judged.append(len(items))
-        return whole(self, items[:2]) + [Judgement(problem="not asked")] * len(items[2:])
+        return whole(self, items[:2]) + [Failure("not asked")] * len(items[2:])
 
     monkeypatch.setattr(ChatJudge, "judge", two_at_once)
     assert call(images, out, url, model) == 0

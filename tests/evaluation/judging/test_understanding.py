@@ -13,9 +13,9 @@ from PIL import Image
 
 from omnigen2.cli import main
 from omnigen2.encoders import Answer, QwenEncoder
-from omnigen2.evaluation.judging.question_files import read_answers, read_mmbench, read_mmmu
-from omnigen2.evaluation.judging.understanding import Choice, ChoiceAccuracy, mark, read_letter
-from omnigen2.generate.tiny import make_tiny
+from omnigen2.evaluation.judging import Choice, ChoiceAccuracy, mark, read_answers, read_mmbench, read_mmmu
+from omnigen2.evaluation.judging.understanding import read_letter
+from omnigen2.generate import make_tiny
 
 OPTIONS = {"A": "a cat", "B": "a dog", "C": "a cow", "D": "none"}
 

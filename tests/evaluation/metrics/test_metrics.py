@@ -12,9 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from omnigen2.evaluation import EditBench, GenEval, GroupedMean, OmniContext, Share
+from omnigen2.evaluation.metrics import SUBTASKS, TAGS
 from omnigen2.evaluation.metrics.edit import GEDIT_LANGUAGES, GEDIT_SUBTASKS
-from omnigen2.evaluation.metrics.geneval import TAGS
-from omnigen2.evaluation.metrics.omnicontext import SUBTASKS
 
 TABLE_4 = (8.19, 8.63, 7.45, 7.91, 7.93, 7.75, 7.91, 7.93)
 """OmniGen2's subtask scores as printed."""

@@ -14,7 +14,7 @@ from omnigen2.cli import main
 from omnigen2.commands.benchmarks import BENCHMARKS
 from omnigen2.evaluation.judging.feature_judge import TASKS
 from omnigen2.evaluation.judging.judge import read_picture
-from omnigen2.evaluation.metrics.similarity import Clip, DinoImages, FeatureSimilarity, cosines
+from omnigen2.evaluation.metrics import Clip, DinoImages, cosines
 
 
 def write_tiny_clip(folder: Path) -> None:
@@ -50,26 +50,11 @@ PICTURES = [torch.zeros(3, 20, 30), torch.ones(3, 16, 16), torch.linspace(-1, 1,
 
 
 @given(seed=st.integers(0, 2**31), scale=st.floats(1e-3, 1e3))
-def test_a_vector_is_like_itself_at_any_length(seed: int, scale: float) -> None:
-    vectors = torch.randn(4, 6, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
-    metric = FeatureSimilarity("CLIP-I")
-    metric.update(vectors, vectors * scale)
-    assert metric.compute().item() == pytest.approx(1)
-
-
-@given(seed=st.integers(0, 2**31), cut=st.integers(0, 6))
-def test_two_shards_are_one_and_failures_change_no_mean(seed: int, cut: int) -> None:
+def test_cosines_are_those_of_torch_at_any_length(seed: int, scale: float) -> None:
     first, second = torch.randn(2, 6, 3, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
-    whole, left, right = (FeatureSimilarity("DINO") for _ in range(3))
-    whole.update(first, second)
-    left.update(first[:cut], second[:cut])
-    right.update(first[cut:], second[cut:])
-    right.fail(2)
-    left.merge_state(right)
-    expected = torch.nn.functional.cosine_similarity(first, second).mean()
-    torch.testing.assert_close(whole.compute(), expected)
-    torch.testing.assert_close(left.compute(), expected)
-    assert "(valid 6 / 8). 2 of 8 pairs failed" in str(left)
+    expected = torch.nn.functional.cosine_similarity(first, second)
+    torch.testing.assert_close(cosines("DINO", first, second * scale), expected)
+    torch.testing.assert_close(cosines("DINO", first, first * scale), torch.ones(6, dtype=torch.float64))
 
 
 @pytest.mark.parametrize("bad", [0.0, math.nan, math.inf])
@@ -78,22 +63,16 @@ def test_a_vector_without_direction_is_refused(bad: float) -> None:
     broken = vectors.clone()
     broken[1] = bad
     with pytest.raises(ValueError, match="DINO: vector 1 of side 2 has the length"):
-        FeatureSimilarity("DINO").update(vectors, broken)
-    with pytest.raises(ValueError, match="-1 failures"):
-        FeatureSimilarity("DINO").fail(-1)
+        cosines("DINO", vectors, broken)
 
 
 def test_clip_folders_are_read(tmp_path: Path) -> None:
     write_tiny_clip(tmp_path)
     clip = Clip(tmp_path)
-    images, texts = clip.images, clip.texts
-    features = images(PICTURES)
+    features = clip.images(PICTURES)
     assert features.shape == (3, 12)
-    torch.testing.assert_close(images(PICTURES[1:2])[0], features[1])
-    assert texts(["a cat", "a", "a cat " * 50]).shape == (3, 12)
-    metric = FeatureSimilarity("CLIP-out")
-    metric.update(features, texts(["a", "cat", "a cat"]))
-    assert -1 <= metric.compute() <= 1
+    torch.testing.assert_close(clip.images(PICTURES[1:2])[0], features[1])
+    assert clip.texts(["a cat", "a", "a cat " * 50]).shape == (3, 12)
 
 
 def test_dino_folders_are_read(tmp_path: Path) -> None:

@@ -6,8 +6,8 @@ import pytest
 from PIL import Image
 
 from omnigen2.cli import main
-from omnigen2.microworld.reports.preview import preview
-from omnigen2.microworld.world.scene import IMAGE_SIZES, ImageSize
+from omnigen2.microworld.reports import preview
+from omnigen2.microworld.world import IMAGE_SIZES, ImageSize
 from omnigen2.pictures.sheet import BAD, FAINT, GOOD
 
 

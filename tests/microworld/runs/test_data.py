@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from omnigen2.data import Batch, ConditionDropout
 from omnigen2.microworld import EASY, draw
-from omnigen2.microworld.tasks.record import from_json
-from omnigen2.microworld.runs.data import FAMILIES, MicroWorld, kinds_of, references_of
+from omnigen2.microworld.runs import MicroWorld
+from omnigen2.microworld.tasks import FAMILIES, from_json, kinds_of
 from tests.training.flow_parts import MIXED, world
 
 KINDS = {
@@ -70,8 +70,8 @@ def test_validation_has_every_kind_and_its_task() -> None:
     assert same(batch, next(iter(data.val_dataloader())))
     for example in batch.examples:
         task = from_json(example.meta)
-        assert len(example.references) == len(references_of(task))  # pyright: ignore[reportArgumentType]
-        for scene, picture in zip(references_of(task), example.references, strict=True):  # pyright: ignore
+        assert len(example.references) == len(task.references)  # pyright: ignore[reportArgumentType]
+        for scene, picture in zip(task.references, example.references, strict=True):  # pyright: ignore
             assert torch.equal(draw(scene, 64), picture)
 
 

@@ -1,4 +1,4 @@
-"""What a run of the micro-world leaves: scores, tables and pictures; and the report of all its stages."""
+"""What a run of the micro-world leaves: scores, tables and pictures."""
 
 import json
 from pathlib import Path
@@ -9,13 +9,9 @@ import pytest
 from lightning.pytorch import LightningModule
 from PIL import Image
 
-from omnigen2.microworld.runs.scores import micro_scores
-from omnigen2.microworld.world import draw
-from omnigen2.training.callbacks.ema import EMA
-from omnigen2.microworld.runs.judged import Judged, headline
-from omnigen2.microworld.runs.evaluation import PICTURES, SCORES, MicroEvaluation, MicroJudge
-from omnigen2.microworld.reports.curriculum import MicroCurriculum
-from omnigen2.runner.reports.stages import StageResult, StagesResult
+from omnigen2.microworld.runs import PICTURES, SCORES, MicroEvaluation, MicroJudge, MicroWorld
+from omnigen2.microworld.runs.scores import Judged, aggregate
+from omnigen2.training.callbacks import EMA
 from tests.training.flow_parts import module, trainer, wake, world
 
 
@@ -54,22 +50,18 @@ def test_an_evaluation_changes_nothing(tmp_path: Path) -> None:
 
 
 def test_perfect_pictures_pass_and_the_tasks_are_always_the_same() -> None:
-    class Perfect(MicroEvaluation):
-        """Draws what the tasks ask for."""
+    def results(model: Any, data: MicroWorld, seed: int = 0) -> list[Judged]:
+        return MicroEvaluation(2, seed=seed).results(model, data)["model"]
 
-        def _draw(self, module: Any, data: Any, tasks: Any, with_references: bool) -> list[Judged]:
-            pictures = [draw(getattr(task, "target", None) or task.scene, data.size) for task in tasks]
-            self.seen = tasks
-            self.scores = micro_scores(tasks, pictures, self.tolerance)
-            return []
-
-    first, second, other = Perfect(2), Perfect(2), Perfect(2, seed=1)
-    data = world(64)
-    for callback in (first, second, other):
-        callback.results(module(), data)
-    assert first.seen == second.seen != other.seen
-    first.results(module(), world(64, families={"text_to_image": 1, "edit": 1}))
-    assert headline(first.scores) == {"geneval": 1.0, "edit_exact": 1.0}
+    data, model = world(64), module()
+    model.draw = lambda examples, first=0: [example.target for example in examples]
+    found = results(model, data)
+    assert all(one.exact for one in found)
+    assert aggregate(found).headline() == {"geneval": 1.0, "edit_exact": 1.0, "omnicontext_exact": 1.0}
+    tasks = [one.task for one in found]
+    assert tasks == [one.task for one in results(model, data)] != [one.task for one in results(model, data, seed=1)]
+    model.draw = lambda examples, first=0: [example.target * 0 for example in examples]
+    assert not any(one.exact for one in results(model, data))
 
 
 def test_the_judge_says_what_is_wrong() -> None:
@@ -80,22 +72,6 @@ def test_the_judge_says_what_is_wrong() -> None:
     words, passed = MicroJudge().judge(example, example.target * 0)
     assert not passed
     assert words
-
-
-def test_the_report_of_stages_has_their_scores(tmp_path: Path) -> None:
-    folder = tmp_path / "one"
-    folder.mkdir()
-    evaluated(folder)
-    summary = {"seconds": 60.0, "steps": 1, "final": {"eval/loss": 0.5}}
-    stages = tuple(StageResult(name, None, folder, ({"step": 0, "eval/loss": 0.5},), summary) for name in ("a", "b"))
-    MicroCurriculum().write(StagesResult("curriculum", tmp_path, stages, "lightning run x.yaml", {"torch": "2"}))
-    text = (tmp_path / "report.md").read_text()
-    for heading in ("Text-to-image, exact", "Edits, exact", "In-context tasks, exact, drawn without their references"):
-        assert f"### {heading}" in text
-    assert text.count("| b |") == 7
-    assert (tmp_path / "pictures" / "b.png").is_file()
-    assert (tmp_path / "scores.png").is_file()
-    assert set(json.loads((tmp_path / "report.json").read_text())["scores"]) == {"a", "b"}
 
 
 def test_wrong_settings(tmp_path: Path) -> None:

@@ -10,12 +10,14 @@ from hypothesis import strategies as st
 from PIL import Image
 from transformers.utils import logging
 
-from omnigen2.dit.variants import MICRO
+from omnigen2.dit import MICRO
 from omnigen2.encoders import HiddenStateBridge, PromptRules, QwenEncoder, TokenRole, drawing, load_tokenizer
-from omnigen2.microworld import Question, WordTokenizer, full_vocabulary, sample_caption, sample_context, sample_edit, sample_glyphs, sample_question
-from omnigen2.microworld.world.words import all_words
-from omnigen2.microworld.runs.vlm import IMAGE_TOKENS, SYSTEM_PROMPTS, RandomMicroVLM, vocabulary, write_micro_mllm, write_micro_vlm
-from omnigen2.training.parts.vlm import VLMFolder, save_vlm
+from omnigen2.microworld import full_vocabulary, sample_caption, sample_context, sample_edit, sample_question
+from omnigen2.microworld.runs import RandomMicroVLM
+from omnigen2.microworld.runs.vlm import IMAGE_TOKENS, SYSTEM_PROMPTS, vocabulary, write_micro_mllm, write_micro_vlm
+from omnigen2.microworld.tasks import Question, WordTokenizer
+from omnigen2.microworld.world import all_words, sample_glyphs
+from omnigen2.training.parts import VLMFolder, save_vlm
 
 WORLD = full_vocabulary(64)
 SEEDS = st.integers(0, 2**32 - 1)

@@ -7,22 +7,22 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from omnigen2.microworld.tasks.caption import Caption, caption_text, sample_caption
-from omnigen2.microworld.tasks.specification import TAGS, Beside, Include, Specification, Tag, Verdict, check, stands
-from omnigen2.microworld.tasks.verify import verify_caption
-from omnigen2.microworld.world.draw import draw
-from omnigen2.microworld.world.read import Reading
-from omnigen2.microworld.world.scene import (
-    BACKGROUNDS,
-    COLOURS,
-    SHAPES,
-    ImageSize,
-    Item,
-    Scene,
-    Vocabulary,
-    textures_of,
+from omnigen2.microworld.tasks import (
+    TAGS,
+    Beside,
+    Caption,
+    Include,
+    Specification,
+    Tag,
+    Verdict,
+    caption_text,
+    check,
+    sample_caption,
+    verify_caption,
 )
-from omnigen2.microworld.world.words import OPPOSITE, RELATIONS, Relation
+from omnigen2.microworld.tasks.specification import stands
+from omnigen2.microworld.world import OPPOSITE, RELATIONS, ImageSize, Item, Reading, Relation, Scene, Vocabulary, draw
+from omnigen2.microworld.world.scene import BACKGROUNDS, COLOURS, SHAPES, textures_of
 from tests.microworld.worlds import generator, seeds, worlds
 
 tags = st.sampled_from(TAGS)

@@ -7,25 +7,36 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from omnigen2.microworld.tasks.caption import sample_caption
-from omnigen2.microworld.tasks.context import sample_context
-from omnigen2.microworld.tasks.edit import sample_edit
-from omnigen2.microworld.tasks.preference import looks_nice
-from omnigen2.microworld.tasks.question import QUESTION_KINDS, QuestionKind, sample_question
+from omnigen2.microworld.tasks import (
+    QUESTION_KINDS,
+    SPECIALS,
+    UNKNOWN,
+    QuestionKind,
+    WordTokenizer,
+    looks_nice,
+    sample_caption,
+    sample_context,
+    sample_edit,
+    sample_question,
+)
 from omnigen2.microworld.tasks.specification import stands
-from omnigen2.microworld.tasks.tokenizer import SPECIALS, UNKNOWN, WordTokenizer
-from omnigen2.microworld.world.draw import draw
-from omnigen2.microworld.world.glyph import (
+from omnigen2.microworld.world import (
+    NUMBERS,
+    RELATIONS,
     GlyphTask,
+    ImageSize,
+    Scene,
+    Vocabulary,
+    draw,
     draw_glyphs,
-    edit_distance,
+    full_vocabulary,
     glyph_score,
     read_glyphs,
     sample_glyphs,
+    sample_scene,
 )
-from omnigen2.microworld.world.sampling import sample_scene
-from omnigen2.microworld.world.scene import ImageSize, Scene, Vocabulary, full_vocabulary
-from omnigen2.microworld.world.words import LETTERS, NUMBERS, RELATIONS, plural
+from omnigen2.microworld.world.glyph import edit_distance
+from omnigen2.microworld.world.words import LETTERS, plural
 from tests.microworld.worlds import generator, seeds, sizes, worlds
 
 TOKENIZER = WordTokenizer()

@@ -8,29 +8,22 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from omnigen2.microworld import (
+from omnigen2.microworld import draw, full_vocabulary, sample_caption, sample_context, sample_edit
+from omnigen2.microworld.tasks import (
     CONTEXT_KINDS,
     EDIT_KINDS,
     TAGS,
-    draw,
-    draw_glyphs,
-    full_vocabulary,
-    looks_nice,
-    sample_caption,
-    sample_context,
-    sample_edit,
-    sample_glyphs,
-)
-from omnigen2.microworld.tasks.record import to_json
-from omnigen2.microworld.tasks.rewards import (
     MicroContextReward,
     MicroEditReward,
     MicroGenEvalReward,
     MicroGlyphReward,
     MicroPreferenceReward,
-    MicroReward,
+    looks_nice,
+    to_json,
 )
-from omnigen2.rl.reward import RewardError, RewardRequest, check_scores
+from omnigen2.microworld.tasks.rewards import MicroReward
+from omnigen2.microworld.world import draw_glyphs, sample_glyphs
+from omnigen2.rl import RewardError, RewardRequest, check_scores
 
 SEEDS = st.integers(0, 2**32 - 1)
 VOCABULARY = full_vocabulary(32)

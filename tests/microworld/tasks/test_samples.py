@@ -9,16 +9,20 @@ import torch
 from hypothesis import given
 from PIL import Image
 
-from omnigen2.microworld.tasks.caption import Caption, sample_caption
-from omnigen2.microworld.tasks.context import sample_context
-from omnigen2.microworld.tasks.edit import sample_edit
-from omnigen2.microworld.tasks.question import sample_question
-from omnigen2.microworld.tasks.record import Task, from_json, to_json
-from omnigen2.microworld.tasks.samples import png, to_sample
-from omnigen2.microworld.tasks.verify import verify_caption
-from omnigen2.microworld.world.draw import draw
-from omnigen2.microworld.world.glyph import sample_glyphs
-from omnigen2.microworld.world.scene import ImageSize, Vocabulary
+from omnigen2.microworld.tasks import (
+    Caption,
+    from_json,
+    sample_caption,
+    sample_context,
+    sample_edit,
+    sample_question,
+    to_json,
+    to_sample,
+    verify_caption,
+)
+from omnigen2.microworld.tasks.record import Task
+from omnigen2.microworld.world import ImageSize, Vocabulary, draw, sample_glyphs
+from omnigen2.pictures import to_png
 from tests.microworld.worlds import generator, seeds, worlds
 
 
@@ -57,7 +61,7 @@ def test_a_sample_can_be_verified_from_its_file_and_meta_alone(world: tuple[Imag
 @given(worlds, seeds)
 def test_files_keep_pixels_to_half_a_level(world: tuple[ImageSize, Vocabulary], seed: int) -> None:
     picture = draw(sample_caption(world[1], generator(seed)).scene, world[0])
-    assert (decoded(png(picture)) - picture).abs().max() <= 0.5 / 127.5 + 1e-6
+    assert (decoded(to_png(picture)) - picture).abs().max() <= 0.5 / 127.5 + 1e-6
 
 
 def test_wrong_text_is_refused() -> None:

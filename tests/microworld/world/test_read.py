@@ -6,23 +6,22 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from omnigen2.microworld.tasks.caption import sample_caption
-from omnigen2.microworld.tasks.specification import Include, Specification
-from omnigen2.microworld.tasks.verify import verify_caption
-from omnigen2.microworld.world.components import components
-from omnigen2.microworld.world.draw import draw
-from omnigen2.microworld.world.read import Reading, read
-from omnigen2.microworld.world.sampling import sample_scene
-from omnigen2.microworld.world.scene import (
-    BACKGROUNDS,
+from omnigen2.microworld.tasks import Include, Specification, sample_caption, verify_caption
+from omnigen2.microworld.world import (
     GREY,
     IMAGE_SIZES,
     ImageSize,
     Item,
+    Reading,
     Scene,
     Vocabulary,
+    draw,
     full_vocabulary,
+    read,
+    sample_scene,
 )
+from omnigen2.microworld.world.components import components
+from omnigen2.microworld.world.scene import BACKGROUNDS
 from tests.microworld.worlds import generator, is_exact, seeds, sizes, worlds
 
 SQUARE = Specification("single_object", (Include("square", 1, "blue"),))

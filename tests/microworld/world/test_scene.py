@@ -8,14 +8,20 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from omnigen2.microworld.tasks.caption import sample_caption
-from omnigen2.microworld.tasks.context import sample_context
-from omnigen2.microworld.tasks.edit import sample_edit
-from omnigen2.microworld.tasks.question import sample_question
-from omnigen2.microworld.world.draw import draw
-from omnigen2.microworld.world.glyph import sample_glyphs
-from omnigen2.microworld.world.sampling import balanced, sample_scene
-from omnigen2.microworld.world.scene import EASY, Background, ImageSize, Item, Scene, Vocabulary, full_vocabulary
+from omnigen2.microworld.tasks import sample_caption, sample_context, sample_edit, sample_question
+from omnigen2.microworld.world import (
+    EASY,
+    Background,
+    ImageSize,
+    Item,
+    Scene,
+    Vocabulary,
+    balanced,
+    draw,
+    full_vocabulary,
+    sample_glyphs,
+    sample_scene,
+)
 from tests.microworld.worlds import generator, seeds, worlds
 
 CIRCLE = Item("circle", "red", "plain", 0.5, 0.5, 0.2)

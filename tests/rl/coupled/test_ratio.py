@@ -4,9 +4,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from omnigen2.flow import FlowGRPONoise, StochasticStep, elements_per_sample, sum_per_sample, transition
-from omnigen2.rl.coupled.ratio import LikelihoodRatio, NormalizedRatio, RatioRule
-
-from .cases import Drawn, drawn, steps
+from omnigen2.rl import LikelihoodRatio, NormalizedRatio, RatioRule
+from tests.rl.cases import Drawn, drawn, steps
 
 
 @pytest.mark.parametrize("rule", [LikelihoodRatio(), NormalizedRatio()], ids=lambda own: type(own).__name__)

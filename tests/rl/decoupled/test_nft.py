@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from omnigen2.flow import IdentityShift, UniformTimes, VelocityModel, velocity
-from omnigen2.rl.decoupled.nft import DiffusionNFTObjective, optimality
+from omnigen2.rl import DiffusionNFTObjective, optimality
 
 TOKENS = [3, 1, 2]
 INDEX = torch.tensor([0, 0, 0, 1, 2, 2])

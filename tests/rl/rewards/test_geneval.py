@@ -3,16 +3,15 @@
 import json
 import math
 from collections.abc import Sequence
-from pathlib import Path
 
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from omnigen2.rl.reward import Picture, RewardError, RewardRequest
+from omnigen2.rl import Picture, RewardError, RewardRequest
 from omnigen2.rl.rewards.geneval import Box, ColourNamer, Detection, Detector, GenEvalReward, check, relations
-from omnigen2.rl.rewards.geneval_task import COCO_NAMES, COLOURS, GenEvalTask, Relation, Wanted, read_metadata
+from omnigen2.rl.rewards.geneval_task import COCO_NAMES, COLOURS, GenEvalTask, Relation, Wanted
 from tests.paths import TESTS
 
 CASES = json.loads((TESTS / "parity" / "geneval.json").read_text())["cases"]
@@ -145,19 +144,11 @@ def test_broken_pictures_are_invalid() -> None:
     assert GenEvalReward(models, models).score([request]).causes() == {"bad picture": 1}
 
 
-def test_a_metadata_file_is_read(tmp_path: Path) -> None:
-    file = tmp_path / "metadata.jsonl"
-    file.write_text("\n".join(json.dumps(case["metadata"]) for case in CASES) + "\n\n")
-    tasks = read_metadata(file)
+def test_every_line_of_the_metadata_is_read() -> None:
+    tasks = [GenEvalTask.from_json(json.dumps(case["metadata"])) for case in CASES]
     assert [task.prompt for task in tasks] == [case["metadata"]["prompt"] for case in CASES]
     assert {one.name for task in tasks for one in (*task.include, *task.exclude)} <= set(COCO_NAMES)
     assert len(COCO_NAMES) == len(set(COCO_NAMES)) == 80
-
-
-def test_a_prompt_may_have_separators_that_end_no_line(tmp_path: Path) -> None:
-    line = CASES[0]["metadata"] | {"prompt": "a\u2028cat"}
-    (tmp_path / "m.jsonl").write_text(json.dumps(line, ensure_ascii=False), encoding="utf-8")
-    assert [task.prompt for task in read_metadata(tmp_path / "m.jsonl")] == ["a\u2028cat"]
 
 
 @pytest.mark.parametrize(
@@ -172,7 +163,6 @@ def test_a_prompt_may_have_separators_that_end_no_line(tmp_path: Path) -> None:
         ('{"tag": "x", "prompt": "y", "include": [{"class": "a", "count": 1, "colour": "red"}]}', "an entry needs"),
     ],
 )
-def test_lines_that_are_no_task_are_named(tmp_path: Path, line: str, problem: str) -> None:
-    (tmp_path / "m.jsonl").write_text(f"\n{line}\n")
+def test_lines_that_are_no_task_are_named(line: str, problem: str) -> None:
     with pytest.raises(RewardError, match=f"m.jsonl, line 2 .*{problem}"):
-        read_metadata(tmp_path / "m.jsonl")
+        GenEvalTask.from_json(line, "m.jsonl, line 2")

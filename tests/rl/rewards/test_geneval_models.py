@@ -8,7 +8,7 @@ import torch
 from PIL import Image
 from tokenizers import pre_tokenizers
 
-from omnigen2.rl.reward import RewardError, RewardRequest
+from omnigen2.rl import RewardError, RewardRequest
 from omnigen2.rl.rewards.geneval import Detection, GenEvalReward
 from omnigen2.rl.rewards.geneval_models import BEHIND, ClipColourNamer, Mask2FormerDetector, cut_out
 from omnigen2.rl.rewards.geneval_task import COLOURS

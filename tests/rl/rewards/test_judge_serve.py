@@ -10,10 +10,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from omnigen2.rl.reward import Failure, RewardError, RewardRequest
-from omnigen2.rl.rewards.edit_score import EditScoreReward
-from omnigen2.rl.rewards.judge import Judge
-from omnigen2.rl.rewards.remote.chat import AnswerSettings, ChatClient, ChatQuestion
+from omnigen2.rl import Failure, RewardError, RewardRequest
+from omnigen2.rl.rewards import EditScoreReward, Judge
+from omnigen2.rl.rewards.remote import AnswerSettings, ChatClient, ChatQuestion
 from tests.served_judge import MISSING, transformers_serve, write_tiny_judge
 
 pytestmark = [

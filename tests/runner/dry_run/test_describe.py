@@ -20,13 +20,10 @@ from omnigen2.microworld.runs.data import MicroWorld
 from omnigen2.runner.dry_run.cluster import Cluster
 from omnigen2.runner.dry_run.describe import describe
 from omnigen2.runner.dry_run.estimates import Memory, Speed, memory_of
-from omnigen2.runner.plan.config import Config
-from omnigen2.runner.recipe.layers import arguments
-from omnigen2.runner.recipe.recipe import read_recipe
 from omnigen2.training.callbacks.ema import EMA
 from omnigen2.training.parts.optimizers import AdamWRecipe, MuonAdamW
 from tests.paths import RECIPES
-from tests.runner.recipes import PLAIN, write
+from tests.runner.recipes import PLAIN, config_of, write
 from tests.runner.toy_parts import Net
 
 PARAMETERS = 3_967_161_400
@@ -34,8 +31,7 @@ SIZES = st.lists(st.integers(1, 40), min_size=1, max_size=4)
 
 
 def described(file: Path, *options: str) -> str:
-    recipe = read_recipe([file], options)
-    return describe(Config(arguments(recipe.files, recipe.documents, recipe.overrides), recipe.files))
+    return describe(config_of(file, *options))
 
 
 def network(sizes: list[int]) -> nn.Sequential:
@@ -117,6 +113,7 @@ def test_an_unknown_optimizer_is_said_to_be_guessed() -> None:
 # devices and time
 
 SHARDED = {"class_path": "lightning.pytorch.strategies.ModelParallelStrategy"}
+EIGHT = {"devices": 8, "num_nodes": 2}
 
 
 @pytest.mark.parametrize(
@@ -124,20 +121,12 @@ SHARDED = {"class_path": "lightning.pytorch.strategies.ModelParallelStrategy"}
     [
         ({"accelerator": "cpu"}, 1, 1),
         ({"accelerator": "cpu", "devices": "auto", "strategy": "auto"}, 1, 1),
-        ({"accelerator": "gpu", "devices": 8, "num_nodes": 2, "strategy": "ddp"}, 16, 1),
+        (EIGHT | {"accelerator": "gpu", "strategy": "ddp"}, 16, 1),
         ({"accelerator": "gpu", "devices": [0, 3], "strategy": "ddp_find_unused_parameters_true"}, 2, 1),
         ({"accelerator": "gpu", "devices": "0,1,5", "strategy": "fsdp"}, 3, 3),
         ({"accelerator": "gpu", "devices": "4", "strategy": "deepspeed"}, 4, None),
-        (
-            {
-                "devices": 8,
-                "num_nodes": 2,
-                "strategy": SHARDED | {"init_args": {"data_parallel_size": 16, "tensor_parallel_size": 1}},
-            },
-            16,
-            16,
-        ),
-        ({"devices": 8, "num_nodes": 2, "strategy": SHARDED}, 16, 16),
+        (EIGHT | {"strategy": SHARDED}, 16, 16),
+        (EIGHT | {"strategy": SHARDED | {"init_args": {"data_parallel_size": 16, "tensor_parallel_size": 1}}}, 16, 16),
     ],
 )
 def test_devices_and_shards_are_those_of_the_settings(
@@ -215,10 +204,11 @@ def test_a_recipe_of_full_size_is_described_without_weights_data_or_gpus() -> No
 
 
 def test_replicas_hold_everything() -> None:
-    text = described(RECIPES / "paper/pretrain_512_t2i.yaml", "--trainer.strategy=ddp", "--trainer.precision=bf16-true")
+    recipe = RECIPES / "paper/pretrain_512_t2i.yaml"
+    text = described(recipe, "--trainer.strategy=ddp", "--trainer.precision=bf16-true")
     assert "memory of each of 64 devices, on which ddp copies it: weights 7.389 GiB" in text
     assert "moving average 14.78 GiB" in text
-    unknown = described(RECIPES / "paper/pretrain_512_t2i.yaml", "--trainer.strategy=deepspeed")
+    unknown = described(recipe, "--trainer.strategy=deepspeed")
     assert "memory of all together: weights 14.78 GiB" in unknown
     assert "how deepspeed shares it is not known" in unknown
 
@@ -241,12 +231,9 @@ def test_weights_that_do_not_exist_yet_end_the_description_where_sizes_are_their
     assert "described without nowhere, which would be read and do not exist yet" in text
     assert "nothing more is known yet: the weights nowhere have no transformer/" in text
     assert "parameters" not in text
-
-
-def test_a_stage_of_the_vlm_is_described_without_model_and_data() -> None:
-    text = described(RECIPES / "paper/image_token.yaml", "--vars.vlm=nowhere")
-    assert "model omnigen2.training.language.ImageTokenModule" in text
-    assert "nothing more is known yet: there is no folder nowhere/mllm" in text
+    vlm = described(RECIPES / "paper/image_token.yaml", "--vars.vlm=nowhere")
+    assert "model omnigen2.training.language.ImageTokenModule" in vlm
+    assert "nothing more is known yet: there is no folder nowhere/mllm" in vlm
 
 
 def test_every_stage_of_the_curriculum_is_described(

@@ -3,6 +3,7 @@
 import itertools
 import json
 import os
+import shutil
 import signal
 import warnings
 from pathlib import Path
@@ -15,6 +16,7 @@ from omnigen2.cli import main
 from omnigen2.files.text import read_json
 from omnigen2.runner.execute import run as run_module
 from omnigen2.runner.execute import stages_run
+from omnigen2.runner.keep.folder import emptied
 from omnigen2.runner.keep.handover import fingerprint
 from omnigen2.runner.keep.metrics import read_metrics
 from omnigen2.runner.recipe.recipe import Document
@@ -96,14 +98,11 @@ def test_the_folder_of_stages_has_everything(capsys: pytest.CaptureFixture[str])
     assert "b (2/3) · step 3 of 3 · " in text
     assert "| stage | starts from | steps | minutes | bias | train/loss |" in text
     assert "report: runs/stages/report.md" in text
-    summary = json.loads((RUNS / "run.json").read_text())
-    assert summary["stages"] == ["a", "b", "c"]
-    assert summary["steps"] == 4 + 3 + 4
-    assert summary["final"] == read_json(RUNS / "c/run.json")["final"]  # type: ignore[index]
-    config = (RUNS / "b/config.yaml").read_text()
-    assert "weights: runs/stages/a/weights" in config
-    start_of_c = read_json(RUNS / "c/start.json")
-    assert start_of_c == {"a": fingerprint(RUNS / "a")}
+    summary, last = (json.loads((folder / "run.json").read_text()) for folder in (RUNS, RUNS / "c"))
+    assert (summary["stages"], summary["steps"]) == (["a", "b", "c"], 4 + 3 + 4)
+    assert summary["final"] == last["final"]
+    assert "weights: runs/stages/a/weights" in (RUNS / "b/config.yaml").read_text()
+    assert read_json(RUNS / "c/start.json") == {"a": fingerprint(RUNS / "a")}
     assert set(fingerprint(RUNS / "a")) == {"linear.pt", "optimizer.pt"}
     assert read_json(RUNS / "a/start.json") == {}
     before = {path: path.stat().st_mtime_ns for path in RUNS.rglob("run.json")}
@@ -113,12 +112,14 @@ def test_the_folder_of_stages_has_everything(capsys: pytest.CaptureFixture[str])
     assert {path: path.stat().st_mtime_ns for path in before} == before
 
 
-def test_a_later_stage_may_change_until_it_has_started() -> None:
+def test_a_later_stage_may_change_until_it_has_started_and_the_report_class_is_the_recipes() -> None:
     write_stages({"a": {"recipe": PLAIN}})
     assert main(["run", "stages.yaml"]) == 0
     time_of_a = (RUNS / "a/run.json").stat().st_mtime_ns
-    write_stages({"a": {"recipe": PLAIN}} | untrained(PLAIN, "b") | untrained(PLAIN, "c"))
+    report = {"class_path": f"{PARTS}.Names", "init_args": {"title": "the"}}
+    write_stages({"a": {"recipe": PLAIN}} | untrained(PLAIN, "b") | untrained(PLAIN, "c"), report=report)
     assert main(["run", "stages.yaml"]) == 0
+    assert (RUNS / "report.md").read_text() == "the: a, b, c\n"
     assert (RUNS / "a/run.json").stat().st_mtime_ns == time_of_a
     assert weights(RUNS / "c") == weights(RUNS / "a")
 
@@ -129,8 +130,8 @@ def test_a_changed_stage_is_refused_until_restart(capsys: pytest.CaptureFixture[
     capsys.readouterr()
     assert main(["run", "stages.yaml", "--stages.a.model.init_args.lr=0.5"]) == 2
     message = capsys.readouterr().err
-    assert "stage a has changed since it was run: runs/stages/a holds a run with other settings" in message
-    assert "model.init_args.lr: 0.01, now 0.5" in message
+    assert "stage a has changed since it was run: runs/stages/a holds a run with other settings:\n" in message
+    assert "\n  model.init_args.lr: 0.01, now 0.5\n" in message
     assert "--restart" in message
     assert (RUNS / "a/metrics.csv").read_text() == numbers
     assert main(["run", "stages.yaml", "--stages.c.model.init_args.lr=0.5"]) == 2
@@ -141,11 +142,9 @@ def test_a_changed_stage_is_refused_until_restart(capsys: pytest.CaptureFixture[
 
 def test_old_results_are_not_kept_beside_new_weights(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["run", "stages.yaml"]) == 0
-    for path in (RUNS / "a").rglob("*"):
-        path.unlink() if path.is_file() and path.name != ".run.lock" else None
+    emptied(RUNS / "a")
     assert main(["run", "stages.yaml"]) == 0, "the same weights again are no other weights"
-    for path in (RUNS / "a").rglob("*"):
-        path.unlink() if path.is_file() and path.name != ".run.lock" else None
+    emptied(RUNS / "a")
     again = write(Path("again.yaml"), {"stages": {"a": {"overrides": {"model.init_args.lr": 0.5}}}})
     capsys.readouterr()
     for _ in range(2):  # right after the first stage, and before anything
@@ -215,15 +214,7 @@ def test_weights_that_were_lost_after_the_last_checkpoint_are_written_again() ->
     write(Path("plain.yaml"), PLAIN)
     assert main(["run", "plain.yaml"]) == 0
     kept = weights(Path("runs/plain"))
-    for path in Path("runs/plain/weights").iterdir():
-        path.unlink()
-    Path("runs/plain/weights").rmdir()
+    shutil.rmtree("runs/plain/weights")
     Path("runs/plain/run.json").unlink()
     assert main(["run", "plain.yaml"]) == 0
     assert weights(Path("runs/plain")) == kept
-
-
-def test_the_report_class_of_the_recipe_is_used(capsys: pytest.CaptureFixture[str]) -> None:
-    write_stages(untrained(PLAIN, "a"), report={"class_path": f"{PARTS}.Names", "init_args": {"title": "the"}})
-    assert main(["run", "stages.yaml"]) == 0
-    assert (RUNS / "report.md").read_text() == "the: a\n"

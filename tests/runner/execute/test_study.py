@@ -14,13 +14,13 @@ import pytest
 import yaml
 
 from omnigen2.cli import main
-from omnigen2.files.text import read_json
-from omnigen2.runner.execute.run import Output, run
+from omnigen2.files import read_json
 from omnigen2.runner.keep.metrics import read_metrics
 from omnigen2.runner.plan.study import Plan, plan_study
 from omnigen2.runner.recipe.recipe import read_recipe
 from tests.paths import ROOT
 from tests.runner.recipes import PARTS, PLAIN, checkpoints_every, write
+from tests.runner.runs import run_with
 
 STUDY: dict[str, Any] = {
     "study": {
@@ -32,7 +32,6 @@ STUDY: dict[str, Any] = {
         },
     }
 }
-SILENT = Output(say=lambda line: None, send=None, terminal=False, verbose=False)
 
 
 @pytest.fixture(autouse=True)
@@ -43,8 +42,8 @@ def recipes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write(Path("study.yaml"), STUDY)
 
 
-def plan(*options: str, folder: Path = Path("runs/study")) -> Plan:
-    return plan_study(read_recipe([Path("study.yaml")], options), folder)
+def plan(*options: str, files: tuple[str, ...] = ("study.yaml",)) -> Plan:
+    return plan_study(read_recipe([Path(file) for file in files], options), Path("runs/study"))
 
 
 def start(*words: str) -> subprocess.Popen[str]:
@@ -83,19 +82,16 @@ def test_options_change_the_study_or_all_rows() -> None:
 
 
 def test_other_keys_and_layers_change_all_rows_but_rows_come_after() -> None:
-    layer = {"study": {"seeds": [2]}, "vars": {"width": 9}, "trainer": {"max_steps": 3}}
-    planned = plan_study(read_recipe([Path("study.yaml"), write(Path("layer.yaml"), layer)], ()), Path("runs/study"))
+    write(Path("layer.yaml"), {"study": {"seeds": [2]}, "vars": {"width": 9}, "trainer": {"max_steps": 3}})
+    planned = plan(files=("study.yaml", "layer.yaml"))
     assert list(planned.configs) == [("zeta", 2), ("alpha", 2)]
     assert [c.values["trainer"]["max_steps"] for c in planned.configs.values()] == [3, 3]
     assert [c.values["model"]["init_args"]["width"] for c in planned.configs.values()] == [9, 6]
 
 
-def test_the_base_may_be_written_in_the_study() -> None:
+def test_the_base_may_be_written_in_the_study_and_a_row_may_be_empty() -> None:
     write(Path("study.yaml"), STUDY, {"study": {"base": None}}, {"study": {"base": PLAIN}})
     assert plan().configs["alpha", 1].values["data"]["init_args"]["width"] == 6
-
-
-def test_a_row_may_be_empty() -> None:
     Path("study.yaml").write_text("study:\n  base: parts/plain.yaml\n  seeds: [0]\n  rows:\n    only:\n")
     assert list(plan().configs) == [("only", 0)]
 
@@ -103,10 +99,8 @@ def test_a_row_may_be_empty() -> None:
 def test_the_resolved_study_is_a_recipe_for_the_same() -> None:
     first = plan("--vars.lr=0.3", "--study.seeds=[3,4]")
     Path("resolved.yaml").write_text(first.text)
-    again = plan_study(read_recipe([Path("resolved.yaml")], ()), Path("x"))
-    assert {key: config.values for key, config in again.configs.items()} == {
-        key: config.values for key, config in first.configs.items()
-    }
+    again = plan(files=("resolved.yaml",))
+    assert [c.values for c in again.configs.values()] == [c.values for c in first.configs.values()]
     assert again.text == first.text
 
 
@@ -120,17 +114,17 @@ def test_a_dry_run_describes_every_row(capsys: pytest.CaptureFixture[str]) -> No
     assert not Path("runs").exists()
 
 
-def reference(planned: Plan) -> dict[tuple[str, int], str]:
-    """The metrics of every cell, each run alone and without a stop."""
+def reference() -> dict[tuple[str, int], str]:
+    """The metrics of every cell, each run alone, without a stop and without waiting."""
     found: dict[tuple[str, int], str] = {}
-    for (row, seed), config in planned.configs.items():
+    for (row, seed), config in plan("--data.init_args.delay=0").configs.items():
         folder = Path("reference") / row / str(seed)
-        run(config, folder, "a command", restart=False, output=SILENT)
+        assert run_with(config, folder) == 0
         found[row, seed] = (folder / "metrics.csv").read_text()
     return found
 
 
-def test_a_killed_study_goes_on_to_the_same_numbers() -> None:
+def test_a_killed_study_goes_on_to_the_same_numbers(capsys: pytest.CaptureFixture[str]) -> None:
     slow = {"trainer": {"max_steps": 30, "val_check_interval": 10}, "data": {"init_args": {"delay": 0.08, "steps": 40}}}
     write(Path("parts/plain.yaml"), PLAIN, slow, checkpoints_every(4))
     planned = plan()
@@ -153,13 +147,12 @@ def test_a_killed_study_goes_on_to_the_same_numbers() -> None:
     finished = {f: (f / "run.json").stat().st_mtime_ns for f in cells.values() if (f / "run.json").exists()}
     assert 1 <= len(finished) < 4
 
-    again = start("study.yaml", "--jobs=2")
-    text, _ = again.communicate(timeout=120)
-    assert again.returncode == 0, text
+    assert main(["run", "study.yaml", "--jobs=2"]) == 0
+    text = capsys.readouterr().out
     assert f"{4 - len(finished)} of 4 runs to do" in text
     assert any("continues from step" in (folder / "log.txt").read_text() for folder in cells.values())
     assert {f: (f / "run.json").stat().st_mtime_ns for f in finished} == finished
-    assert {key: (folder / "metrics.csv").read_text() for key, folder in cells.items()} == reference(planned)
+    assert {key: (folder / "metrics.csv").read_text() for key, folder in cells.items()} == reference()
 
     report = Path("runs/study/report.md").read_text()
     assert "| The Z | " in report
@@ -188,17 +181,16 @@ def test_ctrl_c_stops_the_children_and_says_how_to_go_on() -> None:
     assert "the same command goes on from the last checkpoint" in text
     assert "Traceback" not in text
     rows = [(cell / "metrics.csv").read_text() for cell in cells]
-    time.sleep(1.2)
+    time.sleep(0.8)
     assert [(cell / "metrics.csv").read_text() for cell in cells] == rows
     assert not any((cell / "run.json").exists() for cell in cells)
 
 
-def test_a_failing_cell_does_not_stop_the_others() -> None:
+def test_a_failing_cell_does_not_stop_the_others(capsys: pytest.CaptureFixture[str]) -> None:
     rows = {"bad": {"overrides": {"model.class_path": f"{PARTS}.Broken"}}, "good": {}}
     write(Path("study.yaml"), {"study": {"base": "parts/plain.yaml", "seeds": [0], "rows": rows}})
-    running = start("study.yaml", "--jobs=1")
-    text, _ = running.communicate(timeout=120)
-    assert running.returncode == 1
+    assert main(["run", "study.yaml", "--jobs=1"]) == 1
+    text = capsys.readouterr().out
     assert "bad, seed 0 failed; its log is runs/study/bad/seed_0/log.txt" in text
     assert "RuntimeError: the toy broke" in text
     assert "1 of 2 runs are finished" in text

@@ -5,17 +5,21 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from omnigen2.cli import main
+from omnigen2.errors import UserError
 from omnigen2.files.text import read_json
-from omnigen2.runner.execute.run import Output, run
+from omnigen2.runner.execute.run import run
 from omnigen2.runner.keep.metrics import read_metrics
 from omnigen2.runner.keep.resume import committed_checkpoint
+from omnigen2.runner.plan.config import Config
 from tests.runner.recipes import PLAIN, write
+from tests.runner.runs import SILENT
 from tests.runner.stage_recipes import PLAIN as STAGE
 from tests.runner.stage_recipes import weights
 from tests.training.rank_parts import Launcher
@@ -92,10 +96,7 @@ def test_a_study_is_refused_by_each_process(both: Run, tmp_path: Path) -> None:
 
 
 def test_a_run_of_a_study_stays_one_process(tmp_path: Path) -> None:
-    from omnigen2.errors import UserError
-    from omnigen2.runner.plan.config import Config
-
-    part = Output(say=lambda line: None, send=lambda progress: None, terminal=False, verbose=False)
+    part = replace(SILENT, send=lambda progress: None)
     config = Config([f"--config={write(tmp_path / 'r.yaml', PLAIN, TWO)}"])
     with pytest.raises(UserError, match="a run of a study trains in one process, and this recipe asks for 2"):
         run(config, tmp_path / "run", "a command", restart=False, output=part)

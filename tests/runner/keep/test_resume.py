@@ -1,12 +1,9 @@
 """A run that is killed at any moment and continued gives the same numbers and weights, bit for bit."""
 
-import os
 import random
 import shutil
 import tempfile
-import warnings
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -14,14 +11,13 @@ import torch
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from omnigen2.runner.execute.run import Output, run
-from omnigen2.runner.keep.randomness import random_states, set_random_states
-from omnigen2.runner.keep.resume import ResumePoint, committed_checkpoint, roll_back
+from omnigen2.runner.keep.resume import ResumePoint, roll_back
+from omnigen2.runner.keep.state import random_states, set_random_states
 from omnigen2.runner.plan.config import Config
-from tests.runner.recipes import PARTS, PLAIN, checkpoints_every, write
+from tests.runner.recipes import PLAIN, write
+from tests.runner.runs import Layers, in_child, layers, outcome
 from tests.runner.toy_parts import Kill
 
-SILENT = Output(say=lambda line: None, send=None, terminal=False, verbose=False)
 HOOKS = (
     "on_train_batch_start", "on_before_optimizer_step", "on_train_batch_end", "on_validation_end",
     "on_save_checkpoint", "on_train_epoch_end", "on_train_end",
@@ -30,83 +26,25 @@ MODEL_CHECKPOINT = {
     "class_path": "lightning.pytorch.callbacks.ModelCheckpoint",
     "init_args": {"every_n_train_steps": 1},
 }
-SETUPS: dict[str, tuple[dict[str, Any], ...]] = {
-    "two epochs, validation and checkpoint at the same steps": (
-        {"trainer": {"max_steps": 17, "val_check_interval": 5}, "data": {"init_args": {"steps": 10}}},
-        checkpoints_every(5),
+LONG = layers(2, 100, max_steps=17, val_check_interval=3, check_val_every_n_epoch=None)
+SETUPS: dict[str, Layers] = {
+    "two epochs, validation and checkpoint at the same steps": layers(5, 10, max_steps=17, val_check_interval=5),
+    "one long epoch, checkpoints between validations": LONG,
+    "metrics gathered over epochs, checkpoints within them": layers(
+        1, 8, "EpochNet", max_steps=-1, max_epochs=2, val_check_interval=4
     ),
-    "one long epoch, checkpoints between validations": (
-        {
-            "trainer": {"max_steps": 17, "val_check_interval": 3, "check_val_every_n_epoch": None},
-            "data": {"init_args": {"steps": 100}},
-        },
-        checkpoints_every(2),
+    "a shuffled loader, checkpoints at the end of each epoch": layers(
+        0, 5, kind="shuffled", max_steps=-1, max_epochs=3, val_check_interval=1.0
     ),
-    "metrics gathered over epochs, checkpoints within them": (
-        {
-            "trainer": {"max_steps": -1, "max_epochs": 2, "val_check_interval": 4},
-            "model": {"class_path": f"{PARTS}.EpochNet"},
-            "data": {"init_args": {"steps": 8}},
-        },
-        checkpoints_every(1),
+    "no validation at the end of an epoch": layers(0, 7, max_steps=16, val_check_interval=3),
+    "no validation at all, metrics gathered over epochs": layers(
+        0, 5, "EpochNet", max_steps=12, max_epochs=3, limit_val_batches=0
     ),
-    "a shuffled loader, checkpoints at the end of each epoch": (
-        {
-            "trainer": {"max_steps": -1, "max_epochs": 3, "val_check_interval": 1.0},
-            "data": {"init_args": {"steps": 5, "kind": "shuffled"}},
-        },
-        checkpoints_every(0),
+    "accumulated gradients, the interval of the recipe's own checkpoints": layers(
+        None, 5, max_steps=-1, max_epochs=3, val_check_interval=1.0, limit_val_batches=0, accumulate_grad_batches=2,
+        callbacks=[MODEL_CHECKPOINT],
     ),
-    "no validation at the end of an epoch": (
-        {"trainer": {"max_steps": 16, "val_check_interval": 3}, "data": {"init_args": {"steps": 7}}},
-        checkpoints_every(0),
-    ),
-    "no validation at all, metrics gathered over epochs": (
-        {
-            "trainer": {"max_steps": 12, "max_epochs": 3, "limit_val_batches": 0},
-            "model": {"class_path": f"{PARTS}.EpochNet"},
-            "data": {"init_args": {"steps": 5}},
-        },
-        checkpoints_every(0),
-    ),
-    "accumulated gradients, the interval of the recipe's own checkpoints": (
-        {
-            "trainer": {
-                "max_steps": -1,
-                "max_epochs": 3,
-                "val_check_interval": 1.0,
-                "limit_val_batches": 0,
-                "accumulate_grad_batches": 2,
-                "callbacks": [MODEL_CHECKPOINT],
-            },
-            "data": {"init_args": {"steps": 5}},
-        },
-    ),
-}
-
-
-def in_child(config: Config, folder: Path, kill: Kill | None) -> int:
-    """Run in a forked process, and return how it ended: 0, or 9 for killed."""
-    child = os.fork()
-    if child == 0:
-        warnings.simplefilter("ignore")
-        build = config.build
-        extra = [] if kill is None else [kill]
-        config.build = lambda arguments: build(lambda callbacks, loggers: arguments([*callbacks, *extra], loggers))  # type: ignore[method-assign]
-        try:
-            run(config, folder, "a command", restart=False, output=SILENT)
-        except BaseException as error:
-            print(repr(error))
-            os._exit(1)
-        os._exit(0)
-    return os.waitpid(child, 0)[1]
-
-
-def outcome(folder: Path) -> tuple[str, dict[str, bytes]]:
-    checkpoint = committed_checkpoint(folder)
-    assert checkpoint is not None
-    weights = torch.load(checkpoint, weights_only=True)["state_dict"]
-    return (folder / "metrics.csv").read_text(), {name: value.numpy().tobytes() for name, value in weights.items()}
+}  # fmt: skip
 
 
 @pytest.mark.parametrize("name", SETUPS)
@@ -133,8 +71,7 @@ def test_killed_and_continued_equals_uninterrupted(name: str, tmp_path: Path) ->
 
 
 def test_rows_after_the_last_checkpoint_and_half_written_files_are_dropped(tmp_path: Path) -> None:
-    layers = SETUPS["one long epoch, checkpoints between validations"]
-    config = Config([f"--config={write(tmp_path / 'recipe.yaml', PLAIN, *layers)}"])
+    config = Config([f"--config={write(tmp_path / 'recipe.yaml', PLAIN, *LONG)}"])
     folder = tmp_path / "run"
     assert in_child(config, folder, Kill("on_train_batch_end", 8)) == 9
     assert (folder / "metrics.csv").read_text().count("\n") == 1 + 7 + 2

@@ -1,78 +1,39 @@
 """A run that a signal ends goes on from that very step and equals one that was never stopped."""
 
-import os
 import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Any
 
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch import LightningModule, Trainer
 
-from omnigen2.files.text import read_json
-from omnigen2.runner.execute.run import Output, run
-from omnigen2.runner.keep.stopping import SaveOnSignal
+from omnigen2.files import read_json
+from omnigen2.runner.keep.stopping import SIGNALS, SaveOnSignal
 from omnigen2.runner.plan.config import Config
-from tests.runner.keep.test_resume import outcome
-from tests.runner.recipes import PARTS, PLAIN, checkpoints_every, write
+from tests.runner.recipes import PLAIN, checkpoints_every, write
+from tests.runner.runs import Layers, layers, outcome, run_with
+from tests.runner.toy_parts import Send
 
-SILENT = Output(say=lambda line: None, send=None, terminal=False, verbose=False)
 HOOKS = ("on_train_batch_start", "on_before_optimizer_step", "on_train_batch_end", "on_validation_end")
-SETUPS: dict[str, tuple[dict[str, Any], ...]] = {
-    "two epochs and validations": (
-        {"trainer": {"max_steps": 12, "val_check_interval": 3}, "data": {"init_args": {"steps": 6}}},
-        checkpoints_every(0),
-    ),
-    "no validation at the end of an epoch": (
-        {"trainer": {"max_steps": 12, "val_check_interval": 3}, "data": {"init_args": {"steps": 7}}},
-        checkpoints_every(0),
-    ),
-    "no validation at all": (
-        {"trainer": {"max_steps": 9, "limit_val_batches": 0}, "data": {"init_args": {"steps": 4}}},
-        checkpoints_every(0),
-    ),
-    "accumulated gradients": (
-        {
-            "trainer": {"max_steps": 6, "val_check_interval": 1.0, "accumulate_grad_batches": 2},
-            "model": {"class_path": f"{PARTS}.EpochNet"},
-            "data": {"init_args": {"steps": 7}},
-        },
-        checkpoints_every(0),
-    ),
+SETUPS: dict[str, Layers] = {
+    "two epochs and validations": layers(0, 6, max_steps=12, val_check_interval=3),
+    "no validation at the end of an epoch": layers(0, 7, max_steps=12, val_check_interval=3),
+    "no validation at all": layers(0, 4, max_steps=9, limit_val_batches=0),
+    "accumulated gradients": layers(0, 7, "EpochNet", max_steps=6, val_check_interval=1.0, accumulate_grad_batches=2),
 }
 
 
-class Send(Callback):
-    """Sends a signal to this process at the n-th call of a hook in training."""
-
-    def __init__(self, number: int, hook: str, count: int) -> None:
-        self.number = number
-        self.left = count
-        setattr(self, hook, self._count)
-
-    def _count(self, trainer: Trainer, *arguments: Any) -> None:
-        if trainer.sanity_checking:  # before on_train_start a signal does what it always does
-            return
-        self.left -= 1
-        if self.left == 0:
-            os.kill(os.getpid(), self.number)
+def handlers() -> list[object]:
+    return [signal.getsignal(number) for number in SIGNALS]
 
 
-def run_with(config: Config, folder: Path, *extra: Callback) -> int:
-    """Run here; return the exit status."""
-    build = config.build
-    config.build = lambda arguments: build(lambda callbacks, loggers: arguments([*callbacks, *extra], loggers))  # type: ignore[method-assign]
-    try:
-        run(config, folder, "a command", restart=False, output=SILENT)
-    except SystemExit as stop:
-        return int(stop.code or 0)
-    finally:
-        config.build = build  # type: ignore[method-assign]
-    return 0
+def send(number: int, hook: str, count: int) -> Send:
+    """A signal in training: before `on_train_start` it does what it always does."""
+    return Send(number, hook, count, while_checking=False)
 
 
 @pytest.mark.parametrize("name", SETUPS)
@@ -80,17 +41,17 @@ def test_a_stopped_run_goes_on_from_that_very_step(name: str, tmp_path_factory: 
     home = tmp_path_factory.mktemp("home")
     config = Config([f"--config={write(home / 'recipe.yaml', PLAIN, *SETUPS[name])}"])
     assert run_with(config, home / "whole") == 0
-    handlers = [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)]
+    before = handlers()
 
     @settings(max_examples=6)
-    @given(st.sampled_from(HOOKS), st.integers(1, 12), st.sampled_from([signal.SIGTERM, signal.SIGINT, signal.SIGUSR1]))
+    @given(st.sampled_from(HOOKS), st.integers(1, 12), st.sampled_from(SIGNALS))
     @example(hook="on_train_batch_end", count=6, number=signal.SIGTERM)  # the last batch of an epoch
     @example(hook="on_train_batch_end", count=7, number=signal.SIGTERM)
     @example(hook="on_train_batch_start", count=8, number=signal.SIGUSR1)
     @example(hook="on_train_batch_end", count=3, number=signal.SIGINT)  # a validation is due
     def law(hook: str, count: int, number: int) -> None:
         folder = tmp_path_factory.mktemp("run")
-        sent = Send(number, hook, count)
+        sent = send(number, hook, count)
         status = run_with(config, folder, sent)
         if status == 0:  # the signal never came, or with the last step
             assert sent.left > 0 or (read_json(folder / "run.json") or {})["status"] == "finished"
@@ -102,7 +63,7 @@ def test_a_stopped_run_goes_on_from_that_very_step(name: str, tmp_path_factory: 
             assert saved == 1 + max(int(line.split(",")[0]) for line in lines[1:])
             assert run_with(config, folder) == 0
         assert outcome(folder) == outcome(home / "whole")
-        assert [signal.getsignal(n) for n in (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)] == handlers
+        assert handlers() == before
 
     law()
 
@@ -128,7 +89,7 @@ def test_a_terminated_process_says_how_to_go_on(tmp_path: Path) -> None:
 
 def test_a_second_signal_stops_at_once(tmp_path: Path) -> None:
     config = Config([f"--config={write(tmp_path / 'recipe.yaml', PLAIN, checkpoints_every(0))}"])
-    twice = (Send(signal.SIGINT, "on_train_batch_start", 2), Send(signal.SIGINT, "on_before_optimizer_step", 2))
+    twice = (send(signal.SIGINT, "on_train_batch_start", 2), send(signal.SIGINT, "on_before_optimizer_step", 2))
     with pytest.raises(KeyboardInterrupt):
         run_with(config, tmp_path / "run", *twice)
     assert not (tmp_path / "run" / "checkpoints" / "resume.json").exists()
@@ -138,7 +99,7 @@ def test_ignored_signals_stay_ignored(tmp_path: Path) -> None:
     config = Config([f"--config={write(tmp_path / 'recipe.yaml', PLAIN, checkpoints_every(0))}"])
     before = signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
-        assert run_with(config, tmp_path / "run", Send(signal.SIGINT, "on_train_batch_end", 2)) == 0
+        assert run_with(config, tmp_path / "run", send(signal.SIGINT, "on_train_batch_end", 2)) == 0
     finally:
         signal.signal(signal.SIGINT, before)
 

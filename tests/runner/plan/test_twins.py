@@ -1,6 +1,7 @@
 """Stages that rows of a study have in common are trained once."""
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +12,11 @@ from omnigen2.cli import main
 from omnigen2.files.text import write_json
 from omnigen2.runner.execute.run import check_unchanged
 from omnigen2.runner.keep.metrics import read_metrics
+from omnigen2.runner.plan.config import Config
 from omnigen2.runner.plan.stage_planner import Stage
 from omnigen2.runner.plan.stages import StagesPlan
 from omnigen2.runner.plan.study import plan_study
-from omnigen2.runner.plan.twins import taken, twins
+from omnigen2.runner.plan.twins import Cell, taken, twins
 from omnigen2.runner.recipe.recipe import Document, read_recipe
 from tests.runner.stage_recipes import weights, write_stages
 
@@ -41,6 +43,11 @@ def study(rows: Document, name: str = "study") -> Path:
 
 def summary(folder: Path) -> dict[str, Any]:
     return json.loads((folder / "run.json").read_text())
+
+
+def planned(rows: Document, seeds: list[int]) -> Mapping[Cell, Config | StagesPlan]:
+    Path("study.yaml").write_text(yaml.safe_dump({"study": {"seeds": seeds, "rows": rows}}, sort_keys=False))
+    return plan_study(read_recipe([Path("study.yaml")], ()), Path("out")).configs
 
 
 def test_a_shared_beginning_is_trained_once_and_changes_nothing() -> None:
@@ -71,8 +78,7 @@ def runs(root: Path) -> list[Path]:
 @pytest.fixture
 def pair() -> tuple[Stage, Path]:
     """A stage that was not begun, and a finished twin."""
-    Path("study.yaml").write_text(yaml.safe_dump({"study": {"seeds": [0], "rows": ROWS}}, sort_keys=False))
-    plan = plan_study(read_recipe([Path("study.yaml")], ()), Path("out")).configs["edit_other", 0]
+    plan = planned(ROWS, [0])["edit_other", 0]
     assert isinstance(plan, StagesPlan)
     stage, twin = plan.stages[1], Path("twin")
     for folder in (stage.folder, twin):
@@ -97,24 +103,17 @@ def test_a_copy_has_the_results_and_its_own_settings(pair: tuple[Stage, Path]) -
     check_unchanged(stage.folder, stage.config)
 
 
-def test_a_stage_that_was_begun_is_not_replaced(pair: tuple[Stage, Path]) -> None:
+def test_what_was_begun_is_not_replaced_and_no_unfinished_or_other_twin_is_taken(pair: tuple[Stage, Path]) -> None:
     stage, twin = pair
     (stage.folder / "config.yaml").write_text(stage.config.text)
     assert taken(stage, [twin]) is None
-    assert not (stage.folder / "weights").exists()
-
-
-def test_a_twin_that_is_not_finished_is_not_taken(pair: tuple[Stage, Path]) -> None:
-    stage, twin = pair
-    (twin / "run.json").unlink()
+    (stage.folder / "config.yaml").unlink()
+    (twin / "run.json").rename("finished")
     assert taken(stage, [twin]) is None
-
-
-def test_a_twin_that_started_from_other_weights_is_not_taken(pair: tuple[Stage, Path]) -> None:
-    stage, twin = pair
+    Path("finished").rename(twin / "run.json")
     write_json(twin / "start.json", {"edit": {"linear.pt": "others"}})
     assert taken(stage, [twin]) is None
-    assert not (stage.folder / "run.json").exists()
+    assert {path.name for path in stage.folder.iterdir()} == {".run.lock", "start.json"}
 
 
 def test_only_equal_settings_behind_equal_settings_are_twins() -> None:
@@ -122,10 +121,21 @@ def test_only_equal_settings_behind_equal_settings_are_twins() -> None:
         "other_edit": {"stages": {"other": OTHER, "edit": EDIT}},
         "slower": {"overrides": {"model.init_args.lr": 0.07}, "stages": {"edit": EDIT}},
     }
-    Path("study.yaml").write_text(yaml.safe_dump({"study": {"seeds": [0, 1], "rows": rows}}, sort_keys=False))
-    planned = plan_study(read_recipe([Path("study.yaml")], ()), Path("out"))
-    found = twins({cell: plan for cell, plan in planned.configs.items() if isinstance(plan, StagesPlan)})
+    found = twins({cell: plan for cell, plan in planned(rows, [0, 1]).items() if isinstance(plan, StagesPlan)})
     assert found["slower", 0] == {}
     assert found["other_edit", 1] == {}
     assert found["edit", 1] == {"edit": (Path("out/edit_other/seed_1/edit"), Path("out/edit_other_edit/seed_1/edit"))}
     assert found["edit_other", 0]["other"] == (Path("out/edit_other_edit/seed_0/other"),)
+
+
+def test_equal_settings_are_parsed_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    parsed: list[tuple[object, ...]] = []
+    init = Config.__init__
+
+    def counted(config: Config, *arguments: Any) -> None:
+        parsed.append(arguments)
+        init(config, *arguments)
+
+    monkeypatch.setattr(Config, "__init__", counted)
+    planned(ROWS, [0])
+    assert len(parsed) == len(set(parsed)) == 4  # six stages, of which the first of each row are the same

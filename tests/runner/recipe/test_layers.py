@@ -9,8 +9,8 @@ import yaml
 from omnigen2.errors import UserError
 from omnigen2.runner.plan.config import Config, differences
 from omnigen2.runner.recipe.layers import arguments, merged, nested
-from omnigen2.runner.recipe.recipe import read_recipe, read_yaml
-from tests.runner.recipes import PARTS, PLAIN, write
+from omnigen2.runner.recipe.recipe import read_yaml
+from tests.runner.recipes import PARTS, PLAIN, config_of, write
 
 
 @pytest.fixture(autouse=True)
@@ -21,9 +21,8 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def values(*layers: dict[str, Any], options: tuple[str, ...] = ()) -> dict[str, Any]:
     """Resolve plain.yaml under some layers and options."""
-    files = [Path("plain.yaml"), *(write(Path(f"layer{i}.yaml"), layer) for i, layer in enumerate(layers))]
-    recipe = read_recipe(files, options)
-    return Config(arguments(recipe.files, recipe.documents, recipe.overrides), recipe.files).values
+    files = [write(Path(f"layer{number}.yaml"), layer) for number, layer in enumerate(layers)]
+    return config_of(Path("plain.yaml"), *options, layers=files).values
 
 
 def widths(config: dict[str, Any]) -> tuple[int, int]:
@@ -31,13 +30,10 @@ def widths(config: dict[str, Any]) -> tuple[int, int]:
     return config["model"]["init_args"]["width"], config["data"]["init_args"]["width"]
 
 
-def test_a_layer_changes_what_others_refer_to() -> None:
+def test_a_layer_or_an_option_changes_what_others_refer_to() -> None:
     assert widths(values()) == (4, 4)
     assert widths(values({"vars": {"width": 5}})) == (5, 5)
     assert widths(values({"model": {"init_args": {"width": 6}}})) == (6, 6)
-
-
-def test_an_option_changes_what_others_refer_to() -> None:
     assert widths(values(options=("--vars.width=7",))) == (7, 7)
     assert widths(values(options=("--model.init_args.width=8",))) == (8, 8)
     assert widths(values({"vars": {"width": 5}}, options=("--vars.width=7",))) == (7, 7)
@@ -79,9 +75,7 @@ def test_a_nested_file_counts_from_its_recipe() -> None:
     Path("parts").mkdir()
     write(Path("parts/model.yaml"), {"class_path": f"{PARTS}.Net", "init_args": {"width": 11}})
     document = PLAIN | {"model": "model.yaml"}
-    recipe = read_recipe([write(Path("parts/recipe.yaml"), document)], ())
-    config = Config(arguments(recipe.files, recipe.documents, recipe.overrides), recipe.files).values
-    assert widths(config) == (11, 11)
+    assert widths(config_of(write(Path("parts/recipe.yaml"), document)).values) == (11, 11)
 
 
 def test_the_resolved_config_is_a_recipe_for_the_same() -> None:

@@ -112,16 +112,12 @@ def test_a_mistake_in_an_option(option: str, message: str, plain: Path, capsys: 
         ("model: 1\nmodel: 2\n", "broken.yaml, line 2 is not valid YAML: the key 'model' stands twice"),
         ("trainer: {}\n", "the recipe lacks model"),
         ("model: null\n", "model"),
+        ("\xff\xfe\x00", "not a text file in UTF-8"),
     ],
 )
 def test_a_file_that_is_no_recipe(text: str, message: str, plain: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    Path("broken.yaml").write_text(text)
+    Path("broken.yaml").write_bytes(text.encode("latin-1"))
     assert message in fails(["broken.yaml"], capsys)
-
-
-def test_a_file_that_is_no_text(plain: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    Path("broken.yaml").write_bytes(b"\xff\xfe\x00")
-    assert "not a text file in UTF-8" in fails(["broken.yaml"], capsys)
 
 
 def test_a_file_that_may_not_be_read(
@@ -152,7 +148,10 @@ def test_an_error_of_two_lines_is_told_in_two() -> None:
         raise GenerateError("no steps", "ask for one")
 
 
-def test_a_missing_file_gets_a_suggestion_from_the_recipes(plain: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_missing_file_gets_a_suggestion_and_a_folder_is_no_recipe(
+    plain: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert ". is a folder, not a recipe; it holds plain.yaml" in fails(["."], capsys)
     Path("recipes").mkdir()
     write(Path("recipes/rope_toy.yaml"), PLAIN)
     assert "did you mean recipes/rope_toy.yaml?" in fails(["rope_tyo.yaml"], capsys)
@@ -160,17 +159,11 @@ def test_a_missing_file_gets_a_suggestion_from_the_recipes(plain: Path, capsys: 
     assert "recipes here: plain.yaml, recipes/rope_toy.yaml" in fails(["zzz.yaml"], capsys)
 
 
-def test_a_folder_is_no_recipe(plain: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert ". is a folder, not a recipe; it holds plain.yaml" in fails(["."], capsys)
-
-
 def test_verbose_shows_the_traceback(plain: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["run", str(plain), "--zzz=3", "--verbose"]) == 2
     message = capsys.readouterr().err
     assert "Traceback" in message
-    assert (
-        message.splitlines()[-1] == "error: unknown option --zzz; --print_config lists the settings that the recipe has"
-    )
+    assert message.endswith("error: unknown option --zzz; --print_config lists the settings that the recipe has\n")
 
 
 STUDY = {"study": {"base": "plain.yaml", "seeds": [0], "rows": {"a": {}}}}
@@ -204,12 +197,9 @@ def test_a_mistake_in_a_study(
     assert not Path("runs").exists()
 
 
-def test_a_study_that_is_no_mapping(plain: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_mistake_around_a_study_or_in_an_option(plain: Path, capsys: pytest.CaptureFixture[str]) -> None:
     Path("study.yaml").write_text("study: 3\n")
     assert "`study` must be a mapping with base, seeds and rows" in fails(["study.yaml"], capsys)
-
-
-def test_a_mistake_in_an_option_of_a_study(plain: Path, capsys: pytest.CaptureFixture[str]) -> None:
     write(Path("study.yaml"), STUDY)
     assert "unknown option --study.sedes" in fails(["study.yaml", "--study.sedes=[0]"], capsys)
     assert "not by an option --study.rows" in fails(["study.yaml", "--study.rows.a.title=x"], capsys)

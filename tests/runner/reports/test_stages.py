@@ -54,15 +54,10 @@ def test_the_plot_lays_the_stages_one_after_the_other(tmp_path: Path) -> None:
     assert len([line for line in chosen.axes[0].get_lines() if line.get_linewidth() == 1.2]) == 1
 
 
-def test_without_a_loss_there_is_no_plot(tmp_path: Path) -> None:
+def test_without_a_loss_there_is_no_plot_and_one_below_zero_is_drawn_on_a_plain_axis(tmp_path: Path) -> None:
     StageTable().write(result(tmp_path, "score"))
     assert not (tmp_path / PLOT).exists()
     assert PLOT not in (tmp_path / "report.md").read_text()
-
-
-def test_a_loss_below_zero_is_drawn_on_a_plain_axis(tmp_path: Path) -> None:
-    figure = plot_losses(result(tmp_path, "loss"), "val")
-    assert figure is not None
     below = StageResult("s", None, tmp_path, ({"step": 0.0, "loss": -1.0},), {"steps": 1, "final": {"loss": -1.0}})
     figure = plot_losses(StagesResult("toy", tmp_path, (below,), "", {}))
     assert figure is not None
@@ -73,10 +68,3 @@ def test_a_stage_is_found_by_name(tmp_path: Path) -> None:
     assert result(tmp_path, "loss").stage("s0").curve("loss") == [(0, 9.0), (9, 2.0 / 3)]
     with pytest.raises(KeyError, match=r"no stage 'z' in 'toy'; it has s0"):
         result(tmp_path, "loss").stage("z")
-
-
-def test_bad_arguments_are_refused() -> None:
-    with pytest.raises(ValueError, match="got 0"):
-        StageTable(digits=0)
-    with pytest.raises(ValueError, match="empty list"):
-        StageTable([])

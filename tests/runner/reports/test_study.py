@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from omnigen2.files.tables import markdown_table, spread
+from omnigen2.runner.reports.stages import StageTable
 from omnigen2.runner.reports.study import CellResult, MetricTable, Row, StudyResult
 
 
@@ -41,31 +41,17 @@ def test_the_table_has_mean_and_spread_of_the_final_values(tmp_path: Path) -> No
     assert data["rows"]["a"]["notes"] == {"paper": 800}
 
 
-def test_a_metric_that_was_never_logged_is_named_with_the_ones_that_were(tmp_path: Path) -> None:
+def test_curves_have_the_steps_of_their_metric_and_what_does_not_exist_is_named(tmp_path: Path) -> None:
+    assert study(tmp_path).cell("a", 2).curve("loss") == [(0, 9.0), (9, 3.0)]
     with pytest.raises(KeyError, match=r"'acc'.*loss, only_a, val/loss"):
         MetricTable(["acc"]).write(study(tmp_path), tmp_path)
-
-
-def test_an_unknown_cell_is_refused(tmp_path: Path) -> None:
     with pytest.raises(KeyError, match=r"'a', 1.*'toy'"):
         study(tmp_path).cell("a", 1)
 
 
-def test_a_curve_has_the_steps_of_its_metric(tmp_path: Path) -> None:
-    assert study(tmp_path).cell("a", 2).curve("loss") == [(0, 9.0), (9, 3.0)]
-
-
-def test_bad_arguments_are_refused() -> None:
+@pytest.mark.parametrize("table", [MetricTable, StageTable])
+def test_bad_arguments_are_refused(table: type[MetricTable] | type[StageTable]) -> None:
     with pytest.raises(ValueError, match="got 0"):
-        MetricTable(digits=0)
+        table(digits=0)
     with pytest.raises(ValueError, match="empty list"):
-        MetricTable([])
-
-
-def test_spread_of_one_value_has_no_deviation_and_infinity_is_no_crash() -> None:
-    assert spread([0.12345]) == "0.123"
-    assert spread([1.0, float("inf")]) == "inf ± nan"
-
-
-def test_a_bar_in_a_cell_does_not_break_the_table() -> None:
-    assert markdown_table(["a"], [["x|y"]]).splitlines()[-1] == "| x\\|y |"
+        table([])

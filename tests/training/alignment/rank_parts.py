@@ -14,17 +14,16 @@ from lightning.pytorch.strategies import DDPStrategy, ModelParallelStrategy
 from torch import Tensor
 from torch.distributed.tensor import DTensor
 
-from omnigen2.adapters.lora import LoRA
+from omnigen2.adapters import LoRA
 from omnigen2.errors import UserError
 from omnigen2.generate.request import Sampling
 from omnigen2.rl import Scores
 from omnigen2.rl.reward import Failure, RewardError
-from omnigen2.rl.rewards.remote.transport import NO_ANSWER
 from omnigen2.runner.keep.metrics import read_metrics
-from omnigen2.runner.keep.randomness import of_all_processes
 from omnigen2.runner.keep.resume import ResumePoint, committed_checkpoint
+from omnigen2.runner.keep.state import of_all_processes
 from omnigen2.shards import local_part, whole
-from omnigen2.training.alignment import rollout as rl_rollout
+from omnigen2.training.alignment import policy as rl_policy
 from omnigen2.training.alignment.learner import Learner
 from omnigen2.training.alignment.metrics import UpdateMeter, known_means
 from omnigen2.training.alignment.module import FlowGRPOModule
@@ -131,7 +130,7 @@ def one_update(way: str, start: str, folder: Path) -> list[dict[str, Any]]:
     reward = Redness()
     made = model(way, start, reward, update={"updates": 1})
     made.seeded = partial(same_noise, made)
-    with patch.object(rl_rollout, "micro_batches", alone_each):
+    with patch.object(rl_policy, "micro_batches", alone_each):
         return train(way, start, folder / way, 2, made, reward)
 
 
@@ -179,7 +178,8 @@ def everything(path: str, start: str) -> dict[str, Any]:
     folder = Path(path)
     results: dict[str, Any] = {way: one_update(way, start, folder) for way in WAYS}
     results["parts"] = [in_parts("fsdp", start, folder / "parts", tokens) for tokens in (None, 140)]
-    silence = {call: Failure(NO_ANSWER, "ConnectError from server 1 of 1") for call in range(2, 8) if rank() == 1}
+    silent = Failure("no answer", "ConnectError from server 1 of 1", transient=True)
+    silence = dict.fromkeys(range(2, 8), silent) if rank() == 1 else {}
     results["stopped"] = stopped("fsdp", start, folder / "stopped", Moody(silence))
     reward = Redness()
     point, checkpoint = ResumePoint(every_n_train_steps=0), committed_checkpoint(folder / "stopped")

@@ -17,18 +17,18 @@ from omnigen2.errors import UserError
 from omnigen2.rl import RewardRequest, Scores
 from omnigen2.rl.reward import Failure, RewardError
 from omnigen2.rl.rewards.remote.remote import RemoteReward
-from omnigen2.rl.rewards.remote.server import RewardService, ServerLimits
-from omnigen2.rl.rewards.remote.transport import NO_ANSWER, Limits
+from omnigen2.rl.rewards.remote.server import RewardService
+from omnigen2.rl.rewards.remote.transport import Limits
 from omnigen2.runner.keep.metrics import read_metrics
 from omnigen2.runner.keep.resume import ResumePoint, committed_checkpoint
 from omnigen2.training.alignment.guards import InvalidRewardGuard
-from omnigen2.training.alignment.parts import RewardPart
 from omnigen2.training.alignment.scoring import Pending, Scorer
+from omnigen2.training.alignment.settings import RewardPart
 from omnigen2.training.callbacks.ema import EMA
 from tests.rl.loopback import Answer, Asked, loopback
 from tests.training.grpo_parts import ALL_TASKS, Moody, Redness, fit, grpo, prompts, same, weights
 
-SILENCE = Failure(NO_ANSWER, "ConnectError from server 1 of 1")
+SILENCE = Failure("nobody there", "ConnectError from server 1 of 1", transient=True)
 ONE_TASK = {"text_to_image": 1.0}
 QUICK = Limits(concurrency=2, timeout_s=2, deadline_s=6, attempts=2, backoff_s=0.001)
 PATIENT = Limits(concurrency=2, timeout_s=60, deadline_s=120, attempts=2, backoff_s=0.001)
@@ -100,7 +100,7 @@ def test_a_server_that_stays_away_stops_the_run_and_loses_nothing(iteration: int
     away = Moody({call: SILENCE for call in range(calls, calls + 6)})
     rare = ResumePoint(every_n_train_steps=0)
     with pytest.raises(
-        UserError, match=rf"(?s)not scored \(no answer: ConnectError.*goes on from iteration {iteration}"
+        UserError, match=rf"(?s)not scored \(nobody there: ConnectError.*goes on from iteration {iteration}"
     ):
         fit(grpo(away, rewards={"retries": 1}), tmp_path / "b", 6, rare, data=prompts(asked=ONE_TASK))
     checkpoint = committed_checkpoint(tmp_path / "b")
@@ -135,7 +135,7 @@ def served(kind: str, asked: Asked) -> Answer:
     """What a server with a fault does with a batch."""
     if asked.path == "/health":
         return Answer(body={"low": -2.0, "high": 2.0, "part_names": ["red"], "description": "red", "ready": True})
-    honest = RewardService(Redness(), ServerLimits()).score(json.dumps(asked.body).encode())
+    honest = RewardService(Redness()).answer(json.dumps(asked.body).encode())
     scores = honest["scores"]
     match kind:
         case "good":

@@ -10,12 +10,12 @@ from hypothesis import strategies as st
 from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor
 
-from omnigen2.adapters.lora import LoRA, is_adapter
+from omnigen2.adapters import LoRA, is_adapter
 from omnigen2.errors import UserError
 from omnigen2.generate.request import Sampling
 from omnigen2.rl import FlowGRPOObjective, NormalizedRatio
 from omnigen2.runner.keep.metrics import read_metrics
-from omnigen2.training.alignment.parts import Watched
+from omnigen2.training.alignment.settings import Watched
 from omnigen2.training.parts.model_folder import save_plain_transformer
 from omnigen2.training.parts.transformer_part import TransformerPart
 from tests.training.flow_parts import CONFIG, wake

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from omnigen2.training.callbacks.ema import EMA
 from omnigen2.training.parts.loader import StepLoader
+from tests.training.rank_parts import silent_trainer
 
 decays = st.floats(0.01, 0.999)
 
@@ -64,17 +65,8 @@ def loader(steps: int = 100) -> StepLoader:
     return StepLoader(lambda step: torch.randn(4, 3, generator=torch.Generator().manual_seed(step)), steps)
 
 
-def trainer(folder: Path, *callbacks: Callback, max_steps: int = 6, **arguments: Any) -> Trainer:
-    return Trainer(
-        default_root_dir=folder,
-        accelerator="cpu",
-        max_steps=max_steps,
-        callbacks=list(callbacks),
-        logger=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        **({"enable_checkpointing": False} | arguments),
-    )
+def trainer(folder: Path, *callbacks: Callback, max_steps: int = 6, **settings: Any) -> Trainer:
+    return silent_trainer(folder, max_steps, *callbacks, **settings)
 
 
 def averages(ema: EMA) -> dict[str, Tensor]:
@@ -173,7 +165,7 @@ def test_applying_and_leaving_is_the_identity(dtype: torch.dtype, seed: int) -> 
 
 def test_validation_test_and_prediction_see_the_average(tmp_path: Path) -> None:
     module, ema = Regression(), EMA(0.9)
-    fitting = trainer(tmp_path, ema, val_check_interval=6)
+    fitting = trainer(tmp_path, ema, val_check_interval=6, num_sanity_val_steps=2)
     fitting.fit(module, loader(), loader(1))
     average, weights = averages(ema)["head.weight"], module.head.weight.detach().clone()
     assert not torch.equal(average, weights)
@@ -264,29 +256,28 @@ class SavesInValidation(Callback):
         trainer.save_checkpoint("unused.ckpt")
 
 
-class TestRefusals:
-    @pytest.mark.parametrize("decay", [0.0, 1.0, -0.1, 1.5, float("nan")])
-    def test_decay(self, decay: float) -> None:
-        with pytest.raises(ValueError, match=f"decay must be between 0 and 1, both excluded, got {decay}"):
-            EMA(decay)
+@pytest.mark.parametrize("decay", [0.0, 1.0, -0.1, 1.5, float("nan")])
+def test_wrong_numbers_are_refused(decay: float) -> None:
+    with pytest.raises(ValueError, match=f"decay must be between 0 and 1, both excluded, got {decay}"):
+        EMA(decay)
+    with pytest.raises(ValueError, match="update_every_n_steps must be at least 1, got 0"):
+        EMA(update_every_n_steps=0)
 
-    def test_interval(self) -> None:
-        with pytest.raises(ValueError, match="update_every_n_steps must be at least 1, got 0"):
-            EMA(update_every_n_steps=0)
 
-    @pytest.mark.parametrize(
-        ("average", "message"),
-        [
-            ({"head.other": torch.zeros(2)}, r"average of head.other with shape \(2,\), the module has no such"),
-            ({"head.bias": torch.zeros(2)}, r"average of head.bias with shape \(2,\), the module has shape \(1,\)"),
-        ],
-    )
-    def test_another_model(self, average: dict[str, Tensor], message: str) -> None:
-        ema = EMA()
-        ema.load_state_dict({"updates": 1, "average": average})
-        with pytest.raises(ValueError, match=message):
-            ema.update(Regression())
+@pytest.mark.parametrize(
+    ("average", "message"),
+    [
+        ({"head.other": torch.zeros(2)}, r"average of head.other with shape \(2,\), the module has no such"),
+        ({"head.bias": torch.zeros(2)}, r"average of head.bias with shape \(2,\), the module has shape \(1,\)"),
+    ],
+)
+def test_another_model_is_refused(average: dict[str, Tensor], message: str) -> None:
+    ema = EMA()
+    ema.load_state_dict({"updates": 1, "average": average})
+    with pytest.raises(ValueError, match=message):
+        ema.update(Regression())
 
-    def test_saving_averaged_weights_as_trained_ones(self, tmp_path: Path) -> None:
-        with pytest.raises(RuntimeError, match="while the averaged weights are in place"):
-            trainer(tmp_path, EMA(), SavesInValidation(), val_check_interval=3).fit(Regression(), loader(), loader(1))
+
+def test_saving_averaged_weights_as_trained_ones_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(RuntimeError, match="while the averaged weights are in place"):
+        trainer(tmp_path, EMA(), SavesInValidation(), val_check_interval=3).fit(Regression(), loader(), loader(1))

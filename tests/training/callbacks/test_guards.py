@@ -9,12 +9,14 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from lightning.pytorch import Callback, LightningModule, Trainer
-from torch import Tensor, nn
+from torch import Tensor
 
 from omnigen2.errors import UserError
 from omnigen2.files.text import read_json
 from omnigen2.training.callbacks.guards import NonFiniteError, NonFiniteGuard, describe_batch
 from omnigen2.training.parts.loader import StepLoader
+from tests.training.callbacks.parts import Line
+from tests.training.rank_parts import silent_trainer
 
 
 @dataclass
@@ -30,18 +32,17 @@ class Examples:
     x: Tensor
 
 
-class Net(LightningModule):
+class Net(Line):
     """Its loss or its gradient is spoilt at one batch."""
 
     def __init__(self, bad: int, where: Literal["loss", "gradient"], value: float = float("nan")) -> None:
         super().__init__()
-        self.linear = nn.Linear(3, 1)
         self.bad = bad
         self.where = where
         self.value = value
 
     def training_step(self, batch: Any, batch_idx: int) -> Tensor:
-        loss = self.linear(batch.x).square().mean()
+        loss = super().training_step(batch.x, batch_idx)
         if batch_idx == self.bad and self.where == "loss":
             loss = loss * self.value
         return loss
@@ -49,9 +50,6 @@ class Net(LightningModule):
     def on_after_backward(self) -> None:
         if self.trainer.fit_loop.epoch_loop.batch_idx == self.bad and self.where == "gradient":
             self.linear.weight.grad[0, 1] = self.value  # type: ignore[index]
-
-    def configure_optimizers(self) -> Any:
-        return torch.optim.SGD(self.parameters(), lr=0.1)
 
 
 class Weights(Callback):
@@ -69,14 +67,10 @@ def batch(step: int) -> Examples:
     return Examples(tuple(Example(f"{step}-{i}") for i in range(4)), x)
 
 
-def fit(module: Net, guard: NonFiniteGuard, folder: Path, **more: Any) -> tuple[Trainer, Weights]:
-    weights = Weights()
-    trainer = Trainer(
-        accelerator="cpu", max_epochs=1, default_root_dir=folder, logger=False, enable_checkpointing=False,
-        enable_progress_bar=False, enable_model_summary=False, callbacks=[weights, guard], **more,
-    )  # fmt: skip
+def fit(module: Net, folder: Path, *callbacks: Callback, **settings: Any) -> Trainer:
+    trainer = silent_trainer(folder, -1, *callbacks, max_epochs=1, **settings)
     trainer.fit(module, StepLoader(batch, 6))
-    return trainer, weights
+    return trainer
 
 
 @given(st.integers(0, 5), st.sampled_from(["loss", "gradient"]), st.sampled_from([float("nan"), float("inf")]))
@@ -84,17 +78,12 @@ def test_the_step_of_a_number_that_is_not_finite_never_reaches_the_weights(
     tmp_path_factory: pytest.TempPathFactory, bad: int, where: Any, value: float
 ) -> None:
     folder = tmp_path_factory.mktemp("run")
-    module = Net(bad, where, value)
-    guard, weights = NonFiniteGuard(), Weights()
-    trainer = Trainer(
-        accelerator="cpu", max_epochs=1, default_root_dir=folder, logger=False, enable_checkpointing=False,
-        enable_progress_bar=False, enable_model_summary=False, callbacks=[weights, guard],
-    )  # fmt: skip
+    module, weights = Net(bad, where, value), Weights()
     with pytest.raises(
         NonFiniteError, match=f"at step {bad}, rank 0, batch {bad}: samples photos {bad}-0 edit, .* 1 more"
     ):
-        trainer.fit(module, StepLoader(batch, 6))
-    assert trainer.global_step == bad
+        fit(module, folder, weights, NonFiniteGuard())
+    assert module.trainer.global_step == bad
     assert torch.equal(module.linear.weight, weights.seen[-1])
     written = read_json(folder / "non_finite" / f"step_{bad}.json") or {}
     assert written["what"] == ("loss" if where == "loss" else "gradient norm")
@@ -104,19 +93,19 @@ def test_the_step_of_a_number_that_is_not_finite_never_reaches_the_weights(
 
 
 def test_a_healthy_run_is_left_alone(tmp_path: Path) -> None:
-    trainer, _ = fit(Net(-1, "loss"), NonFiniteGuard(), tmp_path)
-    assert trainer.global_step == 6
+    assert fit(Net(-1, "loss"), tmp_path, NonFiniteGuard()).global_step == 6
     assert not (tmp_path / "non_finite").exists()
+    assert issubclass(NonFiniteError, UserError), "the command line prints its message alone"
 
 
 def test_accumulated_gradients_name_all_their_batches(tmp_path: Path) -> None:
     with pytest.raises(NonFiniteError, match=r"gradient norm is nan at step 1, rank 0, batch 2, 3: samples photos 2-0"):
-        fit(Net(2, "gradient"), NonFiniteGuard(), tmp_path, accumulate_grad_batches=2)
+        fit(Net(2, "gradient"), tmp_path, NonFiniteGuard(), accumulate_grad_batches=2)
 
 
 def test_gradients_are_checked_only_on_request(tmp_path: Path) -> None:
     with pytest.raises(NonFiniteError, match="the loss is nan at step 3"):
-        fit(Net(2, "gradient"), NonFiniteGuard(gradients=False), tmp_path)
+        fit(Net(2, "gradient"), tmp_path, NonFiniteGuard(gradients=False))
 
 
 class OnDevice(NonFiniteGuard):
@@ -134,12 +123,9 @@ class OnDevice(NonFiniteGuard):
 
 @pytest.mark.parametrize(("every", "stops"), [(1, 2), (4, 3), (100, 5)])
 def test_a_device_is_looked_at_every_few_batches(every: int, stops: int, tmp_path: Path) -> None:
-    class Counter(Weights):
-        pass
-
     module = Net(2, "loss")
     with pytest.raises(NonFiniteError, match="the loss is nan at step 2, rank 0, batch 2: samples photos 2-0 edit"):
-        fit(module, OnDevice(every_n_batches=every), tmp_path)
+        fit(module, tmp_path, OnDevice(every_n_batches=every))
     assert module.trainer.fit_loop.epoch_loop.batch_idx == stops
 
 
@@ -148,17 +134,9 @@ def test_no_checkpoint_has_spoilt_weights(tmp_path: Path) -> None:
         def on_train_batch_end(self, trainer: Trainer, *rest: Any) -> None:
             trainer.save_checkpoint(tmp_path / f"{trainer.global_step}.ckpt")
 
-    trainer = Trainer(
-        accelerator="cpu", max_epochs=1, default_root_dir=tmp_path, logger=False, enable_checkpointing=False,
-        enable_progress_bar=False, enable_model_summary=False, callbacks=[Save(), OnDevice(every_n_batches=100)],
-    )  # fmt: skip
     with pytest.raises(NonFiniteError, match="at step 2"):
-        trainer.fit(Net(2, "loss"), StepLoader(batch, 6))
+        fit(Net(2, "loss"), tmp_path, Save(), OnDevice(every_n_batches=100))
     assert sorted(path.name for path in tmp_path.glob("*.ckpt")) == ["1.ckpt", "2.ckpt"]
-
-
-def test_the_message_is_one_that_the_command_line_prints() -> None:
-    assert issubclass(NonFiniteError, UserError)
 
 
 def test_batches_are_described_without_their_numbers() -> None:

@@ -9,7 +9,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch import Callback, Trainer
 from PIL import Image
 from torch import Tensor, nn
 
@@ -18,6 +18,8 @@ from omnigen2.training.callbacks.ema import EMA
 from omnigen2.training.callbacks.samples import GridItem, SampleGrid, save_grid
 from omnigen2.training.callbacks.throughput import Throughput
 from omnigen2.training.parts.loader import StepLoader
+from tests.training.callbacks.parts import Line
+from tests.training.rank_parts import silent_trainer
 
 PROMPT = "a red circle to the left of two green squares, costs $5 or $6, on a plain background " * 2
 
@@ -26,13 +28,12 @@ def picture(value: float, size: int = 16) -> Tensor:
     return torch.full((3, size, size), value)
 
 
-class Net(LightningModule):
+class Net(Line):
     """Draws with dropout and random numbers, which must not reach training."""
 
     def __init__(self) -> None:
-        super().__init__()
         torch.manual_seed(0)
-        self.linear = nn.Linear(3, 1)
+        super().__init__()
         self.frozen = nn.Dropout(0.5).eval()
         self.dropout = nn.Dropout(0.5)
         self.seen: list[tuple[bool, bool, float]] = []
@@ -45,18 +46,12 @@ class Net(LightningModule):
         torch.rand(5), np.random.rand(5)
         return [GridItem("a cube", picture(torch.rand(()).item()), passed=True)]
 
-    def configure_optimizers(self) -> Any:
-        return torch.optim.SGD(self.parameters(), lr=0.1)
-
 
 def fit(folder: Path, *callbacks: Callback, steps: int = 6, module: Any = None, **more: Any) -> Any:
     module = module or Net()
     torch.manual_seed(1)
     np.random.seed(1)
-    trainer = Trainer(
-        accelerator="cpu", max_steps=steps, default_root_dir=folder, enable_checkpointing=False,
-        enable_progress_bar=False, enable_model_summary=False, callbacks=list(callbacks), **{"logger": False} | more,
-    )  # fmt: skip
+    trainer = silent_trainer(folder, steps, *callbacks, **more)
     trainer.fit(module, StepLoader(lambda step: torch.ones(4, 3), 100))
     return module
 
@@ -146,18 +141,8 @@ def test_a_run_writes_its_sheets_also_for_tensorboard(tmp_path: Path) -> None:
 
 
 def test_what_cannot_work_is_refused(tmp_path: Path) -> None:
-    class Plain(LightningModule):
-        def __init__(self) -> None:
-            super().__init__()
-            self.linear = nn.Linear(3, 1)
-
-        def training_step(self, batch: Tensor, batch_idx: int) -> Tensor:
-            return self.linear(batch).mean()
-
-        configure_optimizers = Net.configure_optimizers
-
-    with pytest.raises(TypeError, match=r"a module with sample_grid\(trainer\), got Plain; add the method"):
-        fit(tmp_path, SampleGrid(1), module=Plain())
+    with pytest.raises(TypeError, match=r"a module with sample_grid\(trainer\), got Line; add the method"):
+        fit(tmp_path, SampleGrid(1), module=Line())
     with pytest.raises(ValueError, match="every_n_steps must be at least 1, got 0"):
         SampleGrid(0)
     with pytest.raises(ValueError, match="returned no samples; return at least one"):

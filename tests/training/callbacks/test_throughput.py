@@ -7,45 +7,41 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from lightning.pytorch import LightningModule, Trainer
-from torch import Tensor, nn
+from torch import Tensor
 
 from omnigen2.runner.keep.metrics import CsvLogger, read_metrics
 from omnigen2.training.callbacks import throughput
 from omnigen2.training.callbacks.throughput import Throughput
 from omnigen2.training.parts.loader import StepLoader
+from tests.training.callbacks.parts import Line
+from tests.training.rank_parts import silent_trainer
 
 
 class Clock:
     """Moves only when told."""
 
-    def __init__(self) -> None:
-        self.now = 0.0
+    now = 0.0
 
     def __call__(self) -> float:
         return self.now
 
 
-class Net(LightningModule):
+class Net(Line):
     """A step takes two seconds, a validation a hundred, a checkpoint fifty."""
 
     def __init__(self, clock: Clock) -> None:
         super().__init__()
-        self.linear = nn.Linear(3, 1)
         self.clock = clock
 
     def training_step(self, batch: Tensor, batch_idx: int) -> Tensor:
         self.clock.now += 2.0
-        return self.linear(batch).square().mean()
+        return super().training_step(batch, batch_idx)
 
     def validation_step(self, batch: Tensor, batch_idx: int) -> None:
         self.clock.now += 100.0
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         self.clock.now += 50.0
-
-    def configure_optimizers(self) -> Any:
-        return torch.optim.SGD(self.parameters(), lr=0.1)
 
 
 class Counted(Net):
@@ -69,12 +65,8 @@ def fit(folder: Path, monkeypatch: Any, module: type[Net], callback: Throughput,
         clock.now += 0.5
         return torch.ones(4, 3)
 
-    settings: dict[str, Any] = {"max_steps": 12, "log_every_n_steps": 3, "val_check_interval": 100} | more
-    trainer = Trainer(
-        accelerator="cpu", default_root_dir=folder, logger=CsvLogger(folder), enable_progress_bar=False,
-        enable_checkpointing=False, enable_model_summary=False, num_sanity_val_steps=0, callbacks=[callback],
-        **settings,
-    )  # fmt: skip
+    settings = {"max_steps": 12, "log_every_n_steps": 3, "val_check_interval": 100} | more
+    trainer = silent_trainer(folder, settings.pop("max_steps"), callback, logger=CsvLogger(folder), **settings)
     trainer.fit(module(clock), StepLoader(batch, 100), StepLoader(batch, 2))
     names = "throughput/"
     return [{k.removeprefix(names): v for k, v in row.items() if k.startswith(names)} for row in read_metrics(folder)]

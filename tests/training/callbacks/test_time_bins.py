@@ -8,12 +8,14 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from lightning.pytorch import LightningModule, Trainer
-from torch import Tensor, nn
+from torch import Tensor
 
 from omnigen2.flow.objective import TimeBins, bin_by_time
 from omnigen2.runner.keep.metrics import CsvLogger, read_metrics
 from omnigen2.training.callbacks.time_bins import LossByTime, bin_names
 from omnigen2.training.parts.loader import StepLoader
+from tests.training.callbacks.parts import Line
+from tests.training.rank_parts import silent_trainer
 
 BINS = 4
 
@@ -25,28 +27,18 @@ def batch(step: int) -> tuple[Tensor, Tensor, Tensor]:
     return counts * torch.rand(3, generator=generator), counts, torch.rand(3, generator=generator)
 
 
-class Net(LightningModule):
+class Net(Line):
     """Its loss does not matter; its bins do."""
 
-    def __init__(self) -> None:
-        super().__init__()
-        self.linear = nn.Linear(1, 1)
-        self.time_bins: TimeBins | None = None
+    time_bins: TimeBins | None = None
 
     def training_step(self, batch: Any, batch_idx: int) -> Tensor:
         self.time_bins = bin_by_time(*batch, BINS)
-        return self.linear(torch.ones(1, 1)).sum()
-
-    def configure_optimizers(self) -> Any:
-        return torch.optim.SGD(self.parameters(), lr=0.1)
+        return super().training_step(torch.ones(1, 3), batch_idx)
 
 
 def fit(folder: Path, steps: int, module: LightningModule | None = None, resume: Any = None, **more: Any) -> Trainer:
-    trainer = Trainer(
-        accelerator="cpu", max_steps=steps, default_root_dir=folder, logger=CsvLogger(folder), log_every_n_steps=3,
-        enable_checkpointing=False, enable_progress_bar=False, enable_model_summary=False, callbacks=[LossByTime()],
-        **more,
-    )  # fmt: skip
+    trainer = silent_trainer(folder, steps, LossByTime(), logger=CsvLogger(folder), log_every_n_steps=3, **more)
     trainer.fit(module or Net(), StepLoader(batch, 100), ckpt_path=resume, weights_only=True)
     return trainer
 
@@ -95,21 +87,10 @@ def test_ten_bins_are_named_by_tenths() -> None:
     assert bin_names(4) == ["0.00-0.25", "0.25-0.50", "0.50-0.75", "0.75-1.00"]
 
 
-def test_a_module_without_bins_is_refused(tmp_path: Path) -> None:
-    class Plain(LightningModule):
-        def __init__(self) -> None:
-            super().__init__()
-            self.linear = nn.Linear(1, 1)
-
-        training_step = Net.training_step
-        configure_optimizers = Net.configure_optimizers
-
+def test_what_cannot_work_is_refused(tmp_path: Path) -> None:
     with pytest.raises(
-        TypeError, match="needs a module with the attribute `time_bins`, got Plain; set self.time_bins ="
+        TypeError, match="needs a module with the attribute `time_bins`, got Line; set self.time_bins ="
     ):
-        fit(tmp_path, 1, Plain())
-
-
-def test_a_wrong_interval_is_refused() -> None:
+        fit(tmp_path, 1, Line())
     with pytest.raises(ValueError, match="every_n_steps must be at least 1, got 0"):
         LossByTime(every_n_steps=0)

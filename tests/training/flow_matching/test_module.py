@@ -8,11 +8,13 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch import Callback
+from lightning.pytorch.callbacks import LambdaCallback
 from torch import Tensor
 
-from omnigen2.adapters.lora import LoRA, is_adapter
-from omnigen2.data import Batch, DataError
+from omnigen2.adapters import LoRA, is_adapter
+from omnigen2.data import Batch
+from omnigen2.errors import UserError
 from omnigen2.generate import Generator
 from omnigen2.microworld.runs.data import MicroTexts, MicroWorld
 from omnigen2.runner.keep.handover import WriteWeights
@@ -70,46 +72,35 @@ def fit(folder: Path, steps: int, *callbacks: Callback, seed: int = 0, **parts: 
     return model
 
 
+def start(model: FlowMatchingModule, folder: Path) -> str:
+    """What another training can start from."""
+    model.save_weights(folder)
+    return str(folder)
+
+
 def weights(model: FlowMatchingModule) -> dict[str, Tensor]:
     return {name: value.clone() for name, value in model.dit.state_dict().items()}
 
 
 def test_a_training_depends_on_its_seed_alone(tmp_path: Path) -> None:
-    first = weights(fit(tmp_path, 3))
-
-    class Noise(Callback):
-        """Draws from the global generator while the others train."""
-
-        def on_train_batch_start(
-            self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int
-        ) -> None:
-            torch.randn(7)
-
-    second, other = weights(fit(tmp_path, 3, Noise())), weights(fit(tmp_path, 3, seed=1))
+    draws = LambdaCallback(on_train_batch_start=lambda *_: torch.randn(7))  # from the global generator
+    first, second, other = (weights(fit(tmp_path, 3, *c, seed=s)) for c, s in (((), 0), ((draws,), 0), ((), 1)))
     assert all(torch.equal(first[name], second[name]) for name in first)
     assert any(not torch.equal(first[name], other[name]) for name in first)
 
 
 def test_the_loss_falls(tmp_path: Path) -> None:
-    model = module(lr=3e-3)
     losses: list[float] = []
-
-    class Watch(Callback):
-        def on_train_batch_end(
-            self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
-        ) -> None:
-            losses.append(float(outputs["loss"]))
-
-    trainer(tmp_path, 40, Watch()).fit(model, datamodule=world(steps=40, batch_size=8))
+    watch = LambdaCallback(on_train_batch_end=lambda trainer, model, outputs, *_: losses.append(float(outputs["loss"])))
+    trainer(tmp_path, 40, watch).fit(module(lr=3e-3), datamodule=world(steps=40, batch_size=8))
     assert sum(losses[-8:]) < 0.9 * sum(losses[:8])
 
 
 def test_the_weights_of_one_resolution_start_the_next(tmp_path: Path) -> None:
     trained = fit(tmp_path, 2)
-    (tmp_path / "weights").mkdir()
-    trained.save_weights(tmp_path / "weights")
+    saved = start(trained, tmp_path / "weights")
     for factor in (2, 4):
-        following = module(TransformerPart(), factor=factor, weights=str(tmp_path / "weights"))
+        following = module(TransformerPart(), factor=factor, weights=saved)
         following.configure_model()
         assert following.dit.config == replace(CONFIG, gate_bias=0.0)
         ours, theirs = weights(following), weights(trained)
@@ -118,13 +109,8 @@ def test_the_weights_of_one_resolution_start_the_next(tmp_path: Path) -> None:
 
 def test_a_saved_model_draws_what_the_module_draws(tmp_path: Path) -> None:
     ema = EMA(0.5)
-    model = module(saved="model")
-    fitted = trainer(tmp_path, 2, ema)
-    fitted.fit(model, datamodule=world(steps=2))
-    folder = tmp_path / "weights"
-    folder.mkdir()
-    model.save_weights(folder)
-    generator = Generator.from_folder(folder)
+    model = fit(tmp_path, 2, ema, saved="model")
+    generator = Generator.from_folder(start(model, tmp_path / "weights"))
     with ema.applied(model):
         averaged = weights(model)
     assert all(torch.equal(value, averaged[name]) for name, value in generator.transformer.state_dict().items())
@@ -138,23 +124,17 @@ def test_a_saved_model_draws_what_the_module_draws(tmp_path: Path) -> None:
 
 
 def test_a_lora_checkpoint_has_adapters_alone(tmp_path: Path) -> None:
-    base = fit(tmp_path, 1)
-    (tmp_path / "base").mkdir()
-    base.save_weights(tmp_path / "base")
-    part = TransformerPart(lora=LoRA(rank=2))
-    model = module(part, weights=str(tmp_path / "base"))
-    fitted = trainer(tmp_path, 2)
+    base, part = start(fit(tmp_path, 1), tmp_path / "base"), TransformerPart(lora=LoRA(rank=2))
+    model, fitted = module(part, weights=base), trainer(tmp_path, 2)
     fitted.fit(model, datamodule=world(steps=2))
     fitted.save_checkpoint(tmp_path / "adapters.ckpt")
     names = torch.load(tmp_path / "adapters.ckpt", weights_only=True)["state_dict"].keys()
     assert names
     assert all(map(is_adapter, names))
-    again = module(part, weights=str(tmp_path / "base"))
+    again = module(part, weights=base)
     trainer(tmp_path, 2).fit(again, datamodule=world(steps=2), ckpt_path=tmp_path / "adapters.ckpt", weights_only=True)
     assert all(torch.equal(value, weights(again)[name]) for name, value in weights(model).items())
-    (tmp_path / "weights").mkdir()
-    model.save_weights(tmp_path / "weights")
-    assert sorted(path.name for path in (tmp_path / "weights").iterdir()) == ["adapter"]
+    assert [path.name for path in Path(start(model, tmp_path / "weights")).iterdir()] == ["adapter"]
 
 
 def test_a_carried_optimizer_has_the_settings_of_its_own_recipe(tmp_path: Path) -> None:
@@ -201,7 +181,7 @@ def test_trainers_that_do_not_fit_are_refused_as_settings(tmp_path: Path, settin
 
 def test_sheets_without_validation_examples_are_refused_at_the_start(tmp_path: Path) -> None:
     run = trainer(tmp_path, 3, SampleGrid(3))
-    with pytest.raises(DataError, match="SampleGrid shows validation examples, and there are none; add validation"):
+    with pytest.raises(UserError, match="SampleGrid shows validation examples, and there are none\n  add validation"):
         run.fit(module(), datamodule=world(steps=3))
     assert run.global_step == 0
 
@@ -214,28 +194,26 @@ def test_validation_has_the_same_loss_every_time(tmp_path: Path) -> None:
 
 
 def test_wrong_settings(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="neither a config nor weights"):
+    with pytest.raises(UserError, match="neither a config nor weights"):
         module(TransformerPart()).configure_model()
-    with pytest.raises(ValueError, match="no transformer/ .*no such folder"):
-        module(weights=str(tmp_path / "none")).configure_model()
+    for folder, there in (("none", "no such folder"), (".", "nothing")):
+        message = rf"no transformer/ \(found: {there}\); give the folder `weights` of a finished run"
+        with pytest.raises(UserError, match=message):
+            module(weights=str(tmp_path / folder)).configure_model()
     model = wake(module())
     wrong = world(32)
     wrong.budget = replace(wrong.budget, resize=replace(wrong.budget.resize, multiple=8))
-    with pytest.raises(ValueError, match=r"a token is 4 pixels wide here .* planned for 8"):
+    with pytest.raises(UserError, match=r"a token is 4 pixels wide here .* planned for 8; set .* to 4"):
         model.encoder(wrong.batch(0))
     batch = world().batch(0)
     nothing = replace(batch, examples=(replace(batch.examples[0], target=None), *batch.examples[1:]))
     with pytest.raises(ValueError, match="1 of 4 examples have no target"):
         model.encoder(nothing)
-    fit(tmp_path, 1)
-    (tmp_path / "w").mkdir()
-    saver = fit(tmp_path, 1)
-    saver.save_weights(tmp_path / "w")
+    with pytest.raises(ValueError, match="has no target, which says how large a picture to draw"):
+        model.draw(nothing.examples)
     other = TransformerPart(replace(CONFIG, num_layers=2))
     with pytest.raises(ValueError, match="num_layers 1, expected 2"):
-        module(other, weights=str(tmp_path / "w")).configure_model()
-    with pytest.raises(ValueError, match=r"set trainer\.max_steps"):
-        trainer(tmp_path, -1, max_epochs=1).fit(module(), datamodule=world())
+        module(other, weights=start(fit(tmp_path, 1), tmp_path / "w")).configure_model()
 
 
 def test_new_text_projections_are_whitened_and_loaded_ones_are_not(tmp_path: Path) -> None:
@@ -250,8 +228,6 @@ def test_new_text_projections_are_whitened_and_loaded_ones_are_not(tmp_path: Pat
     white.text_part = replace(white.text_part, typical=typical)
     assert features(white).mean(0).abs().max() < 0.05 < features(plain).mean(0).abs().max()
     trainer(tmp_path, 1).fit(plain, datamodule=world(steps=1))
-    (tmp_path / "w").mkdir()
-    plain.save_weights(tmp_path / "w")
-    loaded = module(weights=str(tmp_path / "w"))
+    loaded = module(weights=start(plain, tmp_path / "w"))
     loaded.text_part = replace(loaded.text_part, typical=typical)
     torch.testing.assert_close(features(loaded), features(plain))

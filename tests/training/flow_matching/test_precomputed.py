@@ -1,7 +1,7 @@
 """Trainings from latents that were computed before: the same batches, and never those of another codec or size."""
 
 from dataclasses import replace
-from itertools import islice
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -10,41 +10,30 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from omnigen2.commands.latents import CodecLatents
 from omnigen2.data import (
     Batch,
     ConditionDropout,
     DataError,
-    ExampleLatents,
-    LatentMismatch,
+    Loaded,
+    Mismatch,
     OptimizeSettings,
     TokenBudget,
-    optimize,
 )
-from omnigen2.dit import TransformerConfig
-from omnigen2.encoders import BlockDCT, FluxVAE, HiddenStateBridge, LatentCodec, PromptRules
-from omnigen2.encoders.posterior import identity
+from omnigen2.encoders import BlockDCT, FluxVAE, HiddenStateBridge, LatentCodec
 from omnigen2.encoders.tiny import write_tiny_vae
 from omnigen2.microworld.runs.vlm import RandomMicroVLM
 from omnigen2.pictures import ResizePolicy
-from omnigen2.training.flow_matching.data_module import DataPart, ImageData, Reading
+from omnigen2.training.flow_matching.data_module import DataPart, Reading
 from omnigen2.training.flow_matching.encoded import BatchEncoder, EncodedBatch
+from omnigen2.training.flow_matching.precompute import CodecLatents
 from omnigen2.training.flow_matching.text_states import TextStates
-from tests.data.cases import picture, t2i, write_jsonl
+from tests.data.cases import picture, t2i
+from tests.training.flow_matching.cases import first_batches, image_data, write_chunks
+from tests.training.flow_parts import CONFIG
 
 POLICY = ResizePolicy(max_pixels=48 * 48, reference_pixels=(32 * 32, 16 * 16))
 BUDGET = TokenBudget(500, POLICY)
-TEXT = TextStates(RandomMicroVLM().load(), HiddenStateBridge(), PromptRules(), remembered=100)
-CONFIG = TransformerConfig(
-    hidden_size=24,
-    num_layers=1,
-    num_refiner_layers=1,
-    num_heads=2,
-    num_kv_heads=1,
-    axes=(4, 4, 4),
-    in_channels=16,
-    text_dim=64,
-)
+TEXT = TextStates(RandomMicroVLM().load(HiddenStateBridge()), remembered=100)
 
 
 @pytest.fixture(scope="module")
@@ -60,38 +49,19 @@ def folder(tmp_path_factory: pytest.TempPathFactory, vae: FluxVAE) -> Path:
     folder = tmp_path_factory.mktemp("data")
     for number in range(6):
         (folder / f"{number}.png").write_bytes(picture(20 + 17 * number, 40, (40 * number, 99, 200 - 30 * number)))
-    write_jsonl(folder / "draw.jsonl", [t2i(f"{number}.png") for number in range(6)])
-    edits: list[Any] = [
-        {
-            "task_type": "edit",
-            "instruction": f"{n}",
-            "input_images": [f"{i}.png" for i in range(n)],
-            "output_image": "5.png",
-        }
-        for n in (1, 2, 3)
-    ]
-    write_jsonl(folder / "edits.jsonl", edits)
-    (folder / "data.yml").write_text("data:\n  - {path: draw.jsonl, ratio: 1}\n  - {path: edits.jsonl, ratio: 1}\n")
+    shown = {number: [f"{each}.png" for each in range(number)] for number in (1, 2, 3)}
+    edits = [{"instruction": f"{n}", "input_images": names, "output_image": "5.png"} for n, names in shown.items()]
     encoders = {
         "plain": None,
         "float16": CodecLatents(vae, POLICY, "float16"),
         "float32": CodecLatents(vae, POLICY, "float32"),
         "dct": CodecLatents(BlockDCT(8), POLICY, "float32"),
     }
-    for name, encoder in encoders.items():
-        how = OptimizeSettings(threads=2, latents=encoder)
-        optimize(folder / "data.yml", folder / name, how, lambda advance: None)
-    return folder
+    settings = {name: OptimizeSettings(threads=2, latents=encoder) for name, encoder in encoders.items()}
+    return write_chunks(folder, [t2i(f"{number}.png") for number in range(6)], edits, settings)
 
 
-def data(path: Path | list[Path], **more: Any) -> ImageData:
-    paths = path if isinstance(path, list) else [path]
-    parts = {f"own{number or ''}": DataPart(str(each)) for number, each in enumerate(paths)}
-    return ImageData(**({"train": parts, "steps": 2, "budget": BUDGET, "mixing": "sample"} | more))
-
-
-def batches(path: Path | list[Path], **more: Any) -> list[Batch]:
-    return list(islice(data(path, **more).train_dataloader(), 2))
+data, batches = (partial(function, budget=BUDGET) for function in (image_data, first_batches))
 
 
 def encode(codec: LatentCodec, batch: Batch, seed: int | None = None) -> EncodedBatch:
@@ -163,7 +133,9 @@ def test_latents_of_another_codec_are_refused_with_both_named_or_ignored_if_aske
     write_tiny_vae(tmp_path, seed=1)
     other = FluxVAE.from_folder(tmp_path)
     (batch, *_) = batches(folder / "float16")
-    with pytest.raises(LatentMismatch, match=f"were made by {identity(vae)}, but this training .*{identity(other)}"):
+    with pytest.raises(
+        Mismatch, match=f"were made with the codec {vae.identity()}, but this training .*{other.identity()}"
+    ):
         encode(other, batch)
     reading = Reading(precomputed="ignore")
     (ignored, *_), (plain, *_) = batches(folder / "float16", reading=reading), batches(folder / "plain")
@@ -174,7 +146,7 @@ def test_other_sizes_are_refused_before_the_first_batch_or_ignored_if_asked(fold
     budget = TokenBudget(500, replace(POLICY, max_pixels=32 * 32))
     rare = {"common": DataPart(str(folder / "plain")), "rare": DataPart(str(folder / "float16"), 1e-9)}
     message = (
-        r"latents of the data 'rare/draw' are .*max_pixels=2304.* resizes by .*max_pixels=1024.*\n"
+        r"latents of the data 'rare/draw' were .*max_pixels=2304.* training has .*max_pixels=1024.*\n"
         r"  use the same, or set `precomputed: ignore`"
     )
     with pytest.raises(DataError, match=message):
@@ -187,7 +159,8 @@ def test_latents_of_other_shapes_are_refused(folder: Path, vae: FluxVAE) -> None
     (batch, *_) = batches(folder / "float16")
     first = batch.examples[0]
     assert first.latents is not None
-    cut = ExampleLatents(first.latents.references, first.latents.target[:, :, :1], first.latents.origin)
+    *references, target = first.latents.tensors
+    cut = Loaded((*references, target[:, :, :1]), first.latents.origin)
     wrong = replace(batch, examples=(replace(first, latents=cut), *batch.examples[1:]))
     with pytest.raises(
         ValueError, match=r"pixels has a stored latent of shape \(16, 1, \d+\), expected \(16, \d+, \d+\)"

@@ -3,7 +3,6 @@
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -13,24 +12,23 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from omnigen2.commands.states import VLMStates
 from omnigen2.data import (
-    Batch,
     ConditionDropout,
     DataError,
     Example,
+    Mismatch,
     OptimizeSettings,
-    StatesMismatch,
     TokenBudget,
-    optimize,
 )
 from omnigen2.encoders import HiddenStateBridge, PromptRules, QwenEncoder
 from omnigen2.microworld.runs.vlm import RandomMicroVLM
 from omnigen2.pictures import ResizePolicy
-from omnigen2.training.flow_matching.data_module import DataPart, ImageData, Reading
+from omnigen2.training.flow_matching.data_module import Reading
+from omnigen2.training.flow_matching.precompute import VLMStates
 from omnigen2.training.flow_matching.text_states import TextStates
 from omnigen2.training.parts.vlm import VLMFolder, save_vlm, vlm_identity
-from tests.data.cases import picture, t2i, write_jsonl
+from tests.data.cases import picture, t2i
+from tests.training.flow_matching.cases import first_batches, image_data, write_chunks
 from tests.training.flow_parts import module, trainer
 
 POLICY = ResizePolicy(max_pixels=16 * 16, multiple=4, reference_pixels=(8 * 8,))
@@ -41,9 +39,10 @@ WORDS = ["a", "red", "square", "left", "of", "two", "blue", "crosses", "and", "a
 
 def reader(seed: int = 0, template: str = "keep", rules: PromptRules = RULES, remembered: int = 0) -> TextStates:
     bridge = HiddenStateBridge(template=template)  # pyright: ignore[reportArgumentType]
-    return TextStates(RandomMicroVLM(seed).load(), bridge, rules, remembered)
+    return TextStates(RandomMicroVLM(seed).load(bridge, rules), remembered)
 
 
+EDITS = ("make it blue", "a red cross")
 READERS = {"keep": reader(), "drop": reader(template="drop")}
 
 
@@ -53,25 +52,14 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("data")
     (folder / "a.png").write_bytes(picture(16, 12))
     texts = [" ".join(WORDS[: 1 + 2 * number]) for number in range(7)]
-    write_jsonl(folder / "draw.jsonl", [t2i("a.png") | {"instruction": text} for text in texts])
-    edit = {"task_type": "edit", "instruction": "make it blue", "input_images": ["a.png"], "output_image": "a.png"}
-    write_jsonl(folder / "edits.jsonl", [edit, edit | {"instruction": "a red cross"}])
-    (folder / "data.yml").write_text("data:\n  - {path: draw.jsonl, ratio: 1}\n  - {path: edits.jsonl, ratio: 1}\n")
+    draw = [t2i("a.png") | {"instruction": text} for text in texts]
+    edits = [{"instruction": text, "input_images": ["a.png"], "output_image": "a.png"} for text in EDITS]
     encoders = {"plain": None} | {name: VLMStates(text) for name, text in READERS.items()}
-    for name, encoder in encoders.items():
-        how = OptimizeSettings(threads=2, states=encoder)
-        optimize(folder / "data.yml", folder / name, how, lambda advance: None)
-    return folder
+    settings = {name: OptimizeSettings(threads=2, states=encoder) for name, encoder in encoders.items()}
+    return write_chunks(folder, draw, edits, settings)
 
 
-def data(path: Path | list[Path], **more: Any) -> ImageData:
-    paths = path if isinstance(path, list) else [path]
-    parts = {f"own{number or ''}": DataPart(str(each)) for number, each in enumerate(paths)}
-    return ImageData(**({"train": parts, "steps": 3, "budget": BUDGET, "mixing": "sample"} | more))
-
-
-def batches(path: Path | list[Path], **more: Any) -> list[Batch]:
-    return list(islice(data(path, **more).train_dataloader(), 3))
+data, batches = (partial(function, steps=3, budget=BUDGET) for function in (image_data, first_batches))
 
 
 def alone(text: TextStates, examples: tuple[Example, ...]) -> Tensor:
@@ -126,8 +114,8 @@ def test_texts_are_not_read_again_and_the_model_stays_where_it_is(
     dropout = ConditionDropout(0.5)
     stored, plain = (batches(folder / name, dropout=dropout)[0] for name in ("keep", "plain"))
     assert {example.prompt_dropped for example in stored.examples} == {False, True}
-    encoder = RandomMicroVLM().load()
-    text = TextStates(encoder, HiddenStateBridge(), RULES, device=torch.device("meta"))
+    encoder = RandomMicroVLM().load(HiddenStateBridge(), RULES)
+    text = TextStates(encoder, device=torch.device("meta"))
     monkeypatch.setattr(QwenEncoder, "forward", read)
     assert text.of(stored.to("meta").examples).states.device.type == "meta"
     assert encoder.device.type == "cpu"
@@ -151,8 +139,8 @@ def test_samples_with_and_without_states_share_a_batch_in_their_order(folder: Pa
     [
         (
             partial(reader, 1),
-            r"states of \w+.jsonl:\d+ were made by Qwen\S+ in float32 sha256:\w+, but this training reads texts by "
-            r"Qwen\S+ in float32 sha256:\w+\n  read them the same way, .*precomputed: ignore.*write the chunks again",
+            r"states of \w+.jsonl:\d+ were made with the reader Qwen\S+ in float32 sha256:\w+, but this training has "
+            r"Qwen\S+ in float32 sha256:\w+\n  use the same, .*precomputed: ignore.*write the chunks again",
         ),
         (partial(reader, template="drop"), "template='keep'.*, but this training .*template='drop'"),
         (partial(reader, rules=replace(RULES, max_tokens=15)), "max_tokens=16.*, but this training .*max_tokens=15"),
@@ -163,14 +151,14 @@ def test_states_of_another_reading_are_refused_with_both_named(
     folder: Path, other: Callable[[], TextStates], message: str
 ) -> None:
     (batch, *_) = batches(folder / "keep")
-    with pytest.raises(StatesMismatch, match=message):
+    with pytest.raises(Mismatch, match=message):
         other().of(batch.examples)
 
 
 def test_another_system_prompt_is_refused(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (batch, *_) = batches(folder / "keep")
     monkeypatch.setattr("omnigen2.training.flow_matching.text_states.SYSTEM_PROMPT_DROPPED", "You draw.")
-    with pytest.raises(StatesMismatch, match=r"template sha256:\w+, but .* template sha256:"):
+    with pytest.raises(Mismatch, match=r"template sha256:\w+, but .* template sha256:"):
         reader().of(batch.examples)
 
 

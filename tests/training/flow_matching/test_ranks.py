@@ -14,13 +14,12 @@ from lightning.pytorch.strategies import DDPStrategy, ModelParallelStrategy
 from safetensors.torch import load_file
 from torch import Tensor
 
-from omnigen2.adapters.lora import LoRA, is_adapter
+from omnigen2.adapters import LoRA, is_adapter
 from omnigen2.data import Batch
 from omnigen2.generate.request import Sampling
 from omnigen2.microworld.runs.data import MicroWorld
 from omnigen2.microworld.runs.evaluation import MicroEvaluation
 from omnigen2.runner.keep.handover import _whole
-from omnigen2.shards import local_part, whole
 from omnigen2.training.callbacks.ema import EMA
 from omnigen2.training.callbacks.samples import SampleGrid
 from omnigen2.training.flow_matching.drawing import Drawing
@@ -28,7 +27,7 @@ from omnigen2.training.parts.loader import StepLoader
 from omnigen2.training.parts.model_folder import save_plain_transformer
 from omnigen2.training.parts.transformer_part import TransformerPart
 from tests.training.flow_parts import MIXED, FixedDraws, Gradients, module, trainer, wake
-from tests.training.rank_parts import Launcher, mean_of_processes
+from tests.training.rank_parts import Launcher, mean_of_processes, parameters_of
 
 STEPS, LONGER = 3, 5
 ADAPTERS = TransformerPart(lora=LoRA(rank=2))
@@ -93,18 +92,15 @@ def fit(
     It ends with `<steps>.ckpt`, `optimizer.pt` and `weights/`.
     """
     model, ema, kept, data = watched(WAYS[way], start, carried), EMA(0.5), Gradients(), Cut()
-    rank, devices = (int(os.environ.get(name, default)) for name, default in (("RANK", "0"), ("WORLD_SIZE", "1")))
-    made = trainer(
-        folder / f"rank{rank}", steps, ema, kept, *callbacks, strategy=strategy, devices=devices, limit_val_batches=1
-    )
+    rank = int(os.environ.get("RANK", "0"))
+    made = trainer(folder / f"rank{rank}", steps, ema, kept, *callbacks, strategy=strategy, limit_val_batches=1)
     made.fit(model, datamodule=data, ckpt_path=go_on or None, weights_only=True)
     result = {"losses": model.losses, "gradients": kept.found, "average": ema.state_dict()["average"]}
-    result["parameters"] = {name: whole(local_part(value), value) for name, value in model.named_parameters()}
+    result["parameters"] = parameters_of(model)
     made.save_checkpoint(folder / f"{steps}.ckpt")
     state = _whole(made.optimizers[0].state_dict())
     if rank == 0:
         torch.save(state, folder / "optimizer.pt")
-    (folder / "weights").mkdir(parents=True, exist_ok=True)
     model.save_weights(folder / "weights")
     kinds = [[example for example in data.everything.examples if bool(example.references) == some] for some in (0, 1)]
     result["drawn"] = model.draw(kinds[rank][:2])  # the one draws without references, the other one with them
@@ -147,13 +143,8 @@ def start(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 
 @pytest.fixture(scope="module")
-def pair(start: str, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any]]:
-    launcher = Launcher(tmp_path_factory.mktemp("pair"))
-    try:
-        assert launcher(everything, str(launcher.folder), start) == [0, 0], launcher.log()
-    finally:
-        launcher.close()
-    return launcher.folder, launcher.result()
+def pair(launcher: Launcher, start: str) -> tuple[Path, dict[str, Any]]:
+    return launcher.folder, launcher.results(everything, str(launcher.folder), start)
 
 
 @pytest.fixture(scope="module")

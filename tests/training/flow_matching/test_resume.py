@@ -3,22 +3,17 @@
 import shutil
 import tempfile
 from pathlib import Path
-from typing import Any
 
-import pytest
 import yaml
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from safetensors.torch import load_file
 
-from omnigen2.errors import UserError
 from omnigen2.microworld.runs.evaluation import PICTURES, SCORES
-from omnigen2.runner.execute.run import run
 from omnigen2.runner.plan.config import Config
-from omnigen2.runner.recipe.layers import merged
 from tests.paths import ROOT
-from tests.runner.keep.test_resume import SILENT, in_child
 from tests.runner.recipes import checkpoints_every
+from tests.runner.runs import in_child
 from tests.runner.toy_parts import Kill
 
 RECIPE = ROOT / "recipes" / "micro" / "pretrain_16_t2i.yaml"
@@ -29,7 +24,7 @@ HOOKS = ("on_train_batch_start", "on_before_optimizer_step", "on_save_checkpoint
 SAME = ("metrics.csv", SCORES, "samples/step_6.json", "weights/transformer/config.json")
 
 
-def small_recipe(folder: Path, changes: dict[str, Any] | None = None) -> Config:
+def small_recipe(folder: Path) -> Config:
     """The recipe with a small model, small batches of mixed tasks and six steps."""
     recipe = yaml.safe_load(RECIPE.read_text())
     callbacks = [
@@ -54,7 +49,7 @@ def small_recipe(folder: Path, changes: dict[str, Any] | None = None) -> Config:
         "steps": 6, "batch_size": 4, "validation": 1, "families": {"text_to_image": 1, "edit": 1},
     }  # fmt: skip
     path = folder / "recipe.yaml"
-    path.write_text(yaml.safe_dump(merged([recipe, changes or {}]), sort_keys=False))
+    path.write_text(yaml.safe_dump(recipe, sort_keys=False))
     return Config([f"--config={path}"], (path,))
 
 
@@ -70,9 +65,7 @@ def test_killed_and_continued_equals_uninterrupted(tmp_path: Path) -> None:
     whole = outcome(tmp_path / "whole")
 
     @settings(max_examples=5, deadline=None)
-    @given(
-        st.sampled_from(("on_train_batch_start", "on_before_optimizer_step", "on_save_checkpoint")), st.integers(1, 6)
-    )
+    @given(st.sampled_from(HOOKS), st.integers(1, 6))
     @example("on_train_end", 1)
     def law(hook: str, count: int) -> None:
         folder = Path(tempfile.mkdtemp(dir=tmp_path))
@@ -82,16 +75,3 @@ def test_killed_and_continued_equals_uninterrupted(tmp_path: Path) -> None:
         shutil.rmtree(folder)
 
     law()
-
-
-@pytest.mark.parametrize(
-    ("changes", "message"),
-    [
-        ({"data": {"init_args": {"multiple": 8}}}, r"a token is 4 pixels wide here .* planned for 8; set .* to 4"),
-        ({"model": {"init_args": {"weights": "."}}}, r"no transformer/ .*give the folder `weights` of a finished run"),
-    ],
-)
-def test_what_does_not_fit_is_told_as_the_user_s_error(changes: dict[str, Any], message: str, tmp_path: Path) -> None:
-    config = small_recipe(tmp_path, changes)
-    with pytest.raises(UserError, match=message):
-        run(config, tmp_path / "run", "a command", restart=False, output=SILENT)

@@ -1,7 +1,7 @@
 """The `<|img|>` stage and the understanding stage: what is trained, what is not, and what is kept."""
 
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import lightning as L
 import pytest
@@ -20,17 +20,26 @@ from omnigen2.training.parts.schedules import WarmupConstant
 from omnigen2.training.parts.vlm import VLMFolder, save_vlm
 from tests.paths import RECIPES
 from tests.training.exchange_parts import QUESTION, REQUEST, data
+from tests.training.rank_parts import silent_trainer
 
 OPTIMIZER = AdamWRecipe(lr=0.05, weight_decay=0.5)
 
 
-def fit(module: L.LightningModule, batches: ExchangeData, folder: Path, **arguments: Any) -> L.Trainer:
-    trainer = L.Trainer(
-        accelerator="cpu", logger=False, enable_progress_bar=False, enable_model_summary=False,
-        default_root_dir=folder, num_sanity_val_steps=0, **arguments,
-    )  # fmt: skip
-    trainer.fit(module, datamodule=batches)
+def fit(
+    module: L.LightningModule,
+    batches: ExchangeData,
+    folder: Path,
+    steps: int,
+    checkpoint: Path | None = None,
+    **more: Any,
+) -> L.Trainer:
+    trainer = silent_trainer(folder, steps, **more)
+    trainer.fit(module, datamodule=batches, ckpt_path=checkpoint, weights_only=True)
     return trainer
+
+
+def understanding_module(**arguments: Any) -> UnderstandingModule:
+    return UnderstandingModule(AdamWRecipe(lr=1e-2), WarmupConstant(), **({"encoder": RandomMicroVLM()} | arguments))
 
 
 def image_token_module(**arguments: Any) -> ImageTokenModule:
@@ -44,7 +53,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[ImageTokenModule,
     """A module after training; the weights it started from."""
     module = image_token_module()
     before = {name: value.clone() for name, value in module.state_dict().items()}
-    trainer = fit(module, data(steps=30), tmp_path_factory.mktemp("run"), max_steps=30, val_check_interval=30)
+    trainer = fit(module, data(steps=30), tmp_path_factory.mktemp("run"), 30, val_check_interval=30)
     return module, trainer, before
 
 
@@ -65,8 +74,9 @@ def test_the_loss_falls_and_answers_stay(trained: Any) -> None:
     assert logged["val/draws"] == 1
     assert logged["val/unchanged"] == 1
     assert set(logged) == {
-        "train/loss", "val/loss", "val/draws", "val/refrains", "val/accuracy", "val/unchanged"
-    }  # fmt: skip
+        "train/loss",
+        *(f"val/{name}" for name in ("loss", "draws", "refrains", "accuracy", "unchanged")),
+    }
 
 
 def test_saved_weights_say_the_same_and_are_a_model_folder(trained: Any, tmp_path: Path) -> None:
@@ -103,36 +113,31 @@ def test_checkpoints_hold_the_rows_alone(trained: Any) -> None:
 
 
 def test_everything_is_trained_for_understanding(tmp_path: Path) -> None:
-    module = UnderstandingModule(AdamWRecipe(lr=1e-2), WarmupConstant(), RandomMicroVLM(), max_new_tokens=6)
+    module = understanding_module(max_new_tokens=6)
     module.configure_model()
     before = {name: value.clone() for name, value in module.named_parameters()}
     batch = teach(module.encoder.tokenizer, [QUESTION])
     first = float(answer_loss(module.encoder, batch).detach())
     assert not module.encoder.train(False).training
-    trainer = fit(module, data(12, requests=0), tmp_path, max_steps=12, val_check_interval=12)
+    trainer = fit(module, data(12, requests=0), tmp_path, 12, val_check_interval=12)
     assert all(not torch.equal(value, before[name]) for name, value in module.named_parameters())
     assert float(answer_loss(module.encoder, batch).detach()) < first / 2
     assert set(trainer.callback_metrics) == {"train/loss", "val/loss", "val/accuracy", "val/majority"}
     module.save_weights(tmp_path / "weights")
-    loaded = UnderstandingModule(AdamWRecipe(lr=1e-2), WarmupConstant(), weights=str(tmp_path / "weights"))
+    loaded = understanding_module(weights=str(tmp_path / "weights"))
     loaded.configure_model()
     assert torch.equal(answer_loss(loaded.encoder, batch), answer_loss(module.encoder.eval(), batch))
 
 
 def test_a_run_that_stops_and_goes_on_equals_one_that_does_not(tmp_path: Path) -> None:
     def modules() -> tuple[L.LightningModule, L.LightningModule]:
-        understanding = UnderstandingModule(AdamWRecipe(lr=1e-2), WarmupConstant(), RandomMicroVLM())
-        return image_token_module(), understanding
+        return image_token_module(), understanding_module()
 
     for number, (whole, stopped, continued) in enumerate(zip(modules(), modules(), modules(), strict=True)):
-        fit(whole, data(), tmp_path, max_steps=6, limit_val_batches=0)
-        trainer = fit(stopped, data(), tmp_path, max_steps=3, limit_val_batches=0)
-        trainer.save_checkpoint(tmp_path / f"{number}.ckpt")
-        other = L.Trainer(
-            accelerator="cpu", logger=False, enable_progress_bar=False, enable_model_summary=False,
-            default_root_dir=tmp_path, max_steps=6, limit_val_batches=0,
-        )  # fmt: skip
-        other.fit(continued, datamodule=data(), ckpt_path=tmp_path / f"{number}.ckpt", weights_only=True)
+        checkpoint = tmp_path / f"{number}.ckpt"
+        fit(whole, data(), tmp_path, 6, limit_val_batches=0)
+        fit(stopped, data(), tmp_path, 3, limit_val_batches=0).save_checkpoint(checkpoint)
+        fit(continued, data(), tmp_path, 6, checkpoint, limit_val_batches=0)
         expected = whole.state_dict()
         assert all(torch.equal(value, expected[name]) for name, value in continued.state_dict().items())
         assert any(not torch.equal(value, expected[name]) for name, value in stopped.state_dict().items())
@@ -147,13 +152,11 @@ def test_wrong_settings_are_refused(module: Any) -> None:
 
 
 def test_models_are_loaded_when_they_are_configured_and_only_once(tmp_path: Path) -> None:
-    made: list[L.LightningModule] = [
-        ImageTokenModule(OPTIMIZER, WarmupConstant(), weights=str(tmp_path / "later")),
-        UnderstandingModule(OPTIMIZER, WarmupConstant(), weights=str(tmp_path / "later")),
-    ]
+    kinds = (ImageTokenModule, UnderstandingModule)
+    made = [kind(OPTIMIZER, WarmupConstant(), weights=str(tmp_path / "later")) for kind in kinds]
     for module in made:
         with pytest.raises(RuntimeError, match="the model is loaded by configure_model"):
-            cast(Any, module).vlm  # noqa: B018
+            module.vlm  # noqa: B018
         with pytest.raises(FileNotFoundError, match="there is no folder .*later/mllm"):
             module.configure_model()
     save_vlm(RandomMicroVLM().load(), tmp_path / "later")
@@ -171,11 +174,12 @@ def test_sizes_on_the_meta_device_are_those_of_the_weights(tmp_path: Path) -> No
     (tmp_path / "mllm/model.safetensors").unlink()
     with torch.device("meta"):
         sizes.configure_model()
-    found, expected = dict(sizes.named_parameters()), dict(real.named_parameters())
-    assert {name: (value.shape, value.dtype, value.requires_grad) for name, value in found.items()} == {
-        name: (value.shape, value.dtype, value.requires_grad) for name, value in expected.items()
-    }
-    assert {value.device.type for value in found.values()} == {"meta"}
+    found, expected = (
+        {name: (value.shape, value.dtype, value.requires_grad) for name, value in module.named_parameters()}
+        for module in (sizes, real)
+    )
+    assert found == expected
+    assert {value.device.type for value in sizes.parameters()} == {"meta"}
 
 
 @pytest.mark.parametrize("name", ["micro/understanding", "micro/image_token", "paper/image_token"])

@@ -8,7 +8,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch import LightningModule
 from torch import Tensor, nn
 from torch.optim import AdamW, Muon
 
@@ -17,8 +17,9 @@ from omnigen2.dit.variants import TOY
 from omnigen2.runner.plan.config import Config
 from omnigen2.training.parts.loader import StepLoader
 from omnigen2.training.parts.optimizers import AdamWRecipe, CombinedOptimizer, MuonAdamW, OptimizerRecipe
-from omnigen2.training.parts.schedules import WarmupCosine, lambda_lr
+from omnigen2.training.parts.schedules import LearningRate, WarmupCosine, WarmupLinearDecay, lambda_lr
 from tests.runner.recipes import PLAIN, write
+from tests.training.rank_parts import silent_trainer
 
 RECIPES: dict[str, OptimizerRecipe] = {
     "adamw": AdamWRecipe(0.01),
@@ -158,30 +159,27 @@ def test_the_closure_is_called_once_with_gradients() -> None:
 
 
 class Module(LightningModule):
-    """Trains the small net with an optimizer from a recipe."""
+    """Trains the small net with an optimizer and a schedule from a recipe."""
 
-    def __init__(self, optimizer: OptimizerRecipe) -> None:
+    def __init__(self, optimizer: OptimizerRecipe, schedule: LearningRate) -> None:
         super().__init__()
         self.net = net()
         self.optimizer = optimizer
+        self.schedule = schedule
 
     def training_step(self, batch: Tensor, batch_idx: int) -> Tensor:
         return (self.net(batch) - batch.sum(1, keepdim=True)).square().mean()
 
     def configure_optimizers(self) -> Any:
         optimizer = self.optimizer.build(self.named_parameters())
-        scheduler = lambda_lr(optimizer, WarmupCosine(2).resolved(self.trainer.max_steps))
+        scheduler = lambda_lr(optimizer, self.schedule.resolved(self.trainer.max_steps))
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
 
 
 def fit(kind: str, folder: Path, stop: int, **more: Any) -> tuple[Module, Path]:
-    module = Module(RECIPES[kind])
+    module = Module(RECIPES[kind], WarmupCosine(2))
     loader = StepLoader(lambda step: torch.randn(8, 3, generator=torch.Generator().manual_seed(step)), 6)
-    quiet = {"logger": False, "enable_progress_bar": False, "enable_model_summary": False}
-    trainer = Trainer(
-        accelerator="cpu", max_steps=6, limit_train_batches=stop, max_epochs=1, default_root_dir=folder,
-        enable_checkpointing=False, **quiet, **more,
-    )  # fmt: skip
+    trainer = silent_trainer(folder, 6, limit_train_batches=stop, max_epochs=1, **more)
     trainer.fit(module, loader)
     trainer.save_checkpoint(folder / f"{stop}.ckpt")
     return module, folder / f"{stop}.ckpt"
@@ -198,15 +196,17 @@ def test_lightning_clips_and_steps_it_as_one_optimizer(kind: str, precision: Any
     assert saved["optimizer_states"][0]["param_groups"][0]["lr"] == pytest.approx(0.01 * WarmupCosine(2, 6).factor(3))
 
 
-def test_recipes_name_optimizers_by_class(tmp_path: Path) -> None:
+def test_recipes_name_optimizers_and_schedules_by_class(tmp_path: Path) -> None:
     optimizer = {
         "class_path": "omnigen2.training.parts.MuonAdamW",
         "init_args": {"lr": "${vars.lr}", "betas": [0.9, 0.99], "blocks": ["blocks"]},
     }
-    model = {"class_path": f"{__name__}.Module", "init_args": {"optimizer": optimizer}}
+    schedule = {"class_path": "omnigen2.training.parts.WarmupLinearDecay", "init_args": {"warmup_steps": 3}}
+    model = {"class_path": f"{__name__}.Module", "init_args": {"optimizer": optimizer, "schedule": schedule}}
     recipe = {key: PLAIN[key] for key in ("seed_everything", "trainer", "vars")} | {"model": model}
     _, module, _ = Config([f"--config={write(tmp_path / 'r.yaml', recipe)}"]).build(lambda c, log: {})
     assert isinstance(module, Module)
+    assert module.schedule == WarmupLinearDecay(3)
     built = module.optimizer.build(module.named_parameters())
     assert [group["lr"] for group in built.param_groups] == [0.01, 0.01]
     assert built.param_groups[1]["betas"] == (0.9, 0.99)
@@ -218,7 +218,7 @@ def test_recipes_name_optimizers_by_class(tmp_path: Path) -> None:
         (lambda: AdamWRecipe(0.0), "lr must be above 0 and weight_decay at least 0, got 0.0 and 0.01"),
         (lambda: AdamWRecipe(0.1, weight_decay=-1.0), "got 0.1 and -1.0"),
         (lambda: AdamWRecipe(0.1, betas=(0.9, 1.0)), r"must be in \[0, 1\), got \(0.9, 1.0\)"),
-        (lambda: MuonAdamW(0.1, momentum=1.5), r"must be in \[0, 1\), got \(1.5,\)"),
+        (lambda: MuonAdamW(0.1, momentum=1.5), r"must be in \[0, 1\), got \(1.5, 0.9, 0.95\)"),
         (lambda: AdamWRecipe(0.1).build([]), "no trainable parameters to optimize; unfreeze some"),
         (lambda: MuonAdamW(0.1, blocks=("layers",)).build(net().named_parameters()), r"'layers'.*embedder.weight.*set"),
         (

@@ -8,12 +8,8 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from lightning.pytorch import LightningModule
 
-from omnigen2.rope_toy.module import warm_cosine
-from omnigen2.runner.plan.config import Config
 from omnigen2.training.parts.schedules import LearningRate, WarmupConstant, WarmupCosine, WarmupLinearDecay, lambda_lr
-from tests.runner.recipes import PLAIN, write
 
 SHARES = st.floats(0, 1)
 PLANS = st.tuples(st.integers(0, 30), st.integers(1, 60))
@@ -80,12 +76,6 @@ def test_the_trapezoid_is_flat_until_its_last_share(total: int, share: float) ->
     ]
 
 
-@given(st.integers(0, 200), PLANS)
-def test_the_cosine_is_that_of_the_toy(step: int, plan: tuple[int, int]) -> None:
-    warmup, total = plan
-    assert WarmupCosine(warmup, total).factor(step) == warm_cosine(step, warmup=warmup, total=total)
-
-
 @given(schedules(), st.integers(0, 20))
 def test_going_on_needs_only_the_step(schedule: LearningRate, stop: int) -> None:
     def steps(scheduler: Any, count: int) -> list[float]:
@@ -134,23 +124,3 @@ def test_an_open_length_is_that_of_the_trainer(kind: type[WarmupCosine | WarmupL
 def test_wrong_numbers_are_refused(make: Any, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         make()
-
-
-class Scheduled(LightningModule):
-    """Named in a recipe with a schedule inside."""
-
-    def __init__(self, schedule: LearningRate) -> None:
-        super().__init__()
-        self.schedule = schedule
-
-
-def test_recipes_name_schedules_by_class(tmp_path: Any) -> None:
-    here = "omnigen2.training.parts.schedules"
-    model = {
-        "class_path": f"{__name__}.Scheduled",
-        "init_args": {"schedule": {"class_path": f"{here}.WarmupLinearDecay", "init_args": {"warmup_steps": 3}}},
-    }
-    recipe = {key: value for key, value in PLAIN.items() if key in ("seed_everything", "trainer")} | {"model": model}
-    _, module, _ = Config([f"--config={write(tmp_path / 'r.yaml', recipe)}"]).build(lambda c, log: {})
-    assert isinstance(module, Scheduled)
-    assert module.schedule == WarmupLinearDecay(3)

@@ -1,10 +1,19 @@
-"""TODO."""
+"""Rewards and judges on other machines: clients of reward and chat servers, and a server that hosts any reward."""
 
+from typing import Any
+
+from omnigen2.rl.reward import Reward
 from omnigen2.rl.rewards.remote.chat import AnswerFormat, AnswerSettings, ChatClient, ChatQuestion, Schema
 from omnigen2.rl.rewards.remote.remote import RemoteReward
-from omnigen2.rl.rewards.remote.transport import DEADLINE, NO_ANSWER, Limits
+from omnigen2.rl.rewards.remote.transport import Limits
 
 __all__ = [
-    "DEADLINE", "NO_ANSWER", "AnswerFormat", "AnswerSettings", "ChatClient", "ChatQuestion", "Limits", "RemoteReward",
-    "Schema",
+    "AnswerFormat", "AnswerSettings", "ChatClient", "ChatQuestion", "Limits", "RemoteReward", "Schema", "create_app",
 ]  # fmt: skip
+
+
+def create_app(reward: Reward, token: str | None = None) -> Any:
+    """The ASGI application that hosts a reward: `application` in `server.py`. Needs fastapi, of the extra `serve`."""
+    from omnigen2.rl.rewards.remote.server import application
+
+    return application(reward, token)

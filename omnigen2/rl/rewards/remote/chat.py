@@ -21,7 +21,7 @@ class ChatQuestion:
 
     Attributes:
         system: The instructions.
-        content: Texts and pictures in the order in which they are shown.
+        content: Texts and finite pictures in the order in which they are shown.
         schema: Of the answer.
         seed: Of the answer's sampling.
     """
@@ -97,14 +97,7 @@ class ChatClient:
         self.poster = JsonPoster(urls, limits, key_variable)
 
     def ask(self, questions: Sequence[ChatQuestion]) -> list[str | Failure]:
-        """Ask all questions side by side.
-
-        Args:
-            questions: With finite pictures.
-
-        Returns:
-            For each question, in order, the text of the answer, or why there is none.
-        """
+        """Ask all questions side by side: the text of each answer, in order, or why there is none."""
         replies = self.poster.post_all("/chat/completions", [self._call(question) for question in questions])
         return [reply if isinstance(reply, Failure) else _text(reply) for reply in replies]
 

@@ -3,6 +3,8 @@
 import secrets
 from collections.abc import Sequence
 
+from typing_extensions import override
+
 from omnigen2.rl.reward import Failure, Outcome, Reward, RewardError, RewardRequest, Scores, unusable_picture
 from omnigen2.rl.rewards.remote.transport import Call, JsonPoster, Limits
 from omnigen2.rl.rewards.remote.wire import Item, pack_request, unpack_scores
@@ -49,15 +51,9 @@ class RemoteReward(Reward):
         self.batch_size = batch_size
         self.poster = JsonPoster(urls, limits, token_variable)
 
+    @override
     def score(self, requests: Sequence[RewardRequest]) -> Scores:
-        """Score on the servers.
-
-        Args:
-            requests: The pictures.
-
-        Returns:
-            One entry per request; causes are those of the reward, or say that no usable answer came.
-        """
+        """Causes are those of the reward, or say that no usable answer came."""
         outcomes: list[Outcome | None] = [unusable_picture(request) for request in requests]
         open_ones = [number for number, outcome in enumerate(outcomes) if outcome is None]
         chunks = [open_ones[i : i + self.batch_size] for i in range(0, len(open_ones), self.batch_size)]
@@ -78,6 +74,7 @@ class RemoteReward(Reward):
                 outcomes[i] = outcome
         return Scores.collect([one for one in outcomes if one is not None], self.part_names)
 
+    @override
     def probe(self) -> None:
         """Ask every server whether it is there and hosts a reward of this range and with these parts.
 

@@ -12,6 +12,7 @@ from typing import Any
 from fastapi import FastAPI, Request, Response
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import JSONResponse, PlainTextResponse
+from starlette.middleware.base import RequestResponseEndpoint
 from starlette.requests import ClientDisconnect
 
 from omnigen2.rl.reward import Reward, RewardError, check_scores
@@ -68,24 +69,73 @@ class RewardService:
     """Answers calls with a reward, one at a time.
 
     Args:
-        reward: Which.
+        reward: What it hosts; a call that makes it raise gets status 422 for a `RewardError`, else 500.
+        token: If given, every call needs `Authorization: Bearer TOKEN`.
         limits: What is taken.
+
+    Raises:
+        RewardError: If the reward's range is not finite: JSON cannot say it.
     """
 
-    def __init__(self, reward: Reward, limits: ServerLimits) -> None:
+    def __init__(self, reward: Reward, token: str | None = None, limits: ServerLimits | None = None) -> None:
+        if not (math.isfinite(reward.low) and math.isfinite(reward.high)):
+            raise RewardError(
+                f"{type(reward).__name__} has the range [{reward.low}, {reward.high}], and what is served needs a "
+                "finite one; wrap it in omnigen2.rl.Clipped"
+            )
         self.reward = reward
-        self.limits = limits
+        self.token = token
+        self.limits = limits or ServerLimits()
         self.counts = Counts()
         self._turn = threading.Lock()
 
-    def score(self, body: bytes) -> dict[str, Any]:
-        """Answer one call.
+    async def guard(self, request: Request, call_next: RequestResponseEndpoint) -> Response:
+        """Let nobody in without the token, and count every call."""
+        given = request.headers.get("Authorization", "")
+        allowed = self.token is None or hmac.compare_digest(given.encode(), f"Bearer {self.token}".encode())
+        status = 500  # of a call that raises
+        try:
+            answer = await call_next(request) if allowed else _error(401, "the token is missing or wrong")
+            status = answer.status_code
+            return answer
+        finally:
+            self.counts.calls[status] += 1
 
-        Args:
-            body: `{"requests": […]}` as JSON.
+    async def score(self, request: Request) -> Response:
+        """POST /score."""
+        if self.counts.waiting >= self.limits.waiting:
+            return _error(429, "too many calls are waiting", {"Retry-After": "1"})
+        self.counts.waiting += 1
+        try:
+            body = await _body(request, self.limits.request_bytes)
+            if body is None:
+                return _error(413, f"more than {self.limits.request_bytes} bytes")
+            return JSONResponse(await run_in_threadpool(self.answer, body))
+        except RewardError as error:
+            return _error(422, str(error))
+        except ClientDisconnect:
+            return _error(400, "the call broke off")  # nobody reads it
+        finally:
+            self.counts.waiting -= 1
 
-        Returns:
-            `{"scores": […]}`.
+    async def metrics(self) -> Response:
+        """GET /metrics."""
+        return PlainTextResponse(self.counts.text())
+
+    async def health(self) -> dict[str, Any]:
+        """GET /health: what is hosted."""
+        reward = self.reward
+        return {
+            "status": "ok",
+            "reward": type(reward).__name__,
+            "description": reward.description,
+            "low": reward.low,
+            "high": reward.high,
+            "part_names": list(reward.part_names),
+        }
+
+    def answer(self, body: bytes) -> dict[str, Any]:
+        """Answer the body `{"requests": […]}` with `{"scores": […]}`.
 
         Raises:
             RewardError: If the call cannot be answered and would not be if it were repeated.
@@ -108,78 +158,15 @@ class RewardService:
             self.counts.invalid.update(scores.causes())
         return {"scores": pack_scores(scores, received)}
 
-    def health(self) -> dict[str, Any]:
-        """What is hosted."""
-        reward = self.reward
-        return {
-            "status": "ok",
-            "reward": type(reward).__name__,
-            "description": reward.description,
-            "low": reward.low,
-            "high": reward.high,
-            "part_names": list(reward.part_names),
-        }
 
-
-def create_app(reward: Reward, token: str | None = None, limits: ServerLimits | None = None) -> FastAPI:
-    """The server's application: POST /score, GET /health, GET /metrics.
-
-    Args:
-        reward: What it hosts; a call that makes it raise gets status 422 for a `RewardError`, else 500.
-        token: If given, every call needs `Authorization: Bearer TOKEN`.
-        limits: What is taken.
-
-    Returns:
-        For uvicorn, or any other ASGI server with one process.
-
-    Raises:
-        RewardError: If the reward's range is not finite: JSON cannot say it.
-    """
-    if not (math.isfinite(reward.low) and math.isfinite(reward.high)):
-        raise RewardError(
-            f"{type(reward).__name__} has the range [{reward.low}, {reward.high}], and what is served needs a finite "
-            "one; wrap it in omnigen2.rl.Clipped"
-        )
-    service = RewardService(reward, limits or ServerLimits())
+def application(reward: Reward, token: str | None = None, limits: ServerLimits | None = None) -> FastAPI:
+    """What uvicorn, or any other ASGI server with one process, runs to host a reward: see `RewardService`."""
+    service = RewardService(reward, token, limits)
     app = FastAPI(title="omnigen2 reward", docs_url=None, redoc_url=None, openapi_url=None)
-
-    async def guard(request: Request, call_next: Any) -> Response:
-        given = request.headers.get("Authorization", "")
-        allowed = token is None or hmac.compare_digest(given.encode(), f"Bearer {token}".encode())
-        status = 500  # of a call that raises
-        try:
-            answer = await call_next(request) if allowed else _error(401, "the token is missing or wrong")
-            status = answer.status_code
-            return answer
-        finally:
-            service.counts.calls[status] += 1
-
-    async def score(request: Request) -> Response:
-        if service.counts.waiting >= service.limits.waiting:
-            return _error(429, "too many calls are waiting", {"Retry-After": "1"})
-        service.counts.waiting += 1
-        try:
-            body = await _body(request, service.limits.request_bytes)
-            if body is None:
-                return _error(413, f"more than {service.limits.request_bytes} bytes")
-            return JSONResponse(await run_in_threadpool(service.score, body))
-        except RewardError as error:
-            return _error(422, str(error))
-        except ClientDisconnect:
-            return _error(400, "the call broke off")  # nobody reads it
-        finally:
-            service.counts.waiting -= 1
-
-    async def health() -> dict[str, Any]:
-        return service.health()
-
-    async def metrics() -> Response:
-        return PlainTextResponse(service.counts.text())
-
-    app.middleware("http")(guard)
-    app.add_api_route("/score", score, methods=["POST"], response_model=None)
-    app.add_api_route("/health", health, methods=["GET"])
-    app.add_api_route("/metrics", metrics, methods=["GET"], response_model=None)
+    app.middleware("http")(service.guard)
+    app.add_api_route("/score", service.score, methods=["POST"], response_model=None)
+    app.add_api_route("/health", service.health, methods=["GET"])
+    app.add_api_route("/metrics", service.metrics, methods=["GET"], response_model=None)
     return app
 
 

@@ -1,8 +1,8 @@
 """JSON over HTTP to one or several servers: bounded, with a deadline, and with retries where they can help.
 
 Retried are transport errors (no connection, cut off, too slow), status 429 and 5xx, each time on another server if
-there is one that has not just failed. Everything else is an answer: the caller decides what it means. A call that
-gets no answer is a `Failure`; nothing is made up for it.
+there is one that has not just failed. A call that gets no answer in all its attempts, or before the deadline, is a
+transient `Failure`. Everything else is an answer: the caller decides what it means.
 """
 
 import asyncio
@@ -100,11 +100,7 @@ class JsonPoster:
         self._jitter = random.Random(0)  # noqa: S311  (spreads retries, nothing secret)
 
     def post_all(self, path: str, calls: Sequence[Call]) -> list[Reply | Failure]:
-        """Make calls side by side.
-
-        Args:
-            path: Such as `/score`, the same for all.
-            calls: The bodies.
+        """Make calls to one path, such as `/score`, side by side.
 
         Returns:
             For each call, in order, the JSON object that a server answered with status 200, or why there is none.
@@ -121,13 +117,7 @@ class JsonPoster:
             return thread.submit(asyncio.run, self._post_all(path, calls, key)).result()
 
     def get_each(self, path: str) -> list[Reply | Failure]:
-        """Ask every server once, without retries.
-
-        Args:
-            path: Such as `/health`.
-
-        Returns:
-            One answer or failure per URL, in their order.
+        """Ask every server once, without retries: one answer or failure per URL, in their order.
 
         Raises:
             RewardError: If the environment variable of the key is not set.
@@ -141,7 +131,7 @@ class JsonPoster:
                     found.append(_read(answer.status_code, _retry_after(answer), answer.content, key))
                 except (httpx.RequestError, _Retry) as error:
                     problem = error.problem if isinstance(error, _Retry) else type(error).__name__
-                    found.append(Failure(NO_ANSWER, f"{problem} from server {number} of {len(self.urls)}"))
+                    found.append(_no_answer(f"{problem} from server {number} of {len(self.urls)}"))
         return found
 
     def _key(self) -> str | None:
@@ -174,7 +164,7 @@ class JsonPoster:
                     group.create_task(fill(number))
         except TimeoutError:
             pass  # what is not filled was not finished: below
-        late = Failure(DEADLINE, f"not finished within {self.limits.deadline_s:g} s")
+        late = Failure(DEADLINE, f"not finished within {self.limits.deadline_s:g} s", transient=True)
         return [late if one is None else one for one in found]
 
     async def _post(
@@ -196,7 +186,7 @@ class JsonPoster:
                     self._busy[server] -= 1
             if attempt + 1 < self.limits.attempts:
                 await asyncio.sleep(pause)
-        return Failure(NO_ANSWER, f"{problem} in the last of {self.limits.attempts} attempts")
+        return _no_answer(f"{problem} in the last of {self.limits.attempts} attempts")
 
     async def _attempt(self, client: httpx.AsyncClient, url: str, call: Call, key: str | None) -> Reply | Failure:
         body = json.dumps(call()).encode()
@@ -244,6 +234,10 @@ def _usable(url: str) -> bool:
 
 def _headers(key: str | None) -> dict[str, str]:
     return {} if key is None else {"Authorization": f"Bearer {key}"}
+
+
+def _no_answer(detail: str) -> Failure:
+    return Failure(NO_ANSWER, detail, transient=True)
 
 
 def _read(status: int, after_s: float, content: bytes, key: str | None) -> Reply | Failure:

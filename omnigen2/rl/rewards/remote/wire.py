@@ -7,11 +7,11 @@ decoded and sends both back with the score, so a score can only be given to the 
 import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from hashlib import sha256
 from typing import Any, TypeAlias
 
-from omnigen2.pictures import from_base64, from_png, to_base64, to_png
+from omnigen2.pictures import ImageFileError, from_base64, from_png, to_base64, to_png
 from omnigen2.rl.reward import Failure, Judgement, Outcome, Reward, RewardError, RewardRequest, Scores
 
 Item: TypeAlias = dict[str, Any]
@@ -36,14 +36,11 @@ class Received:
 
 
 def pack_request(request: RewardRequest, name: str) -> Item:
-    """A request as JSON.
+    """A request as JSON with `id` and `digest`.
 
     Args:
         request: With finite pictures; they become PNG files.
         name: Its id, unique in a call.
-
-    Returns:
-        With `id` and `digest`.
     """
     item: Item = {
         "prompt": request.prompt,
@@ -58,15 +55,8 @@ def pack_request(request: RewardRequest, name: str) -> Item:
 def unpack_request(item: Any, most_pixels: int) -> Received:
     """A request from JSON.
 
-    Args:
-        item: What `pack_request` has made.
-        most_pixels: Larger pictures are refused.
-
-    Returns:
-        The request.
-
     Raises:
-        RewardError: If it is something else, a picture cannot be read, or the hash is of something else.
+        RewardError: If it is none, a picture cannot be read or has more pixels, or the hash is of something else.
     """
     match item:
         case {
@@ -84,27 +74,22 @@ def unpack_request(item: Any, most_pixels: int) -> Received:
     content = {field: item[field] for field in ("prompt", "meta", "key", "image", "references")}
     if _digest(content) != digest:
         raise RewardError(f"request {name} is not what its digest says: it was damaged on the way; send it again")
-    pictures = [from_png(from_base64(picture), most_pixels) for picture in (*references, image)]
+    try:
+        pictures = [from_png(from_base64(picture), most_pixels) for picture in (*references, image)]
+    except ImageFileError as error:
+        raise RewardError(f"request {name}: {error.message}", error.remedy) from None
     return Received(name, digest, RewardRequest(prompt, pictures[-1], tuple(pictures[:-1]), meta, key))
 
 
 def pack_scores(scores: Scores, received: Sequence[Received]) -> list[Item]:
-    """Scores as JSON.
-
-    Args:
-        scores: Of these requests.
-        received: The requests, in the same order.
-
-    Returns:
-        One item per request, with its id and digest; null where there is no number.
-    """
+    """Scores of these requests as JSON: one item each, with its id and digest; null where there is no number."""
     return [
         {
             "id": one.id,
             "digest": one.digest,
             "value": float(scores.value[i]) if bool(scores.valid[i]) else None,
             "parts": {n: float(part[i]) if math.isfinite(part[i]) else None for n, part in scores.parts.items()},
-            "problem": scores.problem[i],
+            "problem": None if (problem := scores.problem[i]) is None else asdict(problem),
             "reason": scores.reason[i],
         }
         for i, one in enumerate(received)
@@ -120,8 +105,8 @@ def unpack_scores(reply: Mapping[str, Any], sent: Sequence[Item], reward: Reward
         reward: Whose range and parts the scores must have.
 
     Returns:
-        One outcome per request, in the order of `sent`. A reply that does not name exactly the requests that were sent,
-        each once and with its digest, is wrong for all of them.
+        One outcome for each that was sent. A reply that does not name exactly those, each once and with its digest, is
+        wrong for all of them.
     """
     items = reply.get("scores")
     if not isinstance(items, list) or len(items) != len(sent):
@@ -137,8 +122,10 @@ def unpack_scores(reply: Mapping[str, Any], sent: Sequence[Item], reward: Reward
 def _outcome(item: Item, reward: Reward) -> Outcome:
     """One score, if it is one."""
     match item:
-        case {"value": None, "problem": str(problem)} if problem:
-            cause, _, detail = problem.partition(": ")
+        case {
+            "value": None,
+            "problem": {"cause": str(cause), "detail": str(detail), "transient": bool(transient)},
+        } if cause:
             return Failure(cause, detail)
         case {"value": float() | int() as value, "problem": None, "parts": dict(parts), "reason": str(reason)}:
             pass

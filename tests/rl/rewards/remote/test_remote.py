@@ -9,13 +9,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from omnigen2.rl.reward import RewardError, RewardRequest
-from omnigen2.rl.rewards.in_context import InContextReward
-from omnigen2.rl.rewards.judge import Judge
-from omnigen2.rl.rewards.remote.chat import ChatClient
-from omnigen2.rl.rewards.remote.remote import RemoteReward
-from omnigen2.rl.rewards.remote.server import RewardService, ServerLimits
-from omnigen2.rl.rewards.remote.transport import Limits
+from omnigen2.rl import Failure, RewardError, RewardRequest
+from omnigen2.rl.rewards import InContextReward, Judge
+from omnigen2.rl.rewards.remote import ChatClient, Limits, RemoteReward
+from omnigen2.rl.rewards.remote.server import RewardService
 from tests.rl.brightness import Brightness, brightness, pictures
 from tests.rl.faults import HARMLESS, LASTING, PASSING, QUICK, faulty, remote, served, truth
 from tests.rl.loopback import Answer, Asked, chat_answer, loopback
@@ -55,6 +52,7 @@ def test_replies_that_are_no_scores_are_invalid_and_not_asked_again(fault: str) 
     assert not bool(scores.valid.any())
     assert len(server.asked) == 1
     assert set(scores.causes()) <= {"bad reply", "unreadable reply", "status 400"}
+    assert not any(problem.transient for problem in scores.problem if problem)
 
 
 @pytest.mark.parametrize("fault", ["500", "drop"])
@@ -62,6 +60,7 @@ def test_a_server_that_stays_broken_gives_invalid_scores(fault: str) -> None:
     with loopback(lambda asked: faulty(fault, asked)) as server:
         scores = remote(server.url).score(pictures(2))
     assert scores.causes() == {"no answer": 2}
+    assert all(problem.transient for problem in scores.problem if problem)
     assert len(server.asked) == QUICK.attempts
     assert server.url.rpartition(":")[2] not in str(scores.problem)
 
@@ -94,12 +93,17 @@ def test_what_came_before_the_deadline_counts() -> None:
     with loopback(act) as server:
         scores = remote(server.url, batch_size=1, limits=Limits(4, 30, 1)).score(pictures(3))
     assert scores.valid.tolist() == [True, False, True]
+    assert scores.problem[1] == Failure("deadline", "not finished within 1 s", transient=True)
 
 
 def test_failures_of_the_reward_itself_arrive_as_they_are() -> None:
     with loopback(lambda asked: faulty("good", asked)) as server:
-        scores = remote(server.url).score([*pictures(1), *pictures(1, "fail")])
-    assert scores.problem == (None, "unreadable: told to: fail")
+        scores = remote(server.url).score([*pictures(1), *pictures(1, "fail"), *pictures(1, "nobody")])
+    assert scores.problem == (
+        None,
+        Failure("unreadable", "told to: fail"),
+        Failure("no answer", "from: nobody", transient=True),
+    )
 
 
 def test_pictures_that_are_no_numbers_are_not_sent() -> None:
@@ -153,10 +157,8 @@ def test_judges_under_faults_give_grades_of_their_own_pictures_only(faults: list
 
 
 def test_the_probe_finds_what_is_not_ready() -> None:
-    def act(asked: Asked) -> Answer:
-        return Answer(body=RewardService(Brightness(), ServerLimits()).health())
-
-    with loopback(act) as server:
+    health = asyncio.run(RewardService(Brightness()).health())
+    with loopback(lambda asked: Answer(body=health)) as server:
         remote(server.url).probe()
         with pytest.raises(RewardError, match="the settings here say"):
             RemoteReward([server.url]).probe()

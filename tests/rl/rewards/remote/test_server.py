@@ -17,10 +17,9 @@ import pytest
 import uvicorn
 
 from omnigen2.commands.reward import TOKEN, load_reward, main
-from omnigen2.rl.reward import RewardError
-from omnigen2.rl.rewards.remote.remote import RemoteReward
-from omnigen2.rl.rewards.remote.server import ServerLimits, create_app
-from omnigen2.rl.rewards.remote.transport import Limits
+from omnigen2.rl import RewardError
+from omnigen2.rl.rewards.remote import Limits, RemoteReward, create_app
+from omnigen2.rl.rewards.remote.server import ServerLimits, application
 from omnigen2.rl.rewards.remote.wire import pack_request
 from tests.paths import ROOT
 from tests.rl.brightness import Brightness, brightness, pictures
@@ -31,7 +30,7 @@ RECIPE = "reward:\n  class_path: tests.rl.brightness.Brightness\n"
 @contextmanager
 def serving(token: str | None = None, limits: ServerLimits | None = None) -> Iterator[str]:
     """A server with the brightness reward in a thread."""
-    server = uvicorn.Server(uvicorn.Config(create_app(Brightness(), token, limits), log_level="critical"))
+    server = uvicorn.Server(uvicorn.Config(application(Brightness(), token, limits), log_level="critical"))
     with socket.create_server(("127.0.0.1", 0)) as listener:
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
         thread.start()

@@ -5,12 +5,10 @@ import time
 
 import pytest
 
-from omnigen2.rl.reward import Failure, RewardError
-from omnigen2.rl.rewards.in_context import InContextReward
-from omnigen2.rl.rewards.judge import Judge
-from omnigen2.rl.rewards.remote.chat import ChatClient, ChatQuestion
-from omnigen2.rl.rewards.remote.remote import RemoteReward
-from omnigen2.rl.rewards.remote.transport import JsonPoster, Limits
+from omnigen2.rl import Failure, RewardError
+from omnigen2.rl.rewards import InContextReward, Judge
+from omnigen2.rl.rewards.remote import ChatClient, ChatQuestion, Limits, RemoteReward
+from omnigen2.rl.rewards.remote.transport import JsonPoster
 from tests.rl.brightness import pictures
 from tests.rl.faults import QUICK, remote, served, truth
 from tests.rl.loopback import Answer, Asked, loopback
@@ -57,7 +55,7 @@ def test_the_deadline_ends_everything() -> None:
     limits = Limits(2, timeout_s=30, deadline_s=0.5)
     with loopback(lambda asked: Answer(body={"x": "y" * 500}, fault="drip")) as server:
         scores = remote(server.url, limits=limits).score(pictures(6))
-    assert scores.causes() == {"deadline": 6}
+    assert scores.problem == (Failure("deadline", "not finished within 0.5 s", transient=True),) * 6
     assert time.monotonic() - start < 5
 
 
@@ -98,17 +96,10 @@ def test_a_key_that_is_not_set_is_told_by_its_variable(monkeypatch: pytest.Monke
 @pytest.mark.parametrize(
     "url",
     [
-        "127.0.0.1:80",
-        "ftp://a",
-        "http://user:pw@a",
-        "http://a?key=1",
-        "http://a:99999",
-        "http://",
-        "http://[::1",
-        "http://a\n:80",
-        "http://a..b",
+        "127.0.0.1:80", "ftp://a", "http://user:pw@a", "http://a?key=1", "http://a:99999", "http://", "http://[::1",
+        "http://a\n:80", "http://a..b",
     ],
-)
+)  # fmt: skip
 def test_urls_that_cannot_be_used_are_refused_unseen(url: str) -> None:
     with pytest.raises(RewardError, match="URL 1 of 1 cannot be used") as error:
         RemoteReward([url])

@@ -1,0 +1,149 @@
+"""What there is to draw: one prompt several times, or a file of prompts."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields, replace
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+from omnigen2.files import JsonLine, read_json_lines
+from omnigen2.generate.errors import GenerateError
+from omnigen2.generate.picture import check_png_name
+from omnigen2.generate.request import Request, Sampling
+
+TYPES: Mapping[str, tuple[type, ...]] = {
+    "prompt": (str,),
+    "images": (list,),
+    "height": (int,),
+    "width": (int,),
+    "negative_prompt": (str,),
+    "seed": (int,),
+    "steps": (int,),
+    "text_scale": (int, float),
+    "image_scale": (int, float),
+    "guidance_interval": (list,),
+    "solver": (str,),
+    "out": (str,),
+}
+"""Keys of a line, and what JSON may hold there."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """One picture to draw, and the file that it is written to."""
+
+    out: Path
+    request: Request
+    sampling: Sampling
+
+    @property
+    def done(self) -> bool:
+        """Whether the file is there: files take their name only when they are whole."""
+        return self.out.exists()
+
+
+def jobs_of_prompt(request: Request, sampling: Sampling, out: Path, num_images: int) -> list[Job]:
+    """One prompt, once or several times.
+
+    Args:
+        request: With a seed.
+        sampling: How it is sampled.
+        out: The file; of several, `out-1.png`, `out-2.png`, …
+        num_images: How often, each time with the next seed.
+
+    Raises:
+        GenerateError: If the number is below 1.
+    """
+    if num_images < 1:
+        raise GenerateError(f"--num_images must be at least 1, got {num_images}", "ask for one picture or more")
+    if num_images == 1:
+        return [Job(out, request, sampling)]
+    first = request.seed or 0
+    return [
+        Job(out.with_stem(f"{out.stem}-{n + 1}"), replace(request, seed=first + n), sampling) for n in range(num_images)
+    ]
+
+
+def jobs_of_file(path: Path, folder: Path, defaults: Mapping[str, Any]) -> list[Job]:
+    """One job per line of a file.
+
+    Args:
+        path: JSON lines: `{"prompt": …}` and any of `images` (paths, seen from the file's folder), `height`,
+            `width`, `negative_prompt`, `seed`, `out` (name in `folder`) and the keywords of `Sampling`.
+        folder: Where pictures are written; without `out`, line n becomes `0000n.png`.
+        defaults: For keys that a line leaves out. The seeds of lines without one count up from the default's.
+
+    Raises:
+        GenerateError: If the file is missing or empty, a line is wrong, or two lines write one file.
+    """
+    lines = read_json_lines(path, GenerateError)
+    if not lines:
+        raise GenerateError(f"{path} has no prompts", 'write lines such as {"prompt": "a red cube"}')
+    jobs: dict[Path, Job] = {}
+    for line in lines:
+        _check(line)
+        job = _job(line, folder, defaults)
+        if job.out in jobs:
+            raise GenerateError(f"{line.where} writes {job.out.name} a second time", "give each line its own out")
+        jobs[job.out] = job
+    return list(jobs.values())
+
+
+def batches(jobs: Sequence[Job], size: int) -> Iterator[tuple[Job, ...]]:
+    """Neighbouring jobs that can be drawn together.
+
+    Yields:
+        At most `size` jobs that share their sampling.
+
+    Raises:
+        GenerateError: If the size is below 1.
+    """
+    if size < 1:
+        raise GenerateError(f"--batch_size must be at least 1, got {size}", "1 needs the least memory")
+    for _, group in groupby(jobs, key=lambda job: job.sampling):
+        together = tuple(group)
+        for start in range(0, len(together), size):
+            yield together[start : start + size]
+
+
+def _check(line: JsonLine) -> None:
+    for key, value in line.value.items():
+        if key not in TYPES:
+            raise GenerateError(f"{line.where} has the unknown key {key!r}", f"known keys: {', '.join(TYPES)}")
+        if not isinstance(value, TYPES[key]) or isinstance(value, bool):
+            names = " or ".join(kind.__name__ for kind in TYPES[key])
+            raise GenerateError(f"{line.where}: {key} is {value!r}", f"expected {names}")
+    if "prompt" not in line.value:
+        raise GenerateError(f"{line.where} has no prompt", 'write {"prompt": …}')
+
+
+def _job(line: JsonLine, folder: Path, defaults: Mapping[str, Any]) -> Job:
+    settings = {**defaults, **line.value}
+    settings["seed"] = line.value.get("seed", defaults.get("seed", 0) + line.number - 1)
+    name = settings.pop("out", f"{line.number:05d}.png")
+    out = folder / name
+    if Path(name).is_absolute() or ".." in Path(name).parts:
+        raise GenerateError(f"{line.where} writes outside the output folder: {name}", "use a name inside it")
+    if "guidance_interval" in settings:
+        settings["guidance_interval"] = _pair(settings["guidance_interval"], line.where)
+    paths = settings.pop("images", [])
+    if not all(isinstance(path, str) for path in paths):
+        raise GenerateError(f"{line.where}: images is {paths!r}", "expected paths")
+    images = tuple(line.path.parent / path for path in paths)
+    for path in images:
+        if not path.is_file():
+            raise GenerateError(f"{line.where}: there is no image file {path}", "paths are seen from the file's folder")
+    own = {field.name for field in fields(Sampling)}
+    sampling = {key: value for key, value in settings.items() if key in own}
+    request = {key: value for key, value in settings.items() if key not in own}
+    try:
+        check_png_name(out)
+        return Job(out, Request(images=images, **request), Sampling(**sampling))
+    except GenerateError as error:
+        raise GenerateError(f"{line.where}: {error.message}", error.remedy) from error
+
+
+def _pair(values: Sequence[Any], where: str) -> tuple[float, float]:
+    if len(values) != 2 or not all(isinstance(value, int | float) for value in values):
+        raise GenerateError(f"{where}: guidance_interval is {list(values)!r}", "expected two fractions, [0, 1]")
+    return float(values[0]), float(values[1])

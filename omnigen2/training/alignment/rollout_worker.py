@@ -1,0 +1,129 @@
+"""One iteration's pictures: drawn in parts of a token budget, sent to the rewards while the next part is drawn."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from time import perf_counter
+
+import torch
+
+from omnigen2.data.batches import Example, Pixels
+from omnigen2.generate import EncodedSample
+from omnigen2.rl import Member, RolloutSampler, Steps, member_noise
+from omnigen2.training.alignment.collectives import on_all_processes
+from omnigen2.training.alignment.policy import MicroBatch, Policy, cost_of, rescored
+from omnigen2.training.alignment.scoring import Pending, Scored, Scorer, request_of
+
+
+@dataclass(frozen=True)
+class IterationPlan:
+    """What one process draws in an iteration: a function of the seed, the number of the iteration and the rank.
+
+    Attributes:
+        number: Of the iteration, counted from 0.
+        members: The pictures to be drawn.
+        prompts: What they are drawn for, by number.
+        steps: Which are drawn with noise, and which of those are trained.
+        noise: Makes the generator of the steps' noise of each part.
+    """
+
+    number: int
+    members: tuple[Member, ...]
+    prompts: Mapping[int, Example]
+    steps: Steps
+    noise: Callable[[int], torch.Generator]
+
+    @property
+    def groups(self) -> list[int]:
+        """The group of each picture."""
+        return [member.group for member in self.members]
+
+
+@dataclass(frozen=True)
+class DrawnPictures:
+    """The pictures of one process, in the order of the plan's members.
+
+    Attributes:
+        updates: What each update learns from, in parts that were drawn together.
+        scored: The scores of all.
+        prompts: What each was drawn for.
+        pictures: In [-1, 1], on the host.
+        tokens: Of all their joint samples, without the branches of guidance.
+        waited: Seconds spent on scoring.
+    """
+
+    updates: list[list[MicroBatch]]
+    scored: Scored
+    prompts: list[Example]
+    pictures: list[Pixels]
+    tokens: int
+    waited: float
+
+
+@dataclass(frozen=True)
+class RolloutWorker:
+    """Draws pictures with the policy, and has them scored."""
+
+    policy: Policy
+    scorer: Scorer
+
+    @torch.no_grad()
+    def draw(self, plan: IterationPlan) -> DrawnPictures:
+        """Draw and score the pictures of an iteration; every process must call it."""
+        policy, prompts = self.policy, plan.prompts
+        encoded = dict(zip(prompts, policy.encoder.samples(list(prompts.values())), strict=True))
+        samples = tuple(encoded[member.prompt] for member in plan.members)
+        examples = [prompts[member.prompt] for member in plan.members]
+        updates: list[list[MicroBatch]] = []
+        pending: list[Pending] = []
+        pictures: list[Pixels] = []
+        waited, number = 0.0, 0
+        with self.scorer.session() as submit:
+            for share in shares(len(samples), policy.update.updates):
+                updates.append([])
+                for part in policy.parts([samples[share.start : share.stop]], policy.rollout.tokens, guided=True):
+                    places = tuple(range(share.start + part.start, share.start + part.stop))
+                    batch, images = self._drawn(plan, places, samples[places[0] : places[-1] + 1], plan.noise(number))
+                    updates[-1].append(batch)
+                    began = perf_counter()
+                    requests = [
+                        request_of(examples[i], image, f"{examples[i].key} of iteration {plan.number}")
+                        for i, image in zip(places, images, strict=True)
+                    ]
+                    pending.append(submit(requests, [examples[i].task for i in places]))
+                    waited += perf_counter() - began
+                    pictures += images
+                    number += 1
+            began = perf_counter()
+            scored = on_all_processes(lambda: Scored.joined([wait() for wait in pending]))
+            waited += perf_counter() - began
+        torch.clear_autocast_cache()  # it has casts of weights that were made without gradients
+        tokens = sum(cost_of(sample, policy.patch_size, 1) for sample in samples)
+        return DrawnPictures(updates, scored, examples, pictures, tokens, waited)
+
+    def _drawn(
+        self,
+        plan: IterationPlan,
+        places: tuple[int, ...],
+        samples: tuple[EncodedSample, ...],
+        generator: torch.Generator,
+    ) -> tuple[MicroBatch, list[Pixels]]:
+        """The pictures of one part."""
+        policy, settings = self.policy, self.policy.rollout
+        keep_velocities = policy.update.needs_velocities
+        members = [plan.members[place] for place in places]
+        sizes = [target.tokens for target in policy.targets(samples)]
+        sampler = RolloutSampler(settings.shift, settings.noise_level, settings.sampling.steps, keep_velocities)
+        noise = member_noise(members, sizes, (policy.dit.config.patch_channels,)).to(policy.device)
+        groups = [member.group for member in members]
+        models = policy.models(samples, guided=True, keep=True)
+        rollout = sampler(models, noise, sizes, groups, generator, plan.steps.stochastic)
+        images = policy.decoded(samples, rollout.trajectory.final)
+        if not settings.guided_policy:
+            rollout = rescored(rollout, policy.models(samples, guided=False, keep=True), keep_velocities)
+        return MicroBatch(places, samples, rollout), images
+
+
+def shares(members: int, updates: int) -> list[range]:
+    """The consecutive share of each update, none empty, sizes differing by at most 1."""
+    borders = [number * members // updates for number in range(updates + 1)]
+    return [range(start, stop) for start, stop in zip(borders, borders[1:], strict=False)]

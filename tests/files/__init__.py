@@ -1,0 +1,1 @@
+"""Tests of `omnigen2.files`."""
