@@ -1,1 +1,1 @@
-"""The commands of `omnigen2` that use a model: each module has a `main` that takes what follows the command's name."""
+"""The commands of `omnigen2`, one file each: a `main` takes what follows the command's name, over typed settings."""

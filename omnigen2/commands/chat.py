@@ -34,9 +34,6 @@ class ChatSettings:
         out: Folder for pictures.
         max_new_tokens: Longest answer.
         temperature: At 0 the likeliest words are taken.
-        model: See `ModelSettings`.
-        picture: See `PictureSettings`.
-        sampling: See `Sampling`.
     """
 
     message: str | None = None

@@ -124,8 +124,6 @@ class ChunkSettings:
         template: Text tokens that the chat template takes.
         max_text: Text tokens that the encoder keeps of a sample at most.
         animated: What to do with animations.
-        latents: See `LatentSettings`.
-        states: See `StateSettings`.
         device: With --vae or --vlm, where it works (default: cuda if there is one).
     """
 

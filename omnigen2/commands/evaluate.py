@@ -71,10 +71,7 @@ class EvaluateSettings:
         model: Draw the pictures that --images lacks, or make the answers, with this model folder.
         device: Of --model, or of --clip and --dino (default: cuda if there is one).
         dtype: Of --model (default: bfloat16, on the CPU float32).
-        picture: See `PictureSettings`.
-        sampling: See `Sampling`.
         data: The published data set.
-        judging: See `JudgeSettings`.
         answers: For `mmbench` and `mmmu`, lines with key and answer.
         max_new_tokens: Longest answer that --model makes.
         name: What the report calls the pictures (default: the folder's name).
@@ -96,10 +93,6 @@ class EvaluateSettings:
     name: str | None = None
     out: Path | None = None
     batch_size: int = 8
-
-    def called(self, name: str) -> str:
-        """What the report calls what is judged."""
-        return self.name or name
 
     def folder(self, benchmark: "Benchmark", name: str) -> Path:
         """Where to write."""
@@ -153,7 +146,7 @@ def _judge_pictures(settings: EvaluateSettings, benchmark: "Benchmark", command:
 
     if settings.images is None:
         raise EvaluationError("--images is missing", "name the folder of the pictures")
-    name = settings.called(settings.images.resolve().name)
+    name = settings.name or settings.images.resolve().name
     out = settings.folder(benchmark, name)
     if settings.model is not None and benchmark.folder:
         (settings.images / benchmark.folder).mkdir(parents=True, exist_ok=True)
@@ -193,7 +186,7 @@ def _judge_answers(settings: EvaluateSettings, benchmark: "ChoiceBenchmark", com
             f"{benchmark.name} needs --data, and either --answers or --model", "a file of answers, or a model folder"
         )
     choices = benchmark.questions(settings.data)
-    name = settings.called(source.resolve().stem)
+    name = settings.name or source.resolve().stem
     out = settings.folder(benchmark, name)
     out.mkdir(parents=True, exist_ok=True)
     if settings.answers is not None:

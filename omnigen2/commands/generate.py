@@ -58,9 +58,6 @@ class GenerateSettings:
         from_file: JSON lines with many prompts, one object per line.
         batch_size: Pictures drawn together.
         dry_run: Say what it will need, load nothing.
-        model: See `ModelSettings`.
-        picture: See `PictureSettings`.
-        sampling: See `Sampling`.
     """
 
     prompt: str | None = None

@@ -30,29 +30,19 @@ class Option:
     Attributes:
         kind: Its type; None is left out of a union.
         default: `MISSING` if it must be given.
-        says: Its line of the docstring.
+        help: Its line of the docstring.
     """
 
     name: str
     kind: Any
     default: Any
     positional: bool
-    says: str
+    help: str
 
     @property
     def items(self) -> tuple[Any, ...] | None:
         """Of a tuple, the types of what is in it: one and `...` if it may be repeated. None of other types."""
         return get_args(self.kind) if get_origin(self.kind) is tuple else None
-
-    @property
-    def spellings(self) -> tuple[str, ...]:
-        """With `_` and with `-`."""
-        return (self.name,) if self.positional else tuple(dict.fromkeys((f"--{self.name}", f"--{_dashed(self.name)}")))
-
-    @property
-    def needed(self) -> bool:
-        """Whether it must be given."""
-        return self.default is MISSING
 
     @property
     def shown(self) -> str:
@@ -92,13 +82,7 @@ class Parser(ArgumentParser):
             self._add(option)
 
     def settings(self, words: Sequence[str]) -> Any:
-        """Read a command line.
-
-        Args:
-            words: What follows the command's name.
-
-        Returns:
-            An instance of `kind`.
+        """What a command line says, as an instance of `kind`.
 
         Raises:
             UserError: If the words mean nothing, an option is missing, or a settings class refuses a value.
@@ -109,31 +93,32 @@ class Parser(ArgumentParser):
         except (ArgumentError, TypeError) as error:
             raise self._wrong(str(error)) from error
         for name, option in self.options.items():
-            if values[name] is None and not option.needed:
-                values[name] = option.default  # a job file says null
+            if values[name] is None:
+                values[name] = option.default  # also where a job file says null
             if option.kind is bool and not isinstance(values[name], bool):
                 raise self._wrong(f"--{name}: expected true or false, got {values[name]!r}")
-        missing = [option.shown for name, option in self.options.items() if values[name] is None and option.needed]
+        missing = [option.shown for name, option in self.options.items() if values[name] is MISSING]
         if missing:
             raise self._wrong(f"the following arguments are required: {', '.join(missing)}")
         with user_errors():
             return _built(self.kind, values)
 
     def _add(self, option: Option) -> None:
-        said = option.says.rstrip(".").replace("%", "%%")
+        names = dict.fromkeys((f"--{option.name}", f"--{option.name.replace('_', '-')}"))
+        said, default = option.help.rstrip(".").replace("%", "%%"), option.default
         if option.kind is bool:
-            self.add_argument(*option.spellings, action="store_true", help=said)
+            self.add_argument(*names, action="store_true", help=said)
             return
-        item = option.items[0] if option.items else option.kind
-        usual = None if option.needed else option.default
-        if isinstance(usual, str | int | float | Path) and usual != "":
-            said += f" (default: {usual})"
-        settings: dict[str, Any] = {"type": option.kind, "default": usual, "help": said}
-        if option.positional:
-            settings["nargs"] = "?"
+        if isinstance(default, str | int | float | Path) and default != "":
+            said += f" (default: {default})"
+        settings: dict[str, Any] = {"type": option.kind, "default": None if default is MISSING else default}
         if get_origin(option.kind) is not Literal:
-            settings["metavar"] = option.shown if option.positional else SHOWN.get(item, "VALUE")
-        self.add_argument(*option.spellings, **settings)
+            settings["metavar"] = SHOWN[option.items[0] if option.items else option.kind]
+        if option.positional:
+            settings["metavar"] = option.shown
+            self.add_argument(option.name, nargs="?", help=said, **settings)
+        else:
+            self.add_argument(*names, help=said, **settings)
 
     def _tuples(self, words: list[str]) -> tuple[list[str], dict[str, tuple[Any, ...]]]:
         """The words without the options that hold several values, with the job file in front; and those options."""
@@ -238,10 +223,6 @@ def _built(kind: type, values: Mapping[str, Any]) -> Any:
 def _without_none(hint: Any) -> Any:
     kinds = [one for one in get_args(hint) if one is not NoneType]
     return kinds[0] if get_origin(hint) in (Union, UnionType) and len(kinds) == 1 else hint
-
-
-def _dashed(name: str) -> str:
-    return name.replace("_", "-")
 
 
 def _expected(match: re.Match[str]) -> str:

@@ -25,13 +25,7 @@ Posterior: TypeAlias = Literal["sample", "mode"]
 
 @dataclass(frozen=True)
 class CodecSize:
-    """What a codec needs, as far as its configuration tells.
-
-    Attributes:
-        reduction: Pixels per latent pixel, in each direction.
-        widest: Channels of the decoder's largest layers.
-        weights: Whether it has any.
-    """
+    """As far as a configuration tells: pixels per latent pixel, channels of the decoder's widest layers, weights."""
 
     reduction: int
     widest: int

@@ -18,25 +18,22 @@ from omnigen2.evaluation.benchmarks import (
     Reader,
 )
 from omnigen2.evaluation.compare import compare
-from omnigen2.evaluation.judging import ChoiceAccuracy, EmuEdit
 from omnigen2.evaluation.metrics import (
     EditBench,
     EvaluationError,
     GenEval,
     GroupedMean,
     ImgEditBench,
-    Line,
     OmniContext,
     Share,
-    Summary,
 )
 from omnigen2.evaluation.questions import Answerer, ask, letter_protocol, marked
 from omnigen2.evaluation.report import write_report
 from omnigen2.evaluation.runner import EvaluationProgress, evaluate
 
 __all__ = [
-    "Answerer", "Benchmark", "ChoiceAccuracy", "ChoiceBenchmark", "EditBench", "EditBenchmark", "EmuEdit",
-    "EmuEditBenchmark", "EvaluationError", "EvaluationProgress", "GenEval", "GenEvalBenchmark", "GroupedMean",
-    "ImgEditBench", "ImgEditBenchmark", "Line", "OmniContext", "OmniContextBenchmark", "Reader", "Share", "Summary",
-    "ask", "compare", "evaluate", "letter_protocol", "marked", "write_report",
+    "Answerer", "Benchmark", "ChoiceBenchmark", "EditBench", "EditBenchmark", "EmuEditBenchmark", "EvaluationError",
+    "EvaluationProgress", "GenEval", "GenEvalBenchmark", "GroupedMean", "ImgEditBench", "ImgEditBenchmark",
+    "OmniContext", "OmniContextBenchmark", "Reader", "Share", "ask", "compare", "evaluate", "letter_protocol", "marked",
+    "write_report",
 ]  # fmt: skip

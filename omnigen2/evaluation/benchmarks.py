@@ -24,8 +24,6 @@ class Benchmark(ABC):
     """A benchmark that `omnigen2 evaluate` knows.
 
     Attributes:
-        name: On the command line.
-        items: Finds the items on disk.
         papers: Published rows to show beside ours; the plot has those of the first.
         folder: Where in the folder of pictures they lie; whoever draws them makes it first. Empty if in that itself.
         rules: Whether the rules of the micro-world can judge it.
@@ -147,11 +145,7 @@ class EmuEditBenchmark(Benchmark):
 
 @dataclass(frozen=True)
 class ChoiceBenchmark(Benchmark):
-    """Multiple-choice questions, whose answers are right or wrong and readable or not.
-
-    Attributes:
-        questions: Reads them from the data set.
-    """
+    """Multiple-choice questions, right or wrong and readable or not; `questions` reads them from the data set."""
 
     questions: Callable[[Path], list[Choice]] = read_mmmu
     scores: ClassVar[tuple[str, ...]] = ("accuracy", "readable")

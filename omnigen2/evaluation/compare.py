@@ -17,12 +17,7 @@ FEW = 3
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """One score of two results.
-
-    Attributes:
-        low: Of the interval of `second - first`.
-        high: Of the interval of `second - first`.
-    """
+    """One score of two results, and the interval, `low` to `high`, of `second - first`."""
 
     column: str
     first: float
@@ -41,7 +36,6 @@ class Comparison:
     """Two results over the items that are valid in both.
 
     Attributes:
-        differences: One for each score.
         pairs: Items that are valid in both.
         items: Items of the benchmark in either.
         small: Groups of so few pairs that resampling them says little about their spread; see `FEW`.
@@ -99,7 +93,6 @@ def compare(
     Args:
         resamples: Of the bootstrap, at least 100.
         level: Of the intervals, in (0, 1).
-        seed: Of the resampling.
 
     Raises:
         EvaluationError: If the results cannot be compared: other benchmarks, other protocols, or no common item.

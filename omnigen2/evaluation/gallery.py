@@ -36,11 +36,7 @@ POLICY = "default-src 'none'; img-src 'self' file: data:; style-src 'unsafe-inli
 
 
 def write_gallery(folder: Path, benchmark: Benchmark, result: BenchmarkResult, items: Sequence[BenchmarkItem]) -> None:
-    """Write `index.html` and small copies of the pictures.
-
-    Args:
-        items: What was judged, in the order of the result's records.
-    """
+    """Write `index.html` and small copies of the pictures; items are in the order of the result's records."""
     (folder / "images").mkdir(parents=True, exist_ok=True)
     pairs = [
         (record, item, column_values(benchmark, record) if record.valid else {})

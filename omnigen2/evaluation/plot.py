@@ -7,12 +7,7 @@ from omnigen2.evaluation.metrics import PaperTable, Summary
 
 
 def bars(summary: Summary, name: str, paper: PaperTable | None, path: Path) -> None:
-    """Draw a chart.
-
-    Args:
-        paper: Adds bars of its column, if given; otherwise all of our columns are drawn.
-        path: The file to write; its ending is the format.
-    """
+    """Draw our columns, or, beside the bars of a paper's table, the one that it is about; `path` says the format."""
     from matplotlib.figure import Figure
 
     lines = [line for line in summary.lines if line.total]

@@ -30,14 +30,10 @@ def ask(
     """Ask what was not asked before; each answer is on disk before the next question.
 
     Args:
-        choices: The questions.
         answerer: Makes the one who answers; called if there is something to ask.
         facts: What answers depend on besides the question, as JSON: who answers, and how long.
         path: A file of JSON lines that grows; it need not exist, and a last line that was cut off is dropped.
         show: Told of each answer, also of those of earlier calls, that so many of how many are there.
-
-    Returns:
-        Answers by key, those of earlier calls too.
     """
     digests = {choice.key: _digest(choice, facts) for choice in choices}
     drop_half_line(path)
@@ -61,11 +57,7 @@ def ask(
 
 
 def letter_protocol(max_new_tokens: int | None) -> JudgeProtocol:
-    """How answers are judged: by their letters.
-
-    Args:
-        max_new_tokens: Longest answer that `ask` was given; None if somebody else asked, perhaps in other words.
-    """
+    """How answers are judged: by their letters. `max_new_tokens` is that of `ask`; None if somebody else asked."""
     if max_new_tokens is None:
         return JudgeProtocol("letters", "no model", "as the file's", settings={"rotations": "all must be right"})
     settings = {"rotations": "all must be right", "max_new_tokens": max_new_tokens}

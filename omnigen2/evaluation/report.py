@@ -19,7 +19,6 @@ def write_report(
 
     Args:
         items: What was judged, in the order of the result's records; none of questions.
-        command: That makes the report again.
     """
     summaries = benchmark.summaries(result.records)
     result.save(folder / "result.json", [summary.to_json() for summary in summaries])

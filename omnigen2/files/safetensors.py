@@ -35,6 +35,7 @@ def save_tensors(tensors: Mapping[str, Tensor], path: Path, metadata: Mapping[st
         draft.touch()
         mode = draft.stat().st_mode
         save_file(whole, draft, None if metadata is None else dict(metadata))
+        draft.chmod(mode)
 
 
 def read_weights(path: str | Path) -> dict[str, Tensor]:

@@ -169,4 +169,4 @@ class PackedBranches:
 
 def _shared(sample: EncodedSample) -> tuple[object, ...]:
     """The same for samples that share their references: the very same tensors, refined at the same time."""
-    return (*map(id, sample.references),)
+    return (sample.noise.shape, *map(id, sample.references))

@@ -1,12 +1,11 @@
 """A complete model folder with small random weights: what tests, documentation and new users run on."""
 
-import json
-from collections.abc import Mapping
 from pathlib import Path
 
 import torch
 
 from omnigen2.dit import DiffusionTransformer, TransformerConfig, save_transformer
+from omnigen2.files import write_json
 from omnigen2.generate.errors import GenerateError
 
 CONFIG = TransformerConfig(
@@ -64,8 +63,8 @@ def make_tiny(directory: str | Path, seed: int = 0, overwrite: bool = False) -> 
     write_tiny_processor(directory / "processor")
     write_tiny_vae(directory / "vae", CONFIG.in_channels, seed)
     (directory / "scheduler").mkdir(exist_ok=True)
-    _write(directory / "scheduler" / "scheduler_config.json", SCHEDULER)
-    _write(directory / "model_index.json", INDEX)
+    write_json(directory / "scheduler" / "scheduler_config.json", SCHEDULER)
+    write_json(directory / "model_index.json", INDEX)
     return directory
 
 
@@ -88,7 +87,3 @@ def randomize(model: DiffusionTransformer) -> None:
     for parameter in model.parameters():
         if not parameter.any():
             parameter.normal_(std=0.1)
-
-
-def _write(path: Path, content: Mapping[str, object]) -> None:
-    path.write_text(json.dumps(content, indent=2) + "\n")

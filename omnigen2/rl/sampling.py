@@ -114,14 +114,10 @@ def member_noise(
 
 
 def micro_batches(costs: Sequence[int], budget: int) -> tuple[range, ...]:
-    """Cut a list of samples into consecutive parts of at most so many tokens.
+    """Cut a list of samples into consecutive parts, none empty, of at most `budget` tokens.
 
     Args:
         costs: Tokens of each sample: text, references and target together, times the branches of guidance.
-        budget: Most tokens of one part.
-
-    Returns:
-        Numbers of the samples of each part, none empty; behind one another they are all samples in order.
 
     Raises:
         ValueError: If a sample is above the budget by itself, or costs less than 1 token.

@@ -2,8 +2,7 @@
 
 from omnigen2.rope_toy.data import ToyData
 from omnigen2.rope_toy.module import ToyModule
-from omnigen2.rope_toy.photos import Photographs, locate
 from omnigen2.rope_toy.report import ToyReport
-from omnigen2.rope_toy.source import PlaneWaves
+from omnigen2.rope_toy.sources import Photographs, PlaneWaves, locate
 
 __all__ = ["Photographs", "PlaneWaves", "ToyData", "ToyModule", "ToyReport", "locate"]

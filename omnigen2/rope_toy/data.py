@@ -3,7 +3,7 @@
 import lightning as L
 from typing_extensions import override
 
-from omnigen2.rope_toy.source import ImageSource
+from omnigen2.rope_toy.sources import ImageSource
 from omnigen2.rope_toy.task import CopyTask, ToyBatch
 from omnigen2.training.parts import StepLoader
 

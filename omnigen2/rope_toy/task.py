@@ -16,7 +16,7 @@ from torch import Tensor
 from omnigen2.dit import patchify, segment
 from omnigen2.layout import Layout, TextSegment
 from omnigen2.pictures import Picture
-from omnigen2.rope_toy.source import ImageSource, Split
+from omnigen2.rope_toy.sources import ImageSource, Split
 
 Patches: TypeAlias = Float[Tensor, "tokens patch_channels"]
 

@@ -3,7 +3,7 @@
 import io
 import json
 import shutil
-import sys
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -12,42 +12,9 @@ from PIL import Image
 
 from omnigen2.adapters import LoRA, add_lora, save_lora
 from omnigen2.cli import main
-from omnigen2.dit.checkpoint import load_transformer
-from omnigen2.encoders.qwen import Answer, QwenEncoder
 from omnigen2.generate import Generator, read_parameters
 from omnigen2.generate.tiny import tiny_transformer
-
-SMALL = ("--height", "32", "--width", "48", "--steps", "2", "--device", "cpu")
-
-
-class Shell:
-    """Runs commands in a folder with a model."""
-
-    def __init__(self, folder: Path, model: Path, capture: pytest.CaptureFixture[str]) -> None:
-        self.folder, self.model, self.capture = folder, model, capture
-
-    def __call__(self, *words: object) -> str:
-        """What a command that succeeds prints."""
-        assert main([str(word) for word in words]) == 0, self.capture.readouterr().err
-        return self.capture.readouterr().out
-
-    def generate(self, *words: object) -> str:
-        return self("generate", "--model", self.model, *SMALL, *words)
-
-    def refused(self, *words: object) -> list[str]:
-        """The two lines of a command that fails."""
-        assert main([str(word) for word in words]) == 2
-        lines = self.capture.readouterr().err.splitlines()
-        assert len(lines) == 2, lines
-        assert lines[0].startswith("error: ")
-        assert lines[1].strip()
-        return lines
-
-
-@pytest.fixture
-def shell(tmp_path: Path, model: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Shell:
-    monkeypatch.chdir(tmp_path)
-    return Shell(tmp_path, model, capsys)
+from tests.commands.conftest import Shell
 
 
 def pixels(path: Path) -> bytes:
@@ -184,6 +151,10 @@ class TestRefusals:
             (("--prompt", "a", "--out", "."), "written as PNG, got the name ."),
             (("--prompt", "a", "--out", "a.png", "--lora", "none"), "none does not exist"),
             (("--prompt", "a", "--out", "a.png", "--stepps", "3"), "unrecognized arguments: --stepps 3"),
+            (("--prompt", "a", "--out", "a.png", "--image"), "--image: expected 1 argument"),
+            (("--prompt", "a", "--guidance-interval", "0", "--out", "a.png"), "interval: expected 2 arguments"),
+            (("--prompt", "a", "--guidance_interval", "0", "b"), "--guidance_interval: 'b' is no number"),
+            (("--prompt", "a" * 5000, "--out", "a.png"), "1024 are allowed"),
         ],
     )
     def test_two_lines_say_what_and_what_to_do(self, shell: Shell, words: tuple[str, ...], message: str) -> None:
@@ -197,58 +168,25 @@ class TestRefusals:
         assert main(["generate", "--model", "no", "--prompt", "a", "--out", "a.png", "--verbose"]) == 2
         assert "Traceback" in shell.capture.readouterr().err
 
-    @pytest.mark.parametrize("command", ["generate", "chat", "make-tiny", "export"])
+    def test_too_little_memory_is_told_and_a_bug_is_not_hidden(
+        self, shell: Shell, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        words = ("generate", "--model", str(shell.model), "--prompt", "a", "--out", "a.png", "--device", "cpu")
+
+        def fail(*_: object, error: Exception, **__: object) -> None:
+            raise error
+
+        monkeypatch.setattr(Generator, "from_folder", partial(fail, error=torch.OutOfMemoryError("out of memory")))
+        assert "--offload idle" in shell.refused(*words)[1]
+        for bug in (RuntimeError("shapes"), KeyError("x"), TypeError("x")):
+            monkeypatch.setattr(Generator, "from_folder", partial(fail, error=bug))
+            with pytest.raises(type(bug)):
+                main(list(words))
+
+    @pytest.mark.parametrize("command", ["generate", "chat", "make-tiny", "export", "evaluate", "microworld", "reward"])
     def test_help(self, command: str, shell: Shell) -> None:
         with pytest.raises(SystemExit, match="0"):
             main([command, "--help"])
-        assert f"usage: omnigen2 {command}" in shell.capture.readouterr().out
-
-
-class TestChat:
-    def test_one_message(self, shell: Shell, photos: list[Path]) -> None:
-        said = shell("chat", "--model", shell.model, *SMALL, "--message", "hi", "--image", photos[0])
-        assert said.endswith("\n")
-
-    def test_a_conversation_that_draws(self, shell: Shell, photos: list[Path], monkeypatch: pytest.MonkeyPatch) -> None:
-        heard: list[tuple[str, ...]] = []
-
-        def answer(self: QwenEncoder, conversations: list[list[object]], *_: object) -> list[Answer]:
-            heard.append(tuple(message.text for message in conversations[0][1:]))
-            return [Answer("Here: ", "image") if "draw" in conversations[0][-1].text else Answer("Yes.", "end")]
-
-        monkeypatch.setattr(QwenEncoder, "answer", answer)
-        lines = f"hello\n\n/image {photos[0]}\n/image none.png\ndraw it\n/quit\nnever read\n"
-        monkeypatch.setattr(sys, "stdin", io.StringIO(lines))
-        said = shell("chat", "--model", shell.model, *SMALL, "--out", "drawn")
-        assert heard == [("hello",), ("hello", "Yes.", "draw it")]
-        assert "wrote drawn/001.png" in said
-        assert len(read_parameters("drawn/001.png")["images"]) == 1
-
-    def test_refusals(self, shell: Shell) -> None:
-        base = ("chat", "--model", shell.model)
-        assert "--image goes with --message" in shell.refused(*base, "--image", "a.png")[0]
-        assert "there is no image file a.png" in shell.refused(*base, "--message", "a", "--image", "a.png")[0]
-        words = (*base, "--message", "a", "--max_new_tokens", "0")
-        assert "got max_new_tokens 0" in shell.refused(*words)[0]
-
-
-class TestMakeTinyAndExport:
-    def test_make_tiny(self, shell: Shell) -> None:
-        assert "wrote tiny" in shell("make-tiny", "tiny")
-        assert "tiny has files already" in shell.refused("make-tiny", "tiny")[0]
-        shell("make-tiny", "tiny", "--overwrite", "--seed", 1)
-        for part in ("transformer", "vae", "mllm", "processor", "scheduler"):
-            assert any(Path("tiny", part).iterdir())
-        assert not torch.equal(
-            load_transformer("tiny/transformer").target_embedder.weight, tiny_transformer(0).target_embedder.weight
-        )
-
-    def test_export(self, shell: Shell) -> None:
-        trained = tiny_transformer(seed=4)
-        torch.save({"state_dict": {f"dit.{key}": value for key, value in trained.state_dict().items()}}, "last.ckpt")
-        assert "wrote out/transformer" in shell("export", "last.ckpt", "--base", shell.model, "--out", "out")
-        found = load_transformer("out/transformer").state_dict()
-        assert all(torch.equal(found[name], value) for name, value in trained.state_dict().items())
-        again = shell.refused("export", "last.ckpt", "--base", shell.model, "--out", "out")
-        assert "already" in again[0]
-        assert "there is no file no.ckpt" in shell.refused("export", "no.ckpt", "--base", shell.model, "--out", "o")[0]
+        said = shell.capture.readouterr().out
+        assert f"usage: omnigen2 {command}" in said
+        assert "--config JOB.yaml" in said

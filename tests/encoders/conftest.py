@@ -7,8 +7,7 @@ from typing import Any
 import pytest
 import torch
 
-from omnigen2.encoders import FluxVAE, QwenEncoder
-from omnigen2.encoders.tiny import write_tiny_processor, write_tiny_vae, write_tiny_vlm
+from omnigen2.encoders import FluxVAE, QwenEncoder, write_tiny_processor, write_tiny_vae, write_tiny_vlm
 
 PARITY = Path(__file__).parent.parent / "parity"
 

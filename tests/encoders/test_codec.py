@@ -9,7 +9,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from omnigen2.encoders import BlockDCT, CodecSize, FluxVAE, LatentCodec, codec_class, draw, load_codec, write_tiny_vae
+from omnigen2.encoders import BlockDCT, CodecSize, FluxVAE, LatentCodec, codec_class, draw, load_codec
+from omnigen2.encoders.tiny import write_tiny_vae
 from tests.encoders.test_vae import images, seeded
 
 sides = st.integers(1, 3).map(lambda n: 16 * n)

@@ -10,16 +10,9 @@ import pytest
 import torch
 from PIL import Image
 
-from omnigen2.encoders import (
-    Answer,
-    ChatTokenizer,
-    HiddenStateBridge,
-    PromptBatch,
-    QwenEncoder,
-    TokenRole,
-    drawing,
-    load_tokenizer,
-)
+from omnigen2.encoders import ChatTokenizer, HiddenStateBridge, PromptBatch, QwenEncoder, TokenRole
+from omnigen2.encoders.chat import drawing
+from omnigen2.encoders.qwen import Answer, load_tokenizer
 
 PICTURE = Image.effect_mandelbrot((140, 84), (-3, -2.5, 2, 2.5), 20).convert("RGB")
 MIXED = [drawing("what is this?", [PICTURE, PICTURE.resize((60, 60))]), drawing("x" * 30), drawing("", [PICTURE])]

@@ -5,8 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from omnigen2.encoders import QwenEncoder
-from omnigen2.encoders.tiny import write_tiny_vae, write_tiny_vlm
+from omnigen2.encoders import QwenEncoder, write_tiny_vae, write_tiny_vlm
 
 
 def test_folders_follow_the_seed_and_leave_the_generator_alone(tmp_path: Path) -> None:

@@ -11,20 +11,9 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from PIL import Image
 
-from omnigen2.encoders import (
-    SPECIAL_TOKENS,
-    SYSTEM_PROMPT,
-    SYSTEM_PROMPT_DROPPED,
-    SYSTEM_PROMPT_PLAIN,
-    ChatTokenizer,
-    Message,
-    PromptBatch,
-    PromptRules,
-    TokenRole,
-    drawing,
-    load_tokenizer,
-    render,
-)
+from omnigen2.encoders import ChatTokenizer, Message, PromptBatch, PromptRules, TokenRole, drawing, load_tokenizer
+from omnigen2.encoders.chat import SYSTEM_PROMPT, SYSTEM_PROMPT_DROPPED, SYSTEM_PROMPT_PLAIN, render
+from omnigen2.encoders.tiny import SPECIAL_TOKENS
 from tests.encoders.conftest import parity
 
 PICTURE = Image.new("RGB", (100, 70), "red")

@@ -1,4 +1,4 @@
-"""A guard for learning: a micro recipe, trained for a minute, must not get worse (or suspiciously better) in silence."""
+"""A guard for learning: what a micro recipe learns in a minute must not get worse, or too good, in silence."""
 
 import json
 import os

@@ -13,7 +13,7 @@ from omnigen2.rope_toy.data import EVALUATIONS, ToyData
 from omnigen2.rope_toy.model import CopyModel
 from omnigen2.rope_toy.module import Objective, ToyModule
 from omnigen2.rope_toy.samples import answers, load_answers, richest, save_answers
-from omnigen2.rope_toy.source import PlaneWaves
+from omnigen2.rope_toy.sources import PlaneWaves
 from omnigen2.rope_toy.task import CopyTask
 from omnigen2.runner.keep.metrics import CsvLogger, read_metrics
 from omnigen2.training.parts import AdamWRecipe, WarmupCosine

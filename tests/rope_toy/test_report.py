@@ -13,7 +13,7 @@ from omnigen2.rope_toy.plots import apart
 from omnigen2.rope_toy.report import ToyReport
 from omnigen2.rope_toy.results import first_below, numbers_of, order_of_final_loss, order_of_steps, sentence
 from omnigen2.rope_toy.samples import answers, save_answers
-from omnigen2.rope_toy.source import PlaneWaves
+from omnigen2.rope_toy.sources import PlaneWaves
 from omnigen2.rope_toy.task import CopyTask
 from omnigen2.runner.reports.study import CellResult, Row, StudyResult
 

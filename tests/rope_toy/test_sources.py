@@ -8,9 +8,16 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from omnigen2.rope_toy import photos
-from omnigen2.rope_toy.photos import EVALUATION_PHOTOS, TRAINING_PHOTOS, Photographs, locate, shrunk
-from omnigen2.rope_toy.source import ImageSource, PlaneWaves
+from omnigen2.rope_toy import sources
+from omnigen2.rope_toy.sources import (
+    EVALUATION_PHOTOS,
+    TRAINING_PHOTOS,
+    ImageSource,
+    Photographs,
+    PlaneWaves,
+    locate,
+    shrunk,
+)
 
 SOURCES: list[ImageSource] = [Photographs(), PlaneWaves()]
 
@@ -70,7 +77,7 @@ def test_held_out_photographs_never_appear_in_training(monkeypatch: pytest.Monke
         """Stand-ins whose brightness says which photograph they are."""
         return [np.full((3, 40, 40), files[file] / 100, dtype=np.float32) for _ in blocks]
 
-    monkeypatch.setattr(photos, "shrunk", painted)
+    monkeypatch.setattr(sources, "shrunk", painted)
     source = Photographs()
     rng = np.random.default_rng(0)
 

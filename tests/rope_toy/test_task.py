@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from omnigen2.dit.patch import unpatchify
 from omnigen2.layout import ImageSegment, TextSegment, unpack
 from omnigen2.rope_toy.data import EVALUATIONS, ToyData
-from omnigen2.rope_toy.source import PlaneWaves
+from omnigen2.rope_toy.sources import PlaneWaves
 from omnigen2.rope_toy.task import CopyTask, ToyBatch
 
 WAVES = PlaneWaves()

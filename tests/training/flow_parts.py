@@ -10,17 +10,11 @@ from torch import Tensor
 from omnigen2.data import Batch, ConditionDropout
 from omnigen2.dit import TransformerConfig
 from omnigen2.encoders import HiddenStateBridge
-from omnigen2.flow import IdentityShift, RectifiedFlowObjective, UniformTimes
-from omnigen2.flow.elements import share_of_elements
-from omnigen2.generate.request import Sampling
-from omnigen2.microworld.runs.data import MicroWorld
-from omnigen2.microworld.runs.vlm import RandomMicroVLM
-from omnigen2.training.flow_matching.drawing import Drawing
-from omnigen2.training.flow_matching.module import FlowMatchingModule, TextPart
-from omnigen2.training.parts.codecs import DCT
-from omnigen2.training.parts.optimizers import AdamWRecipe
-from omnigen2.training.parts.schedules import WarmupConstant
-from omnigen2.training.parts.transformer_part import TransformerPart
+from omnigen2.flow import IdentityShift, RectifiedFlowObjective, UniformTimes, share_of_elements
+from omnigen2.generate import Sampling
+from omnigen2.microworld.runs import MicroWorld, RandomMicroVLM
+from omnigen2.training.flow_matching import Drawing, FlowMatchingModule, TextPart
+from omnigen2.training.parts import DCT, AdamWRecipe, TransformerPart, WarmupConstant
 from tests.training.rank_parts import gradients_of, silent_trainer
 
 CONFIG = TransformerConfig(

@@ -10,21 +10,14 @@ from torch import Tensor
 
 from omnigen2.encoders import HiddenStateBridge
 from omnigen2.flow import ConstantNoise, IdentityShift
-from omnigen2.generate.request import Sampling
-from omnigen2.microworld.runs.prompts import MicroPrompts
-from omnigen2.microworld.runs.vlm import RandomMicroVLM
-from omnigen2.rl import FlowGRPOObjective, RandomSteps, Reward, RewardRequest, Scores
-from omnigen2.rl.reward import Failure, Judgement, Outcome
-from omnigen2.runner.keep.metrics import CsvLogger
-from omnigen2.runner.keep.resume import ResumePoint
-from omnigen2.training.alignment.module import FlowGRPOModule
+from omnigen2.generate import Sampling
+from omnigen2.microworld.runs import MicroPrompts, RandomMicroVLM
+from omnigen2.rl import Failure, FlowGRPOObjective, Judgement, Outcome, RandomSteps, Reward, RewardRequest, Scores
+from omnigen2.runner.keep import CsvLogger, ResumePoint
+from omnigen2.training.alignment import FlowGRPOModule
 from omnigen2.training.alignment.settings import Alignment, RewardPart, RolloutPart, UpdatePart
-from omnigen2.training.flow_matching.drawing import Drawing
-from omnigen2.training.flow_matching.module import TextPart
-from omnigen2.training.parts.codecs import DCT
-from omnigen2.training.parts.optimizers import AdamWRecipe
-from omnigen2.training.parts.schedules import WarmupConstant
-from omnigen2.training.parts.transformer_part import TransformerPart
+from omnigen2.training.flow_matching import Drawing, TextPart
+from omnigen2.training.parts import DCT, AdamWRecipe, TransformerPart, WarmupConstant
 from tests.training.flow_parts import CONFIG, wake
 
 ALL_TASKS = ("text_to_image", "edit", "in_context")
@@ -89,23 +82,13 @@ def grpo(
     """A module with a seed of its own."""
     torch.manual_seed(seed)
     reward = Redness() if reward is None else reward
-    alignment = Alignment(
-        RewardPart(**({"trained": dict.fromkeys(ALL_TASKS, reward), "wait_s": 0.0} | (rewards or {}))),
-        RolloutPart(
-            **(
-                {
-                    "groups": 2,
-                    "members": 4,
-                    "sampling": Sampling(steps=4, text_scale=1.0),
-                    "shift": IdentityShift(),
-                    "noise_level": ConstantNoise(0.7),
-                    "selection": RandomSteps(0.5, skip_last=1),
-                }
-                | (rollout or {})
-            )
-        ),
-        UpdatePart(**({"objective": FlowGRPOObjective(clip, clip, kl_weight=kl)} | (update or {}))),
-    )
+    rewards = {"trained": dict.fromkeys(ALL_TASKS, reward), "wait_s": 0.0} | (rewards or {})
+    rollout = {
+        "groups": 2, "members": 4, "sampling": Sampling(steps=4, text_scale=1.0), "shift": IdentityShift(),
+        "noise_level": ConstantNoise(0.7), "selection": RandomSteps(0.5, skip_last=1),
+    } | (rollout or {})  # fmt: skip
+    update = {"objective": FlowGRPOObjective(clip, clip, kl_weight=kl)} | (update or {})
+    alignment = Alignment(RewardPart(**rewards), RolloutPart(**rollout), UpdatePart(**update))
     return FlowGRPOModule(
         transformer=part or TransformerPart(CONFIG),
         text=TextPart(RandomMicroVLM(), HiddenStateBridge(template="drop"), remembered=1000),

@@ -23,30 +23,21 @@ from omnigen2.adapters import (
 )
 from omnigen2.dit import Inputs
 from omnigen2.generate.tiny import tiny_transformer
-from omnigen2.runner.execute.run import Output, run
 from omnigen2.runner.keep.resume import ResumePoint, committed_checkpoint
 from omnigen2.runner.keep.state import of_all_processes
 from omnigen2.runner.plan.config import Config
 from omnigen2.training.parts.parallel import compile_blocks, shard_transformer
-from tests.runner.recipes import checkpoints_every, write
+from tests.runner.recipes import PLAIN, checkpoints_every, write
+from tests.runner.runs import run_with
 from tests.runner.toy_parts import Kill
 from tests.training.rank_parts import FlowNet, Launcher, example, gradients_of, loader, outcome, trainer
 
 RANK = 4
-SILENT = Output(say=lambda line: None, send=None, terminal=False, verbose=False)
 PARTS = "tests.training.rank_parts"
+AVERAGE = {"class_path": "omnigen2.training.callbacks.EMA", "init_args": {"decay": 0.5}}
 RECIPE: dict[str, Any] = {
     "seed_everything": 3,
-    "trainer": {
-        "accelerator": "cpu",
-        "devices": 2,
-        "max_steps": 6,
-        "val_check_interval": 2,
-        "log_every_n_steps": 1,
-        "enable_progress_bar": False,
-        "logger": False,
-        "callbacks": [{"class_path": "omnigen2.training.callbacks.EMA", "init_args": {"decay": 0.5}}],
-    },
+    "trainer": PLAIN["trainer"] | {"devices": 2, "val_check_interval": 2},
     "model": {"class_path": f"{PARTS}.FlowNet", "init_args": {"noisy": True, "adam": True}},
     "data": {"class_path": f"{PARTS}.Data"},
 }
@@ -237,9 +228,7 @@ def test_compiled_and_checkpointed_shards_have_the_same_gradients(pair: tuple[Pa
 def training(recipe: str, folder: str, kill_at: int) -> None:
     """Run a recipe; end as `kill -9` does at the start of a batch, counted from 1, if it is not 0."""
     config = Config([f"--config={recipe}"])
-    build, kill = config.build, Kill("on_train_batch_start", kill_at)
-    config.build = lambda arguments: build(lambda calls, loggers: arguments([*calls, kill], loggers))  # type: ignore[method-assign]
-    run(config, Path(folder), "a command", restart=False, output=SILENT)
+    assert run_with(config, Path(folder), Kill("on_train_batch_start", kill_at)) == 0
 
 
 def logged_and_learned(folder: Path) -> tuple[str, dict[str, bytes]]:
@@ -253,9 +242,9 @@ def logged_and_learned(folder: Path) -> tuple[str, dict[str, bytes]]:
 @pytest.mark.parametrize("strategy", ["ddp", "fsdp"])
 def test_two_killed_processes_continue_exactly(strategy: str, tmp_path: Path, launcher: Launcher) -> None:
     """Killed in the middle of an epoch and in the one after, whose loader starts from a checkpoint at its border."""
-    callbacks = [*RECIPE["trainer"]["callbacks"], *checkpoints_every(2)["trainer"]["callbacks"]]
-    layer = {"trainer": RECIPE["trainer"] | {"strategy": STRATEGIES[strategy], "callbacks": callbacks}}
-    recipe = str(write(tmp_path / "recipe.yaml", RECIPE | layer))
+    callbacks = [AVERAGE, *checkpoints_every(2)["trainer"]["callbacks"]]
+    layer = {"trainer": {"strategy": STRATEGIES[strategy], "callbacks": callbacks}}
+    recipe = str(write(tmp_path / "recipe.yaml", RECIPE, layer))
     for name, kill_at in (("whole", 0), ("killed", 4), ("killed", 4), ("killed", 0)):
         expected = [9, 9] if kill_at else [0, 0]
         assert launcher(training, recipe, str(tmp_path / name), kill_at) == expected, launcher.log()

@@ -52,10 +52,6 @@ class FeatureJudge(BenchmarkJudge):
     """Scores edited pictures by the similarity of features: `clip_i`, `clip_out` and `dino`.
 
     Items are those of Emu-Edit, whose meta is the caption of the wanted result.
-
-    Args:
-        clip: Folder of a CLIP model; see `Clip`.
-        dino: Folder of a DINO or DINOv2 model; see `DinoImages`.
     """
 
     def __init__(self, clip: Path, dino: Path, device: torch.device | str = "cpu") -> None:

@@ -24,10 +24,7 @@ class BenchmarkItem:
     Attributes:
         key: Names it within its group and language.
         group: Subtask, tag or kind.
-        instruction: What the model was told.
-        inputs: The pictures that it was given.
         output: The picture that it made; the file may be missing.
-        language: Of the instruction.
         meta: Further facts for the judge, as text; the micro-world's task in JSON.
     """
 
@@ -57,11 +54,8 @@ class JudgeProtocol:
 
     Attributes:
         judge: The kind of judge, such as `"chat"` or `"rules"`.
-        prompt_version: Which wording it was asked with.
-        temperature: Of its answers.
         passes: Answers that are averaged for each score.
         image_size: Longest side of the pictures that it is shown, in pixels; None if they are shown as they are.
-        seed: Of its answers.
         settings: Whatever else its answers depend on, by name.
     """
 
@@ -97,11 +91,7 @@ class BenchmarkJudge(ABC):
 
     @abstractmethod
     def judge(self, items: Sequence[BenchmarkItem]) -> list[Outcome]:
-        """Judge pictures, whose files exist; those of one call may be judged side by side.
-
-        Returns:
-            One outcome for each, in order. The benchmark's scores are the parts of a judgement.
-        """
+        """Judge pictures, perhaps side by side: an outcome for each, in order, whose parts are the scores."""
 
 
 def contents(file: PictureFile) -> bytes:

@@ -23,7 +23,6 @@ class Record:
     Attributes:
         group: See `BenchmarkItem`, as key and language.
         digest: Of all that the judgement depends on; empty if there was no picture.
-        reasons: The judge's words, by what reports call them.
         problem: Why there are no scores; None if there are.
     """
 
@@ -37,12 +36,7 @@ class Record:
 
     @classmethod
     def of(cls, item: BenchmarkItem, digest: str, outcome: Outcome, voice: str = "judge") -> "Record":
-        """The record of an item.
-
-        Args:
-            digest: See `BenchmarkItem.digest`.
-            voice: See `BenchmarkJudge`.
-        """
+        """The record of an item, with its `BenchmarkItem.digest` and the judge's `voice`."""
         if isinstance(outcome, Failure):
             return cls(*item.name, digest, problem=str(outcome))
         return cls(*item.name, digest, outcome.parts, {voice: outcome.reason} if outcome.reason else {})
@@ -64,9 +58,6 @@ class Record:
     @classmethod
     def from_json(cls, value: object, where: str) -> "Record":
         """Read what `to_json` has written.
-
-        Args:
-            where: What messages call it.
 
         Raises:
             EvaluationError: If something is missing, or a score is no finite number.
@@ -97,8 +88,6 @@ class BenchmarkResult:
     """All judgements of one folder of pictures.
 
     Attributes:
-        name: What the report calls whoever made the pictures.
-        protocol: How they were judged.
         records: One for each item of the benchmark, also where the picture is missing or the judgement failed.
     """
 

@@ -19,7 +19,6 @@ class Row:
     """One row of a data set.
 
     Attributes:
-        values: By column.
         where: What messages call it.
         folder: That the paths of its pictures are seen from.
     """

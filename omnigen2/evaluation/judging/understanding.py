@@ -14,13 +14,9 @@ LETTERS = "ABCDEFGHI"
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """One question.
+    """One question with its options by letter, the right letter, and pictures in their order.
 
     Attributes:
-        category: What it is averaged with.
-        question: In words, with the hint if there is one.
-        options: By letter.
-        images: That it is about, in order.
         original: Key of the question that this one asks again with rotated options; empty if it is no rotation.
     """
 
@@ -69,7 +65,6 @@ class ChoiceAccuracy(GroupedMean):
 
         Args:
             choices: The questions; all rotations of a question in one call. See `mark`.
-            said: What the model wrote to each; None if it was not asked, which counts as failed.
 
         Raises:
             ValueError: If a category is unknown, or numbers differ.

@@ -19,7 +19,6 @@ class DetectorResults(BenchmarkJudge):
     Items are keyed `00000/samples/0000.png`.
 
     Args:
-        path: The file, such as `results.jsonl`.
         model: The detector that was used, for the protocol: the file does not name it.
 
     Raises:
@@ -69,7 +68,6 @@ class ImgEditAnswers(BenchmarkJudge):
     numbers from 1 to 5 is failed; the official program averages what numbers it finds and leaves out the rest.
 
     Args:
-        path: The file `result.json`.
         model: The judge that was asked, for the protocol: the file does not name it.
 
     Raises:

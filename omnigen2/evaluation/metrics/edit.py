@@ -64,14 +64,11 @@ class EditBench(GroupedMean):
         valid: Valid | None = None,
         overall: Column | None = None,
     ) -> None:
-        """Count judgements.
+        """Count judgements; see `OmniContext.update` for `overall`.
 
         Args:
             semantic_consistency: The lower of the judge's "was it done" and "was nothing else changed".
             perceptual_quality: The lower of the judge's "natural" and "free of artefacts".
-            valid: False where the judge gave no readable answer to one of the two; by default all are valid.
-            overall: The mean over passes of each pass's geometric mean, where there were several passes; NaN where
-                there was one. By default it is taken from the two scores.
 
         Raises:
             ValueError: If a subtask or language is unknown, numbers differ, or a valid score is out of range.
@@ -109,9 +106,7 @@ class ImgEditBench(GroupedMean):
         """Count judgements.
 
         Args:
-            kinds: One of `IMGEDIT_SUBTASKS` for each picture.
             scores: The mean of the judge's three grades.
-            valid: False where the judge gave no three grades; by default all are valid.
 
         Raises:
             ValueError: If a kind is unknown, numbers differ, or a valid score is out of range.

@@ -27,7 +27,6 @@ class GenEval(GroupedMean):
 
         Args:
             correct: 0 or 1; with `graded`, anything between as well.
-            valid: False where there is no verdict; by default all are valid.
 
         Raises:
             ValueError: If a tag is unknown, numbers differ, or a verdict is out of range.

@@ -107,9 +107,8 @@ class GroupedMean(Metric):
 
     def summary(self) -> Summary:
         """The means as a table, over all processes."""
-        if self._is_synced:
-            return Summary(self.title, self.columns, tuple(self._lines().values()), self.digits)
-        with self.sync_context(dist_sync_fn=self.dist_sync_fn, should_sync=self._to_sync):
+        wanted = self._to_sync and not self._is_synced
+        with self.sync_context(dist_sync_fn=self.dist_sync_fn, should_sync=wanted):
             return Summary(self.title, self.columns, tuple(self._lines().values()), self.digits)
 
     def __str__(self) -> str:
@@ -117,29 +116,17 @@ class GroupedMean(Metric):
 
     def _lines(self) -> dict[str, Line]:
         sums, valid, total = self.sums.cpu(), self.valid.cpu(), self.total.cpu()
-        return {name: self._line(name, row, sums, valid, total) for name, row in self.rows.items()}
-
-    def _line(
-        self,
-        name: str,
-        row: Sequence[Sequence[str]],
-        sums: Float[Tensor, "groups columns"],
-        valid: Float[Tensor, " groups"],
-        total: Float[Tensor, " groups"],
-    ) -> Line:
-        pools = [[self.groups[group] for group in pool] for pool in row]
-        seen = [pool for pool in pools if valid[pool].sum() > 0]
         missing = torch.full((len(self.columns),), torch.nan, dtype=torch.float64)
-        means = torch.stack([sums[pool].sum(0) / valid[pool].sum() for pool in seen]).mean(0) if seen else missing
-        everything = [index for pool in pools for index in pool]
-        return Line(
-            name,
-            dict(zip(self.columns, means.tolist(), strict=True)),
-            round(valid[everything].sum().item()),
-            round(total[everything].sum().item()),
-            len(seen),
-            len(pools),
-        )
+        found: dict[str, Line] = {}
+        for name, row in self.rows.items():
+            pools = [[self.groups[group] for group in pool] for pool in row]
+            seen = [pool for pool in pools if valid[pool].sum() > 0]
+            means = torch.stack([sums[pool].sum(0) / valid[pool].sum() for pool in seen]).mean(0) if seen else missing
+            values = dict(zip(self.columns, means.tolist(), strict=True))
+            everything = [index for pool in pools for index in pool]
+            counts = (round(number[everything].sum().item()) for number in (valid, total))
+            found[name] = Line(name, values, *counts, len(seen), len(pools))
+        return found
 
     def _checked(
         self, groups: Sequence[str], scores: Float[Tensor, "samples columns"], valid: Valid | None

@@ -58,12 +58,9 @@ class OmniContext(GroupedMean):
         valid: Valid | None = None,
         overall: Column | None = None,
     ) -> None:
-        """Count judgements.
+        """Count judgements, each score in [0, 10]; see `GroupedMean.add`.
 
         Args:
-            prompt_following: In [0, 10].
-            subject_consistency: In [0, 10].
-            valid: False where the judge gave no readable answer to one of the two; by default all are valid.
             overall: The mean over passes of each pass's geometric mean, where there were several passes; NaN where
                 there was one. By default it is taken from the two scores.
 

@@ -19,9 +19,6 @@ Features: TypeAlias = Float[Tensor, "samples features"]
 def cosines(name: str, first: Features, second: Features) -> Float[Tensor, " samples"]:
     """Cosine similarities of pairs of feature vectors, of any length but zero.
 
-    Args:
-        name: What messages call the comparison.
-
     Returns:
         float64, in [-1, 1].
 
@@ -43,11 +40,7 @@ def cosines(name: str, first: Features, second: Features) -> Float[Tensor, " sam
 
 
 class Clip(nn.Module):
-    """CLIP's projected features of pictures and texts.
-
-    Args:
-        folder: A CLIP model in the transformers layout, with the files of its image processor and tokenizer.
-    """
+    """CLIP's projected features of pictures and texts; the folder is in the transformers layout, with its processor."""
 
     def __init__(self, folder: Path) -> None:
         super().__init__()
@@ -73,11 +66,7 @@ class Clip(nn.Module):
 
 
 class DinoImages(nn.Module):
-    """DINO or DINOv2: the pooled output.
-
-    Args:
-        folder: Such a model in the transformers layout, with its processor's files.
-    """
+    """The pooled output of DINO or DINOv2; the folder, in the transformers layout, has its processor's files."""
 
     def __init__(self, folder: Path) -> None:
         super().__init__()

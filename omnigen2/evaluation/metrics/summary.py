@@ -44,9 +44,7 @@ class Summary:
     """All lines of one benchmark.
 
     Attributes:
-        columns: The scores, in the order of the table.
         lines: Subtasks first, then the means over them; the last line is the benchmark's result.
-        digits: After the decimal point, in the text forms.
     """
 
     title: str

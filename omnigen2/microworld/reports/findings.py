@@ -65,7 +65,7 @@ class Difference:
 
     Attributes:
         mean: Of the differences between equal seeds.
-        error: Its standard error, of seeds and tasks together; None with one seed.
+        error: Its standard error, of seeds and tasks together; None with one seed or task.
     """
 
     mean: float
@@ -83,12 +83,7 @@ class Difference:
 
 @dataclass(frozen=True)
 class Finding:
-    """One of the paper's findings, and whether it is seen here.
-
-    Attributes:
-        appears: None if the numbers decide nothing.
-        differences: What it was concluded from, by name.
-    """
+    """One of the paper's findings, what it was concluded from, and whether it appears; None if that decides nothing."""
 
     claim: str
     appears: bool | None
@@ -108,7 +103,6 @@ def findings(
     finding.
 
     Args:
-        scores: By row, one mapping from columns for each seed.
         curves: By row, the mean reward of each iteration of its last stage, for each seed.
         exact: By row and seed, whether each held-out task was done without a fault (1 or 0), by column of `SUMMED`;
             tasks have the same order everywhere.
@@ -170,5 +164,5 @@ def _variance_of_tasks(
 
 def _difference(values: Sequence[float], shared: float = 0.0) -> Difference:
     """Of values for each seed, and a squared error that all seeds share."""
-    error = math.sqrt(stdev(values) ** 2 / len(values) + shared) if len(values) > 1 else None
-    return Difference(fmean(values), error)
+    error = math.sqrt(stdev(values) ** 2 / len(values) + shared) if len(values) > 1 else math.inf
+    return Difference(fmean(values), error if math.isfinite(error) else None)

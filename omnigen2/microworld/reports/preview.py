@@ -89,20 +89,18 @@ def _said_twice(verdict: JointVerdict) -> str:
 
 
 def _caption(caption: Caption, size: ImageSize) -> Panel:
-    picture = draw(caption.scene, size)
+    return _seen(caption.group, caption, draw(caption.scene, size))
+
+
+def _seen(title: str, caption: Caption, picture: Pixels) -> Panel:
     verdict = verify_caption(caption.specification, picture)
-    return Panel(caption.specification.tag, (("", picture),), caption.text, _said(verdict), verdict.exact)
+    return Panel(title, (("", picture),), caption.text, _said(verdict), verdict.exact)
 
 
 def _noisy(caption: Caption, size: ImageSize, rng: np.random.Generator) -> list[Panel]:
     clean = draw(caption.scene, size)
     noise = torch.from_numpy(rng.normal(size=tuple(clean.shape)).astype(np.float32))
-    panels: list[Panel] = []
-    for level in NOISE_LEVELS:
-        picture = clean + level * noise
-        verdict = verify_caption(caption.specification, picture)
-        panels.append(Panel(f"noise {level}", (("", picture),), caption.text, _said(verdict), verdict.exact))
-    return panels
+    return [_seen(f"noise {level}", caption, clean + level * noise) for level in NOISE_LEVELS]
 
 
 def _damaged(caption: Caption, size: ImageSize) -> list[Panel]:
@@ -111,11 +109,8 @@ def _damaged(caption: Caption, size: ImageSize) -> list[Panel]:
     half[:, :, int(caption.scene.items[0].column * size) :] = 0
     small = torch.nn.functional.adaptive_avg_pool2d(clean, size // 8)
     blurred = torch.nn.functional.interpolate(small[None], (size, size), mode="bilinear")[0]
-    panels: list[Panel] = []
-    for name, picture in (("faint", clean * 0.4), ("half drawn", half), ("blurred", blurred)):
-        verdict = verify_caption(caption.specification, picture)
-        panels.append(Panel(name, (("", picture),), caption.text, _said(verdict), verdict.exact))
-    return panels
+    damaged = {"faint": clean * 0.4, "half drawn": half, "blurred": blurred}
+    return [_seen(name, caption, picture) for name, picture in damaged.items()]
 
 
 def _edit(kind: EditKind, size: ImageSize, world: Vocabulary, rng: np.random.Generator) -> Panel:

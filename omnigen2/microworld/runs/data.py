@@ -1,6 +1,7 @@
 """The micro-world as training data: drawn when it is needed, every batch a function of its number."""
 
 from collections.abc import Mapping
+from typing import TypeVar
 
 import lightning as L
 import numpy as np
@@ -16,6 +17,14 @@ from omnigen2.pictures import ResizePolicy
 from omnigen2.training.flow_matching import TypicalTexts
 from omnigen2.training.parts import StepLoader, Stream
 
+Name = TypeVar("Name", bound=str)
+
+
+def drawn_by_share(shares: Mapping[Name, float], rng: np.random.Generator, count: int) -> list[Name]:
+    """So many names, each as often as its share of all shares, by chance."""
+    names, weights = list(shares), np.array(list(shares.values()))
+    return [names[int(number)] for number in rng.choice(len(names), count, p=weights / weights.sum())]
+
 
 class MicroWorld(L.LightningDataModule):
     """Endless drawn examples of the micro-world, and a fixed set of others for validation.
@@ -27,9 +36,7 @@ class MicroWorld(L.LightningDataModule):
         size: Side of all pictures in pixels.
         steps: Batches of one epoch: at least as many as the training has.
         batch_size: Examples of one batch on one rank, at least 1.
-        families: Share of each family of tasks; only ratios count.
         multiple: Side of one token in pixels: the codec's factor times the transformer's patch size.
-        dropout: Which conditions are dropped in training; none if None.
         validation: Examples of each kind of each family in the validation batch.
 
     Raises:
@@ -49,8 +56,7 @@ class MicroWorld(L.LightningDataModule):
         seed: int = 0,
     ) -> None:
         super().__init__()
-        only: dict[Family, float] = {"text_to_image": 1.0}
-        shares = only if families is None else families
+        shares: Mapping[Family, float] = {"text_to_image": 1.0} if families is None else families
         if unknown := sorted(set(shares) - set(FAMILIES)):
             raise ValueError(f"there is no family {', '.join(unknown)}; expected any of {', '.join(FAMILIES)}")
         if min(shares.values(), default=0) < 0 or not any(shares.values()):
@@ -94,10 +100,7 @@ class MicroWorld(L.LightningDataModule):
         """The training batch of one step, from 0, on this rank."""
         rank = dist.get_rank() if dist.is_initialized() else 0
         rng = Stream.TRAINING_TASKS.numpy(self.seed, rank, step)
-        names: list[Family] = list(self.families)
-        shares = np.array(list(self.families.values()))
-        numbers = rng.choice(len(names), self.batch_size, p=shares / shares.sum())
-        families: list[Family] = [names[int(number)] for number in numbers]
+        families = drawn_by_share(self.families, rng, self.batch_size)
         rounds = {name: balanced(kinds_of(name, self.vocabulary), self.batch_size, rng) for name in self.families}
         examples: list[Example] = []
         for number, family in enumerate(families):
@@ -125,11 +128,7 @@ class MicroWorld(L.LightningDataModule):
         drop_references: bool = False,
         meta: bool = True,
     ) -> Example:
-        """Draw a task of a family, or letters.
-
-        Args:
-            meta: Whether the task travels with it, for judges.
-        """
+        """Draw a task of a family, or letters; with `meta`, the task travels with it, for judges."""
         if isinstance(task, GlyphTask):
             family, references, target = "text_to_image", (), draw_glyphs(task, self.size)
         else:
@@ -167,8 +166,6 @@ class MicroTexts(TypicalTexts):
     @override
     def texts(self) -> list[str]:
         rng = Stream.TYPICAL_TEXTS.numpy(self.seed)
-        kinds: list[tuple[Family, str]] = [
-            (family, kind) for family in FAMILIES for kind in kinds_of(family, self.vocabulary)
-        ]
+        kinds = [(family, kind) for family in FAMILIES for kind in kinds_of(family, self.vocabulary)]
         tasks = [sample_task(*pair, self.vocabulary, rng) for _ in range(self.rounds) for pair in kinds]
         return [task.instruction for task in tasks]

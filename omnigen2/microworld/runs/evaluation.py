@@ -10,7 +10,7 @@ from typing_extensions import override
 from omnigen2.data.batches import Example, Pixels
 from omnigen2.files import write_bytes, write_json, write_text
 from omnigen2.microworld.runs.data import MicroWorld
-from omnigen2.microworld.runs.scores import Judged, aggregate, exact_by_family, micro_judge
+from omnigen2.microworld.runs.scores import Judged, aggregate, exact_by_family, judge_all, micro_judge
 from omnigen2.microworld.tasks import DrawingTask, from_json, sample_task
 from omnigen2.microworld.world import draw
 from omnigen2.pictures import Panel, Section, sheet_png
@@ -53,9 +53,7 @@ class MicroEvaluation(Callback):
 
     Args:
         per_kind: Tasks of each kind, at least 1.
-        tolerance: Of the reader, see `omnigen2.microworld.world.read`.
         every_n_steps: Optimizer steps between two evaluations; 0 for the end only.
-        shown: Tasks of each kind in the picture.
         before: Whether the model is also evaluated before it is trained: `scores_before.json` has the numbers then, of
             the same tasks and noise.
 
@@ -139,11 +137,7 @@ class MicroEvaluation(Callback):
                 data.example(task, f"evaluation:{start + number}", drop_references=not with_references)
                 for number, task in enumerate(some)
             ]
-            pictures = module.draw(examples, first=start)
-            judged += [
-                Judged(task, picture, micro_judge(task, picture, self.tolerance))
-                for task, picture in zip(some, pictures, strict=True)
-            ]
+            judged += judge_all(some, module.draw(examples, first=start), self.tolerance)
         return judged
 
     def _write(self, folder: Path, trainer: Trainer, results: dict[str, list[Judged]], scores_name: str) -> None:

@@ -44,7 +44,6 @@ def micro_items(images: Path, data: Path | None, kind: type[DrawingTask]) -> lis
     """One item for each task of a kind.
 
     Args:
-        images: With `{key}.png`.
         data: With `tasks.jsonl`; the same folder by default.
 
     Raises:

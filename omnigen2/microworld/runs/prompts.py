@@ -3,12 +3,11 @@
 from collections.abc import Mapping
 from typing import Any, Literal, TypeAlias
 
-import numpy as np
 from typing_extensions import override
 
 from omnigen2.data import Example
-from omnigen2.microworld.runs.data import MicroWorld
-from omnigen2.microworld.tasks import Family, kinds_of, sample_task
+from omnigen2.microworld.runs.data import MicroWorld, drawn_by_share
+from omnigen2.microworld.tasks import FAMILIES, Family, kinds_of, sample_task
 from omnigen2.microworld.world import EASY, ImageSize, Vocabulary, sample_glyphs
 from omnigen2.training.parts import StepLoader, Stream
 
@@ -16,16 +15,12 @@ Asked: TypeAlias = Literal["text_to_image", "edit", "in_context", "letters"]
 
 
 class MicroPrompts(MicroWorld):
-    """Prompts of the micro-world, each with the task that a verifier needs; and the world's held-out examples.
+    """Prompts of the micro-world, each with the task that a verifier needs; and the held-out examples of `MicroWorld`.
 
     Args:
-        size: Side of all pictures in pixels.
-        steps: Iterations of one epoch: at least as many as the training has.
         asked: Share of each family among the prompts; `letters` asks for text. Only ratios count.
         prompts: How many different prompts there are, at least 1.
         families: What validation and evaluation look at, whatever is asked; all three families by default.
-        multiple: Side of one token in pixels: the codec's factor times the transformer's patch size.
-        validation: Examples of each kind in the validation batch.
 
     Raises:
         ValueError: If a number is out of range, or a family has a share below 0.
@@ -43,11 +38,9 @@ class MicroPrompts(MicroWorld):
         validation: int = 1,
         seed: int = 0,
     ) -> None:
-        everything: dict[Family, float] = {"text_to_image": 1.0, "edit": 1.0, "in_context": 1.0}
-        evaluated = everything if families is None else families
+        evaluated = dict.fromkeys(FAMILIES, 1.0) if families is None else families
         super().__init__(size, steps, 1, evaluated, vocabulary, multiple, None, validation, seed)
-        only: dict[Asked, float] = {"text_to_image": 1.0}
-        shares = only if asked is None else asked
+        shares: Mapping[Asked, float] = {"text_to_image": 1.0} if asked is None else asked
         if prompts < 1 or min(shares.values(), default=0) < 0 or not any(shares.values()):
             raise ValueError(
                 "MicroPrompts needs prompts >= 1 and shares of at least 0, one of them positive, got "
@@ -64,9 +57,7 @@ class MicroPrompts(MicroWorld):
     def prompt(self, number: int) -> Example:
         """The prompt of a number, with its task."""
         rng = Stream.PROMPTS.numpy(self.seed, number)
-        names = list(self.asked)
-        shares = np.array([self.asked[name] for name in names])
-        family = names[int(rng.choice(len(names), p=shares / shares.sum()))]
+        (family,) = drawn_by_share(self.asked, rng, 1)
         key = f"prompt:{number}"
         if family == "letters":
             return self.example(sample_glyphs(rng), key)

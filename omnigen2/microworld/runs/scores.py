@@ -115,8 +115,13 @@ def micro_scores(
     """
     if len(tasks) != len(pictures):
         raise ValueError(f"got {len(tasks)} tasks and {len(pictures)} pictures; give one picture for each task")
+    return aggregate(judge_all(tasks, pictures, tolerance))
+
+
+def judge_all(tasks: Sequence[DrawingTask], pictures: Sequence[Picture], tolerance: float) -> list[Judged]:
+    """Judge one picture for each task by rules, see `micro_judge`."""
     pairs = zip(tasks, pictures, strict=True)
-    return aggregate([Judged(task, picture, micro_judge(task, picture, tolerance)) for task, picture in pairs])
+    return [Judged(task, picture, micro_judge(task, picture, tolerance)) for task, picture in pairs]
 
 
 def aggregate(judged: Sequence[Judged]) -> MicroScores:
@@ -148,11 +153,7 @@ def aggregate(judged: Sequence[Judged]) -> MicroScores:
 
 
 def exact_by_family(judged: Sequence[Judged]) -> dict[str, list[int]]:
-    """Which pictures have no fault, task by task, so that two models can be compared in pairs.
-
-    Returns:
-        1 or 0 in the order of the tasks, under the names of `MicroScores.headline`.
-    """
+    """1 for each picture without a fault, else 0, by `MicroScores.headline`'s names: models compare in pairs."""
     found: dict[str, list[int]] = {}
     for one in judged:
         found.setdefault(EXACT[one.task.family][0], []).append(int(one.exact))

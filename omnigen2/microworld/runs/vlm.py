@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
 from typing_extensions import override
 
 from omnigen2.encoders import (
@@ -21,9 +20,9 @@ from omnigen2.encoders import (
     random_vlm,
     write_image_processor,
 )
-from omnigen2.microworld.tasks import SPECIALS, UNKNOWN, WordTokenizer
 from omnigen2.microworld.trained import MICRO_MODEL
-from omnigen2.training.parts import EVERY_TOKEN, MLLM, PROCESSOR, VLMFolder, VLMSource, without_bars
+from omnigen2.microworld.world import all_words
+from omnigen2.training.parts import EVERY_TOKEN, VLMFolder, VLMSource
 
 HIDDEN_SIZE = 64
 """Channels of the text states: `text_dim` of `omnigen2.dit.MICRO`."""
@@ -38,6 +37,7 @@ INITIAL_STD = 0.1
 attention stays flat: nothing about the pictures was learned in the first minutes."""
 ROPE_THETA = 10.0
 """Makes the slowest rotation, which tells the columns of a picture apart, about 0.1 per column: there are four."""
+UNKNOWN = "<unk>"
 SPEAKERS = ("system", "user", "assistant")
 PICTURE_NAMES = tuple(f"<img{number}>:" for number in range(1, 10))
 """How the template counts pictures; each name is one word."""
@@ -45,21 +45,16 @@ SYSTEM_PROMPTS = (SYSTEM_PROMPT, SYSTEM_PROMPT_DROPPED, SYSTEM_PROMPT_PLAIN)
 """Each is one word, so that the template adds seven tokens to a caption."""
 
 
-def write_micro_vlm(folder: str | Path, seed: int = 0) -> None:
-    """Write a random model and its real tokenizer in the released layout: `mllm/` and `processor/`.
+class RandomMicroVLM(VLMSource):
+    """A new micro VLM that knows nothing: a random Qwen2.5-VL of about 270,000 parameters, with its real tokenizer.
 
-    `QwenEncoder.from_folder` reads both. A caption of n words is n + 7 tokens with the template, n without it
-    (`HiddenStateBridge(template="drop")`).
+    Four layers of 64 channels read the text, two layers of 64 channels look at pictures in patches of 8 pixels. Input
+    and output embeddings are one table, as in the released 3B model. A caption of n words is n + 7 tokens with the
+    template, n without it (`HiddenStateBridge(template="drop")`). `save_vlm` writes it in the released layout.
 
     Args:
         seed: Of the weights; torch's global generator is not touched.
     """
-    write_micro_mllm(Path(folder) / MLLM, seed)
-    write_micro_processor(Path(folder) / PROCESSOR)
-
-
-class RandomMicroVLM(VLMSource):
-    """A new micro VLM that knows nothing."""
 
     def __init__(self, seed: int = 0) -> None:
         self.seed = seed
@@ -69,7 +64,9 @@ class RandomMicroVLM(VLMSource):
         # not by way of a folder: of several processes transformers lets the first one alone write a model
         with torch.device("cpu"), tempfile.TemporaryDirectory() as folder:
             write_micro_processor(folder)
-            return QwenEncoder(_micro_mllm(self.seed), load_tokenizer(folder, rules), bridge)
+            ids = vocabulary()
+            model = random_vlm(_text_config(len(ids)), _vision_config(), ids, True, self.seed)
+            return QwenEncoder(model, load_tokenizer(folder, rules), bridge)
 
 
 class ShippedMicroVLM(VLMSource):
@@ -82,23 +79,8 @@ class ShippedMicroVLM(VLMSource):
 
 def vocabulary() -> dict[str, int]:
     """The tokenizer's words, in lower case, and their numbers: special tokens first, then the template, the world."""
-    world = WordTokenizer().words[len(SPECIALS) :]
     template = [*SPEAKERS, *PICTURE_NAMES, *(prompt.lower() for prompt in SYSTEM_PROMPTS)]
-    return {word: number for number, word in enumerate((*SPECIAL_TOKENS, UNKNOWN, *template, *world))}
-
-
-def write_micro_mllm(directory: str | Path, seed: int = 0) -> None:
-    """Write a random Qwen2.5-VL of about 270,000 parameters, as in `mllm/`.
-
-    Four layers of 64 channels read the text, two layers of 64 channels look at pictures in patches of 8 pixels.
-    Input and output embeddings are one table, as in the released 3B model.
-
-    Args:
-        seed: Of the weights; torch's global generator is not touched.
-    """
-    model: Any = _micro_mllm(seed)
-    with without_bars():
-        model.save_pretrained(str(directory))
+    return {word: number for number, word in enumerate((*SPECIAL_TOKENS, UNKNOWN, *template, *all_words()))}
 
 
 def write_micro_processor(directory: str | Path) -> None:
@@ -124,11 +106,6 @@ def write_micro_processor(directory: str | Path) -> None:
     )
     tokenizer.save_pretrained(str(directory))
     write_image_processor(directory, (PICTURE_SIDE**2, PICTURE_SIDE**2), PATCH_SIZE, MERGE_SIZE)
-
-
-def _micro_mllm(seed: int) -> nn.Module:
-    ids = vocabulary()
-    return random_vlm(_text_config(len(ids)), _vision_config(), ids, True, seed)
 
 
 def _text_config(words: int) -> dict[str, Any]:

@@ -31,7 +31,6 @@ from omnigen2.microworld.tasks.tasks import (
     kinds_of,
     sample_task,
 )
-from omnigen2.microworld.tasks.tokenizer import SPECIALS, UNKNOWN, WordTokenizer
 from omnigen2.microworld.tasks.verify import (
     ContextVerdict,
     EditVerdict,
@@ -43,11 +42,11 @@ from omnigen2.microworld.tasks.verify import (
 )
 
 __all__ = [
-    "CONTEXT_KINDS", "EDIT_KINDS", "FAMILIES", "QUESTION_KINDS", "SPECIALS", "TAGS", "UNKNOWN", "Beside", "Caption",
-    "Clause", "ContextKind", "ContextTask", "ContextVerdict", "DrawingTask", "EditKind", "EditTask", "EditVerdict",
-    "Family", "Include", "JointVerdict", "MicroContextReward", "MicroEditReward", "MicroGenEvalReward",
-    "MicroGlyphReward", "MicroPreferenceReward", "Question", "QuestionKind", "Specification", "Tag", "Verdict",
-    "WordTokenizer", "caption_text", "check", "context_kinds", "edit_kinds", "from_json", "kinds_of", "looks_nice",
-    "sample_caption", "sample_context", "sample_edit", "sample_question", "sample_task", "to_json", "to_sample",
-    "verify", "verify_caption", "verify_context", "verify_edit",
+    "CONTEXT_KINDS", "EDIT_KINDS", "FAMILIES", "QUESTION_KINDS", "TAGS", "Beside", "Caption", "Clause", "ContextKind",
+    "ContextTask", "ContextVerdict", "DrawingTask", "EditKind", "EditTask", "EditVerdict", "Family", "Include",
+    "JointVerdict", "MicroContextReward", "MicroEditReward", "MicroGenEvalReward", "MicroGlyphReward",
+    "MicroPreferenceReward", "Question", "QuestionKind", "Specification", "Tag", "Verdict", "caption_text", "check",
+    "context_kinds", "edit_kinds", "from_json", "kinds_of", "looks_nice", "sample_caption", "sample_context",
+    "sample_edit", "sample_question", "sample_task", "to_json", "to_sample", "verify", "verify_caption",
+    "verify_context", "verify_edit",
 ]  # fmt: skip

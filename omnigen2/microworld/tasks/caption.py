@@ -37,11 +37,7 @@ from omnigen2.microworld.world import (
 
 @dataclass(frozen=True, slots=True)
 class Caption:
-    """A text-to-image example.
-
-    Attributes:
-        specification: What the text asks for; true of the scene.
-    """
+    """A text-to-image example: a text, what it asks for, and a scene that it is true of."""
 
     text: str
     specification: Specification
@@ -66,11 +62,7 @@ class Caption:
 
 
 def sample_caption(vocabulary: Vocabulary, rng: np.random.Generator, tag: Tag | None = None) -> Caption:
-    """A random caption and a scene for it.
-
-    Returns:
-        What is not named in the text (places, and sizes and textures where they are the only ones) is random.
-    """
+    """A random caption and a scene for it; what is not named in the text, such as places, is random too."""
     tag = tag or choose(TAGS, rng)
     background = choose(vocabulary.backgrounds, rng)
     groups = _groups(tag, background, vocabulary, rng)

@@ -72,11 +72,9 @@ class ContextTask:
     """One in-context task.
 
     Attributes:
-        kind: OmniContext's kind.
         instruction: In words; pictures are counted from 1.
         references: The given scenes: one subject each, then perhaps an empty scene.
         relation: How the first subject stands to the second, where there are two.
-        place: Where a single subject goes.
     """
 
     kind: ContextKind

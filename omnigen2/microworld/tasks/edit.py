@@ -29,11 +29,7 @@ EDIT_KINDS: tuple[EditKind, ...] = get_args(EditKind)
 
 @dataclass(frozen=True, slots=True)
 class EditTask:
-    """One edit.
-
-    Attributes:
-        instruction: In words; it names items unambiguously.
-    """
+    """One edit, whose instruction names items unambiguously."""
 
     kind: EditKind
     instruction: str

@@ -31,11 +31,7 @@ QUESTION_KINDS: tuple[QuestionKind, ...] = get_args(QuestionKind)
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """A question about a picture.
-
-    Attributes:
-        answer: The one right answer, word for word.
-    """
+    """A question about a picture, and the one right answer, word for word."""
 
     kind: QuestionKind
     text: str
@@ -44,11 +40,7 @@ class Question:
 
 
 def sample_question(vocabulary: Vocabulary, rng: np.random.Generator, kind: QuestionKind | None = None) -> Question:
-    """A random scene and a question about it.
-
-    Returns:
-        Yes and no are equally likely where they are the answers.
-    """
+    """A random scene and a question about it; yes and no are equally likely where they are the answers."""
     kind = kind or choose(QUESTION_KINDS, rng)
     scene = sample_scene(vocabulary, rng, count=int(rng.integers(2, 4)), cells="quarters")
     template = TEMPLATES["question"][QUESTION_KINDS.index(kind)]

@@ -22,11 +22,7 @@ NAMES: dict[type[Task], str] = {
 
 
 def to_json(task: Task) -> str:
-    """Write a task as one line of JSON.
-
-    Returns:
-        `{"task": its kind, "value": its fields}`; numbers keep all their digits.
-    """
+    """Write a task as one line, `{"task": its kind, "value": its fields}`; numbers keep all their digits."""
     return json.dumps({"task": NAMES[type(task)], "value": asdict(task)})
 
 

@@ -94,7 +94,6 @@ class MicroGenEvalReward(VerifiedReward):
 
     Args:
         grading: Which of the two parts, `graded` and `strict`, is the reward.
-        tolerance: Of the reader, see `read`.
     """
 
     description = "micro-world GenEval: clauses of the caption that are met"

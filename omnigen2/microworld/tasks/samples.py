@@ -17,7 +17,6 @@ def to_sample(task: Task, size: int, key: str = "<sample>") -> Sample:
 
     Args:
         size: Side of all pictures in pixels.
-        key: Names the sample in messages.
     """
     meta = to_json(task)
     match task:

@@ -40,11 +40,7 @@ class Clause:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """All that was asked of a picture.
-
-    Attributes:
-        clauses: In the order of the request; an empty verdict asks nothing.
-    """
+    """All that was asked of a picture, in the order of the request; an empty verdict asks nothing."""
 
     clauses: tuple[Clause, ...]
 
@@ -88,11 +84,7 @@ class Include:
         return cls(item.shape, 1, item.colour, item.texture, item.size)
 
     def stages(self, items: Sequence[Item]) -> list[tuple[str, tuple[Item, ...]]]:
-        """The items that fulfil more and more of the request.
-
-        Returns:
-            What is asked in words, and the items that fulfil it and all before: the last has those that fulfil all.
-        """
+        """The items that fulfil more and more of the request, and what that is in words; the last fulfil all of it."""
         left, found = tuple(items), list[tuple[str, tuple[Item, ...]]]()
         for name in ("shape", "colour", "texture", "size"):
             wanted: str | None = getattr(self, name)
@@ -126,8 +118,6 @@ class Specification:
 
     Attributes:
         tag: GenEval's kind of request.
-        beside: Relations between included things.
-        background: If it matters.
         alone: Whether there must be no other items.
 
     Raises:
@@ -201,9 +191,5 @@ def shows_background(background: Background, reading: Reading) -> Clause:
 
 
 def nothing_else(count: int, reading: Reading) -> Clause:
-    """The clause that there are as many items as were asked for and nothing unknown.
-
-    Args:
-        count: How many were asked for, at least 1.
-    """
+    """The clause that there are as many items as were asked for, at least 1, and nothing unknown."""
     return Clause("nothing else", 0 < len(reading.seen) <= count and reading.unknown == 0)

@@ -13,12 +13,7 @@ Box: TypeAlias = tuple[int, int, int, int]
 
 @dataclass(frozen=True, slots=True)
 class Component:
-    """One connected region.
-
-    Attributes:
-        label: What all its pixels have in common.
-        number: How it is marked in the map of components, from 1.
-    """
+    """One connected region: what all its pixels have in common, how many, and its number in the map, from 1."""
 
     label: int
     area: int

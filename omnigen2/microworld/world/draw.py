@@ -48,11 +48,7 @@ def draw(scene: Scene, size: int) -> Pixels:
 
 @lru_cache(maxsize=256)
 def background_canvas(background: Background, size: int) -> Canvas:
-    """Draw a background.
-
-    Returns:
-        Shared: copy before writing; shape (size, size, 3).
-    """
+    """Draw a background, shape (size, size, 3). It is shared: copy before writing."""
     if background.tint == "grey":
         return np.zeros((size, size, 3))
     band = ((np.arange(size) + 0.5) / size * 2 * BACKGROUND_PERIODS).astype(int) % 2
@@ -92,11 +88,7 @@ class Window:
         return cls(rows, columns, centre, scale)
 
     def layers(self, shape: Shape, texture: Texture) -> tuple[Plane, Plane]:
-        """What a shape does to the window's pixels.
-
-        Returns:
-            The share of the background that stays, and what the item's colour is multiplied by and added with.
-        """
+        """The share of the background that stays, and what the item's colour is multiplied by and added with."""
         covered = coverage(shape, self.x, self.y, self.scale)
         return 1 - covered, covered * tone(texture, self.x, self.y, self.scale)
 

@@ -23,11 +23,7 @@ PALETTE: Float[np.ndarray, "8 3"] = np.array([RGB[colour] for colour in PALETTE_
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """One item that was read.
-
-    Attributes:
-        error: What is left unexplained, from 0 for a perfect drawing to the tolerance of the reader.
-    """
+    """One item that was read, and what it leaves unexplained: 0 for a perfect drawing, up to the reader's tolerance."""
 
     item: Item
     error: float
@@ -94,11 +90,7 @@ class Region:
 
 
 def fit(region: Region, vocabulary: Vocabulary, tolerance: float) -> Seen | None:
-    """Find the item that explains a region best.
-
-    Returns:
-        None if no item explains it.
-    """
+    """Find the item that explains a region best, if one does."""
     best: Seen | None = None
     for shape in vocabulary.shapes:
         for texture in vocabulary.textures_of(shape):

@@ -41,7 +41,6 @@ class GlyphTask:
 
     Attributes:
         text: One to four capital letters.
-        colour: Of the ink.
         top: First row of the letters, in dots of 1/16 of the side, 0 to 11.
         left: First column, in dots; all letters must fit into 16.
 
@@ -66,11 +65,7 @@ class GlyphTask:
 
 
 def sample_glyphs(rng: np.random.Generator, letters: int | None = None) -> GlyphTask:
-    """A random text to write.
-
-    Args:
-        letters: How many, 1 to 4; by default any, equally likely.
-    """
+    """A random text to write, of 1 to 4 letters, by default equally likely."""
     count = int(rng.integers(1, MAX_LETTERS + 1)) if letters is None else letters
     text = "".join(choose(LETTERS, rng) for _ in range(count))
     colour = choose(COLOURS, rng)

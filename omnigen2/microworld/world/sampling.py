@@ -50,11 +50,7 @@ def choose_some(options: Sequence[T], count: int, rng: np.random.Generator) -> t
 
 
 def balanced(options: Sequence[T], count: int, rng: np.random.Generator) -> Iterator[T]:
-    """Options in random order, each as often as any other up to one.
-
-    Yields:
-        `count` options: one shuffled round of all of them after another.
-    """
+    """So many options, each as often as any other up to one: one shuffled round of all of them after another."""
     for start in range(0, count, len(options)):
         yield from choose_some(options, min(len(options), count - start), rng)
 
@@ -89,7 +85,6 @@ def put(kind: Kind, size: Size, cell: Cell, rng: np.random.Generator) -> Item:
 
     Args:
         size: The range of its radius; a face is always large.
-        cell: Where it must fit; at least half of the image high and wide.
 
     Returns:
         An item whose circle of one radius, and a margin, is inside the cell.
@@ -116,23 +111,14 @@ def colours_on(background: Background, vocabulary: Vocabulary) -> tuple[Colour, 
 
 
 def pairs_on(background: Background, vocabulary: Vocabulary, taken: Iterable[Item] = ()) -> list[tuple[Shape, Colour]]:
-    """The shapes and colours that an item on a background can have.
-
-    Args:
-        background: None has its tint.
-        taken: Items whose shape and colour are left out.
-    """
+    """The shapes and colours that an item on a background can have, but for those of the items that are `taken`."""
     out = {(item.shape, item.colour) for item in taken}
     colours = colours_on(background, vocabulary)
     return [(shape, colour) for shape in vocabulary.shapes for colour in colours if (shape, colour) not in out]
 
 
 def sample_kinds(count: int, background: Background, vocabulary: Vocabulary, rng: np.random.Generator) -> list[Kind]:
-    """Shapes, colours and textures, no two with the same shape and colour.
-
-    Args:
-        background: What they will stand on: none has its tint.
-    """
+    """Shapes, colours and textures for a background, no two with the same shape and colour."""
     chosen = choose_some(pairs_on(background, vocabulary), count, rng)
     return [(shape, colour, choose(vocabulary.textures_of(shape), rng)) for shape, colour in chosen]
 

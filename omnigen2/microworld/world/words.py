@@ -84,8 +84,6 @@ def describe(
     """Describe one kind of item.
 
     Args:
-        texture: Named if given and not plain.
-        size: Named if given.
         first: An article, or a number: from `"two"` on, the plural follows.
 
     Returns:

@@ -1,7 +1,7 @@
 """A judge: a vision-language model behind a chat server that grades pictures by rubrics."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 
@@ -10,15 +10,8 @@ from omnigen2.rl.rewards.grades import Grades, Rubric, read_grades
 from omnigen2.rl.rewards.remote import ChatClient, ChatQuestion
 
 
-@dataclass(frozen=True, slots=True)
-class JudgeQuestion:
-    """One picture to be graded.
-
-    Attributes:
-        rubric: By which.
-        content: Texts and finite pictures in the order in which they are shown.
-        number: Of the pass, from 0; it moves the seed.
-    """
+class JudgeQuestion(NamedTuple):
+    """What is to be graded by a rubric: texts and finite pictures in order. The number of the pass moves the seed."""
 
     rubric: Rubric
     content: tuple[str | Picture, ...]

@@ -70,8 +70,8 @@ def run(config: Config, folder: Path, command: str, restart: bool, output: Outpu
         finished = read_json(folder / keep.SUMMARY)
         return finished or _train(config, folder, command, keep.committed_checkpoint(folder), output)
     with keep.locked(folder, patience=2.0):
-        if restart and (deleted := keep.emptied(folder)):
-            output.say(f"starting over: deleted {', '.join(deleted)} in {folder}")
+        if restart:
+            keep.start_over(folder, output.say)
         check_unchanged(folder, config)
         if (summary := read_json(folder / keep.SUMMARY)) is not None:
             output.say(f"{folder} is finished ({summary['steps']} steps); --restart runs it again")

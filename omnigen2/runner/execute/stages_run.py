@@ -27,8 +27,8 @@ def run_stages(plan: StagesPlan, restart: bool, output: Output) -> dict[str, Any
     first = keep.is_first()
     with keep.locked(plan.folder, patience=2.0) if first else nullcontext():
         if first:
-            if restart and (deleted := keep.emptied(plan.folder)):
-                output.say(f"starting over: deleted {', '.join(deleted)} in {plan.folder}")
+            if restart:
+                keep.start_over(plan.folder, output.say)
             check_stages(plan)
             write_text(plan.folder / keep.STAGES, plan.text)
         for number, stage in enumerate(plan.stages, 1):

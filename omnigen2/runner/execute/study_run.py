@@ -1,6 +1,7 @@
 """Runs a planned study: finished cells stay, interrupted ones go on, then the report is made anew."""
 
 from collections.abc import Iterable
+from functools import partial
 from typing import Any
 
 from rich.console import Console
@@ -12,7 +13,7 @@ from omnigen2.runner.execute.cell import Task
 from omnigen2.runner.execute.pool import Failure, run_tasks, usable_cores
 from omnigen2.runner.execute.run import check_unchanged
 from omnigen2.runner.execute.stages_run import are_finished, check_stages, last_run
-from omnigen2.runner.keep import SUMMARY, emptied, first_table, locked, read_metrics, versions
+from omnigen2.runner.keep import SUMMARY, first_table, locked, read_metrics, start_over, versions
 from omnigen2.runner.plan import Config, Plan, StagesPlan, twins
 from omnigen2.runner.reports import CellResult, StudyResult
 
@@ -28,8 +29,8 @@ def run_study(plan: Plan, jobs: int | None, restart: bool) -> int:
     """
     console = Console()
     with locked(plan.folder):
-        if restart and (deleted := emptied(plan.folder)):
-            print_line(console, f"starting over: deleted {', '.join(deleted)} in {plan.folder}")
+        if restart:
+            start_over(plan.folder, partial(print_line, console))
         tasks = open_tasks(plan)
         write_text(plan.folder / STUDY, plan.text)
         total = len(plan.configs)

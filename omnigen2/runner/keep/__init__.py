@@ -1,6 +1,6 @@
 """What a run keeps in its folder, so that it can be stopped at any moment and go on to the same numbers."""
 
-from omnigen2.runner.keep.folder import CONFIG, LOCK, REMEDY, STAGES, claim, emptied, locked
+from omnigen2.runner.keep.folder import CONFIG, LOCK, REMEDY, STAGES, claim, locked, start_over
 from omnigen2.runner.keep.handover import (
     OPTIMIZER,
     OPTIMIZER_ARGUMENT,
@@ -21,7 +21,7 @@ from omnigen2.runner.keep.summary import SUMMARY, count, first_table, summarize,
 __all__ = [
     "CONFIG", "LOCK", "OPTIMIZER", "OPTIMIZER_ARGUMENT", "REMEDY", "STAGES", "SUMMARY", "WEIGHTS", "CsvLogger",
     "HandsOver", "ResumePoint", "SaveOnSignal", "SeedsLater", "WriteWeights", "attach", "carry_on", "claim",
-    "committed_checkpoint", "count", "emptied", "fingerprint", "first_table", "follow_the_first", "is_first", "locked",
-    "of_all_processes", "random_states", "read_metrics", "roll_back", "set_random_states", "started_together",
-    "steps_between_checkpoints", "summarize", "versions", "write_report",
+    "committed_checkpoint", "count", "fingerprint", "first_table", "follow_the_first", "is_first", "locked",
+    "of_all_processes", "random_states", "read_metrics", "roll_back", "set_random_states", "start_over",
+    "started_together", "steps_between_checkpoints", "summarize", "versions", "write_report",
 ]  # fmt: skip

@@ -4,7 +4,7 @@ import fcntl
 import os
 import shutil
 import time
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -66,6 +66,12 @@ def locked(folder: Path, patience: float = 0.0) -> Generator[None]:
         file.write(str(os.getpid()))
         file.flush()
         yield
+
+
+def start_over(folder: Path, say: Callable[[str], None]) -> None:
+    """Empty the folder of a run, held by this process, and say what was deleted."""
+    if deleted := emptied(folder):
+        say(f"starting over: deleted {', '.join(deleted)} in {folder}")
 
 
 def emptied(folder: Path) -> list[str]:

@@ -74,13 +74,7 @@ class Learner:
         return found
 
     def _accumulate(
-        self,
-        batch: MicroBatch,
-        advantages: Tensor,
-        trained: Sequence[int],
-        count: int,
-        meter: UpdateMeter,
-        number: int,
+        self, batch: MicroBatch, advantages: Tensor, trained: Sequence[int], count: int, meter: UpdateMeter, number: int
     ) -> None:
         """Add the gradient of one micro-batch, step by step."""
         rollout, policy, update = batch.rollout, self.policy, self.policy.update

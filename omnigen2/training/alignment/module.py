@@ -48,16 +48,8 @@ class FlowGRPOModule(FlowModel):
     by the run's `ResumePoint`, and the run stops with the reason. The same command goes on from there.
 
     Args:
-        transformer: How the transformer is run, and whether adapters or all weights are trained.
-        text: What reads instructions; frozen.
-        codec: What makes latents; frozen.
-        alignment: Rewards, rollouts, updates.
-        optimizer: Makes the optimizer.
-        schedule: Of the learning rate, by optimizer steps.
-        weights: A model folder with `transformer/` to start from; new weights if None.
-        optimizer_state: A file to go on with the optimizer of another run.
-        drawing: How held-out prompts are drawn, for sheets, validation and evaluations.
-        saved: What a run leaves in `weights/`, see `Saved`; `merged` lets another stage start from trained adapters.
+        alignment: Rewards, rollouts, updates. The other arguments are those of `FlowModel`; `drawing` says how held-out
+            prompts are drawn, and `saved: merged` lets another stage start from trained adapters.
 
     Raises:
         ValueError: If adapters have dropout: the ratio of such a policy with itself is not 1.
@@ -83,18 +75,8 @@ class FlowGRPOModule(FlowModel):
                 f"adapters have a dropout of {transformer.lora.dropout}; a policy with dropout differs from itself, "
                 "write dropout: 0"
             )
-        super().__init__(
-            transformer,
-            text,
-            codec,
-            alignment.rollout.shift,
-            optimizer,
-            schedule,
-            weights,
-            optimizer_state,
-            drawing,
-            saved,
-        )
+        shift = alignment.rollout.shift
+        super().__init__(transformer, text, codec, shift, optimizer, schedule, weights, optimizer_state, drawing, saved)
         self.automatic_optimization = False
         self.rollout = alignment.rollout
         self.update = alignment.update

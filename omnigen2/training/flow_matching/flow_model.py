@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, assert_never, cast
+from typing import Any, cast
 
 import lightning as L
 import torch
@@ -201,15 +201,8 @@ class FlowModel(L.LightningModule):
                 save_lora(self.dit, folder / ADAPTER)
             else:
                 save_plain_transformer(self.dit, folder)
-        match self.saved:
-            case "transformer" | "merged":
-                return
-            case "model" if is_first_process():
-                save_rest(self.encoder.text.encoder, self.encoder.codec, self.shift, folder)
-            case "model":
-                return
-            case _:
-                assert_never(self.saved)
+        if self.saved == "model" and is_first_process():
+            save_rest(self.encoder.text.encoder, self.encoder.codec, self.shift, folder)
 
     @torch.no_grad()
     def draw(self, examples: Sequence[Example], first: int = 0) -> list[Pixels]:

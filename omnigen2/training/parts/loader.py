@@ -6,15 +6,9 @@ because it fetches one batch ahead otherwise. `StepLoader` has all three.
 """
 
 from collections.abc import Callable, Iterator
-from typing import Generic, TypedDict, TypeVar
+from typing import Generic, TypeVar
 
 Batch = TypeVar("Batch")
-
-
-class LoaderState(TypedDict):
-    """What a checkpoint keeps of a `StepLoader`."""
-
-    step: int
 
 
 class StepLoader(Generic[Batch]):
@@ -55,11 +49,11 @@ class StepLoader(Generic[Batch]):
             self._step = step + 1
             yield batch
 
-    def state_dict(self) -> LoaderState:
+    def state_dict(self) -> dict[str, int]:
         """Return the position, for a checkpoint."""
-        return LoaderState(step=self._step)
+        return {"step": self._step}
 
-    def load_state_dict(self, state: LoaderState) -> None:
+    def load_state_dict(self, state: dict[str, int]) -> None:
         """Go to the position that `state_dict` of a loader with the same `batch_fn` returned.
 
         Raises:

@@ -52,18 +52,14 @@ def save_rest(encoder: QwenEncoder, codec: LatentCodec, shift: TimeShift, folder
     Raises:
         ValueError: If a scheduler's configuration cannot say this shift.
     """
-    match shift:
-        case IdentityShift():
-            dynamic = False
-        case SquareRootShift():
-            dynamic = True
-        case _:
-            raise ValueError(
-                f"a model folder cannot hold the shift {type(shift).__name__}, only IdentityShift and SquareRootShift; "
-                "set saved: transformer"
-            )
+    if not isinstance(shift, IdentityShift | SquareRootShift):
+        raise ValueError(
+            f"a model folder cannot hold the shift {type(shift).__name__}, only IdentityShift and SquareRootShift; "
+            "set saved: transformer"
+        )
     codec.save(folder / "vae")
     save_vlm(encoder, folder)
+    dynamic = {"dynamic_time_shift": isinstance(shift, SquareRootShift)}
     (folder / "scheduler").mkdir(parents=True, exist_ok=True)
-    write_json(folder / "scheduler" / "scheduler_config.json", SCHEDULER | {"dynamic_time_shift": dynamic})
+    write_json(folder / "scheduler" / "scheduler_config.json", SCHEDULER | dynamic)
     write_json(folder / "model_index.json", INDEX | {"bridge": asdict(encoder.bridge)})

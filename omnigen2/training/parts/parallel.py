@@ -1,7 +1,7 @@
 """The transformer over several GPUs (FSDP2), and compiled, block by block."""
 
 from collections.abc import Iterator
-from typing import Literal, assert_never
+from typing import Literal, TypeAlias
 
 import torch
 import torch.distributed as dist
@@ -11,11 +11,17 @@ from torch.distributed.fsdp import MixedPrecisionPolicy, fully_shard, register_f
 
 from omnigen2.dit import DiffusionTransformer
 
+Precision: TypeAlias = Literal["bf16", "fp32"]
+POLICIES: dict[Precision, MixedPrecisionPolicy] = {
+    "bf16": MixedPrecisionPolicy(torch.bfloat16, torch.float32, cast_forward_inputs=False),
+    "fp32": MixedPrecisionPolicy(cast_forward_inputs=False),
+}
+
 
 def shard_transformer(
     dit: DiffusionTransformer,
     mesh: DeviceMesh,
-    precision: Literal["bf16", "fp32"] | MixedPrecisionPolicy = "bf16",
+    precision: Precision | MixedPrecisionPolicy = "bf16",
     reshard_after_forward: bool = True,
 ) -> None:
     """Spread the parameters, gradients and optimizer states over processes, in place: each block, then the rest.
@@ -60,7 +66,7 @@ def shard_transformer(
             f"averaged over all; ModelParallelStrategy needs data_parallel_size={dist.get_world_size()} and "
             "tensor_parallel_size=1 (its own default is the other way round)"
         )
-    policy = _policy(precision)
+    policy = precision if isinstance(precision, MixedPrecisionPolicy) else POLICIES[precision]
     if policy.cast_forward_inputs:
         raise ValueError(
             "the policy casts the forward's inputs, also times and rotation tables, which must stay float32; "
@@ -95,15 +101,3 @@ def transformer_blocks(dit: DiffusionTransformer) -> Iterator[nn.Module]:
     """
     for group in (dit.text_refiner, dit.reference_refiner, dit.noise_refiner, dit.blocks):
         yield from group
-
-
-def _policy(precision: Literal["bf16", "fp32"] | MixedPrecisionPolicy) -> MixedPrecisionPolicy:
-    if isinstance(precision, MixedPrecisionPolicy):
-        return precision
-    match precision:
-        case "bf16":
-            return MixedPrecisionPolicy(torch.bfloat16, torch.float32, cast_forward_inputs=False)
-        case "fp32":
-            return MixedPrecisionPolicy(cast_forward_inputs=False)
-        case _:
-            assert_never(precision)

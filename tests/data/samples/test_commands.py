@@ -8,8 +8,9 @@ import torch
 from omnigen2.cli import main
 from omnigen2.data import StreamingSource
 from omnigen2.encoders import BlockDCT
-from omnigen2.microworld.runs.vlm import write_micro_vlm
+from omnigen2.microworld.runs import RandomMicroVLM
 from omnigen2.pictures import ResizePolicy
+from omnigen2.training.parts import save_vlm
 from tests.data.cases import picture, t2i, write_jsonl
 
 
@@ -50,7 +51,7 @@ def test_latents_are_stored_and_shown(told: Told) -> None:
 
 
 def test_states_are_stored_and_shown(told: Told) -> None:
-    write_micro_vlm(told.folder / "model")
+    save_vlm(RandomMicroVLM().load(), told.folder / "model")
     words = ["--vlm", str(told.folder / "model")]
     said = told.optimize("out", *words, "--vlm_type", "float32", "--vlm-template", "drop", "--max_text", "9")
     line = "text states: float32, made by Qwen2_5_VLForConditionalGeneration in float32 sha256:"

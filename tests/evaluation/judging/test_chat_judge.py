@@ -1,6 +1,5 @@
 """What is stored of a judge behind a chat server."""
 
-
 from omnigen2.evaluation.judging import ChatJudge
 from omnigen2.rl.rewards import EditScoreReward, Judge
 from omnigen2.rl.rewards.remote import AnswerSettings, ChatClient

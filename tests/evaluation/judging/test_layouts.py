@@ -74,23 +74,6 @@ def test_imgedit_and_its_judge_s_answers_are_read(tmp_path: Path) -> None:
         benchmark.items(images, data)
 
 
-def test_splits_are_named_behind_the_folder(folders: tuple[Path, Path]) -> None:
-    pyarrow = pytest.importorskip("pyarrow")
-    from pyarrow import parquet
-
-    images, data = folders
-    rows = [json.loads(line) for line in (data / "data.jsonl").read_text().splitlines()[:2]]
-    (data / "data.jsonl").unlink()
-    (data / "Art").mkdir()
-    for row, split in zip(rows, ("test", "validation"), strict=True):
-        parquet.write_table(pyarrow.Table.from_pylist([row]), data / "Art" / f"{split}-00000-of-00001.parquet")
-    assert [item.key for item in OMNI.items(images, data / "validation")] == ["k1"]
-    with pytest.raises(ValueError, match="has the splits test, validation"):
-        OMNI.items(images, data)
-    with pytest.raises(ValueError, match="holds neither"):
-        OMNI.items(images, data / "dev")
-
-
 def test_geneval_and_its_verdicts_are_read(tmp_path: Path) -> None:
     for number, tag in enumerate(["colors", "counting"]):
         folder = tmp_path / f"{number:05d}"
@@ -116,7 +99,7 @@ def test_geneval_and_its_verdicts_are_read(tmp_path: Path) -> None:
         DetectorResults(verdicts, "m2f")
 
 
-def test_parquet_data_sets_are_read(folders: tuple[Path, Path]) -> None:
+def test_parquet_data_sets_are_read_and_splits_named_behind_the_folder(folders: tuple[Path, Path]) -> None:
     pyarrow = pytest.importorskip("pyarrow")
     from pyarrow import parquet
 
@@ -130,6 +113,14 @@ def test_parquet_data_sets_are_read(folders: tuple[Path, Path]) -> None:
     items = OMNI.items(images, data)
     assert [item.key for item in items] == [row["key"] for row in rows]
     assert items[0].inputs == (picture["bytes"],)
+    (data / "data" / "train-00000.parquet").unlink()
+    for row, split in zip(rows, ("test", "validation"), strict=False):
+        parquet.write_table(pyarrow.Table.from_pylist([row]), data / "data" / f"{split}-00000-of-00001.parquet")
+    assert [item.key for item in OMNI.items(images, data / "validation")] == ["k1"]
+    with pytest.raises(ValueError, match="has the splits test, validation"):
+        OMNI.items(images, data)
+    with pytest.raises(ValueError, match="holds neither"):
+        OMNI.items(images, data / "dev")
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,4 @@
-"""Questions, letters, the tokenizer and the shallow score."""
-
-import string
+"""Questions, letters and the shallow score."""
 
 import pytest
 import torch
@@ -9,14 +7,8 @@ from hypothesis import strategies as st
 
 from omnigen2.microworld.tasks import (
     QUESTION_KINDS,
-    SPECIALS,
-    UNKNOWN,
     QuestionKind,
-    WordTokenizer,
     looks_nice,
-    sample_caption,
-    sample_context,
-    sample_edit,
     sample_question,
 )
 from omnigen2.microworld.tasks.specification import stands
@@ -39,7 +31,6 @@ from omnigen2.microworld.world.glyph import edit_distance
 from omnigen2.microworld.world.words import LETTERS, plural
 from tests.microworld.worlds import generator, seeds, sizes, worlds
 
-TOKENIZER = WordTokenizer()
 texts = st.text(alphabet=LETTERS, min_size=1, max_size=4)
 
 
@@ -131,39 +122,6 @@ def test_wrong_letters_are_refused() -> None:
         GlyphTask("", "NO", "red", 0, 10)
     with pytest.raises(ValueError, match="size of 20; use a multiple of 16"):
         draw_glyphs(GlyphTask("", "NO", "red", 0, 0), 20)
-
-
-@given(worlds, seeds)
-def test_every_sentence_survives_the_tokenizer(world: tuple[ImageSize, Vocabulary], seed: int) -> None:
-    rng, vocabulary = generator(seed), world[1]
-    question = sample_question(vocabulary, rng)
-    sentences = (
-        sample_caption(vocabulary, rng).text, sample_edit(vocabulary, rng).instruction, question.text, question.answer,
-        sample_context(vocabulary, rng).instruction, sample_glyphs(rng).instruction,
-    )  # fmt: skip
-    for sentence in sentences:
-        ids = TOKENIZER.encode(sentence)
-        assert TOKENIZER.ids[UNKNOWN] not in ids
-        assert TOKENIZER.decode(ids) == sentence
-
-
-@given(st.text(alphabet=string.printable))
-def test_any_text_is_encoded_and_stays_the_same_the_second_time(text: str) -> None:
-    once = TOKENIZER.decode(TOKENIZER.encode(text))
-    assert TOKENIZER.decode(TOKENIZER.encode(once)) == once
-
-
-def test_the_tokenizer_is_built_from_sentences_and_refuses_nonsense() -> None:
-    tokenizer = WordTokenizer.of_sentences(["A red circle.", "a BLUE circle"])
-    assert tokenizer.words == (*SPECIALS, ".", "a", "blue", "circle", "red")
-    assert tokenizer.encode("<|img|> a green circle") == (3, 5, 1, 7)
-    assert WordTokenizer(tokenizer.words[len(SPECIALS) :]).words == tokenizer.words
-    with pytest.raises(ValueError, match=r"no words of numbers \[9, -1\]; this tokenizer has 0 to 8"):
-        tokenizer.decode((0, 9, -1))
-    with pytest.raises(ValueError, match=r"got again: \['red'\]"):
-        WordTokenizer(("red", "red"))
-    with pytest.raises(ValueError, match=r"single lower-case words, got \['two words', 'Red'\]"):
-        WordTokenizer(("two words", "Red"))
 
 
 @given(worlds, seeds)

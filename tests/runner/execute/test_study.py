@@ -53,9 +53,10 @@ def start(*words: str) -> subprocess.Popen[str]:
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment)
 
 
-def wait_for(happens: Callable[[], bool], seconds: float = 90.0) -> None:
+def wait_for(happens: Callable[[], bool], running: subprocess.Popen[str], seconds: float = 300.0) -> None:
     deadline = time.monotonic() + seconds
     while not happens():
+        assert running.poll() is None, running.communicate()[0]
         assert time.monotonic() < deadline, "it did not happen in time"
         time.sleep(0.02)
 
@@ -136,7 +137,7 @@ def test_a_killed_study_goes_on_to_the_same_numbers(capsys: pytest.CaptureFixtur
         return bool(done) and any(point is not None and point["step"] <= 16 for point in points)
 
     killed = start("study.yaml", "--jobs=2")
-    wait_for(in_the_middle)
+    wait_for(in_the_middle, killed)
     killed.send_signal(signal.SIGKILL)
     killed.communicate()
     time.sleep(1.0)
@@ -174,7 +175,7 @@ def test_ctrl_c_stops_the_children_and_says_how_to_go_on() -> None:
     write(Path("parts/plain.yaml"), PLAIN, {"data": {"init_args": {"delay": 0.5}}}, checkpoints_every(1))
     running = start("study.yaml", "--jobs=2", "--study.seeds=[0]")
     cells = [Path("runs/study") / row / "seed_0" for row in ("zeta", "alpha")]
-    wait_for(lambda: all((cell / "checkpoints/resume.json").exists() for cell in cells))
+    wait_for(lambda: all((cell / "checkpoints/resume.json").exists() for cell in cells), running)
     running.send_signal(signal.SIGINT)
     text, _ = running.communicate(timeout=30)
     assert running.returncode == 130

@@ -39,12 +39,7 @@ def column(folder: Path, name: str) -> list[float]:
 
 
 @settings(max_examples=4, deadline=None)
-@given(
-    guided=st.booleans(),
-    policy=st.booleans(),
-    normalized=st.booleans(),
-    tokens=st.sampled_from([300, 10_000]),
-)
+@given(guided=st.booleans(), policy=st.booleans(), normalized=st.booleans(), tokens=st.sampled_from([300, 10_000]))
 def test_the_ratio_is_exactly_1_before_the_first_update(
     guided: bool, policy: bool, normalized: bool, tokens: int, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
@@ -164,11 +159,7 @@ def test_nothing_is_learned_from_rewards_that_are_all_the_same(tmp_path: Path) -
 
 def test_a_simple_reward_rises(tmp_path: Path) -> None:
     asked = {"text_to_image": 1.0}
-    model = grpo(
-        lr=3e-3,
-        rollout={"groups": 4, "members": 8},
-        rewards={"watched": {"blue": Watched(Blueness())}},
-    )
+    model = grpo(lr=3e-3, rollout={"groups": 4, "members": 8}, rewards={"watched": {"blue": Watched(Blueness())}})
     fit(model, tmp_path, 40, data=prompts(asked=asked, prompts=8))
     rewards = column(tmp_path, "reward/mean")
     spread = column(tmp_path, "reward/std")[0]

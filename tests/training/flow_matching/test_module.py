@@ -16,15 +16,11 @@ from omnigen2.adapters import LoRA, is_adapter
 from omnigen2.data import Batch
 from omnigen2.errors import UserError
 from omnigen2.generate import Generator
-from omnigen2.microworld.runs.data import MicroTexts, MicroWorld
-from omnigen2.runner.keep.handover import WriteWeights
-from omnigen2.training.callbacks.ema import EMA
-from omnigen2.training.callbacks.samples import SampleGrid
-from omnigen2.training.callbacks.throughput import Throughput
-from omnigen2.training.flow_matching.flow_model import SettingsError
-from omnigen2.training.flow_matching.module import FlowMatchingModule
-from omnigen2.training.flow_matching.text_states import TextStates
-from omnigen2.training.parts.transformer_part import TransformerPart
+from omnigen2.microworld.runs import MicroTexts, MicroWorld
+from omnigen2.runner.keep import WriteWeights
+from omnigen2.training.callbacks import EMA, SampleGrid, Throughput
+from omnigen2.training.flow_matching import FlowMatchingModule, SettingsError, TextStates
+from omnigen2.training.parts import TransformerPart
 from tests.training.flow_parts import CONFIG, FixedDraws, Gradients, module, trainer, wake, world
 
 
@@ -116,7 +112,9 @@ def test_a_saved_model_draws_what_the_module_draws(tmp_path: Path) -> None:
     assert all(torch.equal(value, averaged[name]) for name, value in generator.transformer.state_dict().items())
     example = next(e for e in world().validation_batch().examples if e.task == "text_to_image")
     with ema.applied(model):
-        (picture,) = model.draw([example])
+        picture, second = model.draw([example, example])
+        torch.testing.assert_close(model.draw([example], first=1)[0], second)
+    assert not torch.allclose(picture, second)
     drawn = generator(example.instruction, height=16, width=16, seed=0, steps=2, text_scale=2.0).images[0]
     seen = torch.tensor(list(drawn.tobytes())).reshape(16, 16, 3).permute(2, 0, 1)
     levels = ((picture + 1) * 127.5).round()

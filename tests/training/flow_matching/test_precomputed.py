@@ -10,23 +10,13 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from omnigen2.data import (
-    Batch,
-    ConditionDropout,
-    DataError,
-    Loaded,
-    Mismatch,
-    OptimizeSettings,
-    TokenBudget,
-)
-from omnigen2.encoders import BlockDCT, FluxVAE, HiddenStateBridge, LatentCodec
-from omnigen2.encoders.tiny import write_tiny_vae
-from omnigen2.microworld.runs.vlm import RandomMicroVLM
+from omnigen2.data import Batch, ConditionDropout, DataError, Loaded, Mismatch, OptimizeSettings, TokenBudget
+from omnigen2.encoders import BlockDCT, FluxVAE, HiddenStateBridge, LatentCodec, write_tiny_vae
+from omnigen2.microworld.runs import RandomMicroVLM
 from omnigen2.pictures import ResizePolicy
+from omnigen2.training.flow_matching import BatchEncoder, CodecLatents, TextStates
 from omnigen2.training.flow_matching.data_module import DataPart, Reading
-from omnigen2.training.flow_matching.encoded import BatchEncoder, EncodedBatch
-from omnigen2.training.flow_matching.precompute import CodecLatents
-from omnigen2.training.flow_matching.text_states import TextStates
+from omnigen2.training.flow_matching.encoded import EncodedBatch
 from tests.data.cases import picture, t2i
 from tests.training.flow_matching.cases import first_batches, image_data, write_chunks
 from tests.training.flow_parts import CONFIG

@@ -12,21 +12,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from omnigen2.data import (
-    ConditionDropout,
-    DataError,
-    Example,
-    Mismatch,
-    OptimizeSettings,
-    TokenBudget,
-)
+from omnigen2.data import ConditionDropout, DataError, Example, Mismatch, OptimizeSettings, TokenBudget
 from omnigen2.encoders import HiddenStateBridge, PromptRules, QwenEncoder
-from omnigen2.microworld.runs.vlm import RandomMicroVLM
+from omnigen2.microworld.runs import RandomMicroVLM
 from omnigen2.pictures import ResizePolicy
+from omnigen2.training.flow_matching import TextStates, VLMStates
 from omnigen2.training.flow_matching.data_module import Reading
-from omnigen2.training.flow_matching.precompute import VLMStates
-from omnigen2.training.flow_matching.text_states import TextStates
-from omnigen2.training.parts.vlm import VLMFolder, save_vlm, vlm_identity
+from omnigen2.training.parts import VLMFolder, save_vlm, vlm_identity
 from tests.data.cases import picture, t2i
 from tests.training.flow_matching.cases import first_batches, image_data, write_chunks
 from tests.training.flow_parts import module, trainer

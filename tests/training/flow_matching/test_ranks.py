@@ -16,16 +16,12 @@ from torch import Tensor
 
 from omnigen2.adapters import LoRA, is_adapter
 from omnigen2.data import Batch
-from omnigen2.generate.request import Sampling
-from omnigen2.microworld.runs.data import MicroWorld
-from omnigen2.microworld.runs.evaluation import MicroEvaluation
+from omnigen2.generate import Sampling
+from omnigen2.microworld.runs import MicroEvaluation, MicroWorld
 from omnigen2.runner.keep.handover import _whole
-from omnigen2.training.callbacks.ema import EMA
-from omnigen2.training.callbacks.samples import SampleGrid
-from omnigen2.training.flow_matching.drawing import Drawing
-from omnigen2.training.parts.loader import StepLoader
-from omnigen2.training.parts.model_folder import save_plain_transformer
-from omnigen2.training.parts.transformer_part import TransformerPart
+from omnigen2.training.callbacks import EMA, SampleGrid
+from omnigen2.training.flow_matching import Drawing
+from omnigen2.training.parts import StepLoader, TransformerPart, save_plain_transformer
 from tests.training.flow_parts import MIXED, FixedDraws, Gradients, module, trainer, wake
 from tests.training.rank_parts import Launcher, mean_of_processes, parameters_of
 

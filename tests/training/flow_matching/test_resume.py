@@ -9,8 +9,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from safetensors.torch import load_file
 
-from omnigen2.microworld.runs.evaluation import PICTURES, SCORES
-from omnigen2.runner.plan.config import Config
+from omnigen2.microworld.runs import PICTURES, SCORES
+from omnigen2.runner.plan import Config
 from tests.paths import ROOT
 from tests.runner.recipes import checkpoints_every
 from tests.runner.runs import in_child

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from omnigen2.data import Example
 from omnigen2.encoders import SYSTEM_PROMPT_DROPPED, HiddenStateBridge, PromptRules, QwenEncoder, drawing
-from omnigen2.microworld.runs.vlm import RandomMicroVLM
+from omnigen2.microworld.runs import RandomMicroVLM
 from omnigen2.training.flow_matching import TextStates
 
 ENCODER = RandomMicroVLM().load(HiddenStateBridge())

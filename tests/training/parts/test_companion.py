@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from omnigen2.dit import DiffusionTransformer, Inputs
 from omnigen2.generate.tiny import tiny_transformer
 from omnigen2.layout import ImageSegment, Layout, TextSegment
-from omnigen2.training.parts.companion import with_companion
+from omnigen2.training.parts import with_companion
 
 
 def gradients(dit: DiffusionTransformer, velocity: torch.Tensor) -> dict[str, torch.Tensor | None]:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from omnigen2.training.parts.loader import StepLoader
+from omnigen2.training.parts import StepLoader
 
 
 @given(steps=st.integers(1, 7), stop=st.integers(0, 20))

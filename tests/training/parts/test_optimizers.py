@@ -12,11 +12,10 @@ from lightning.pytorch import LightningModule
 from torch import Tensor, nn
 from torch.optim import AdamW, Muon
 
-from omnigen2.dit import DiffusionTransformer
-from omnigen2.dit.variants import TOY
-from omnigen2.runner.plan.config import Config
-from omnigen2.training.parts.loader import StepLoader
-from omnigen2.training.parts.optimizers import AdamWRecipe, CombinedOptimizer, MuonAdamW, OptimizerRecipe
+from omnigen2.dit import TOY, DiffusionTransformer
+from omnigen2.runner.plan import Config
+from omnigen2.training.parts import AdamWRecipe, MuonAdamW, OptimizerRecipe, StepLoader
+from omnigen2.training.parts.optimizers import CombinedOptimizer
 from omnigen2.training.parts.schedules import LearningRate, WarmupCosine, WarmupLinearDecay, lambda_lr
 from tests.runner.recipes import PLAIN, write
 from tests.training.rank_parts import silent_trainer

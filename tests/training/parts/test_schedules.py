@@ -9,7 +9,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from omnigen2.training.parts.schedules import LearningRate, WarmupConstant, WarmupCosine, WarmupLinearDecay, lambda_lr
+from omnigen2.training.parts import LearningRate, WarmupConstant, WarmupCosine, WarmupLinearDecay, lambda_lr
 
 SHARES = st.floats(0, 1)
 PLANS = st.tuples(st.integers(0, 30), st.integers(1, 60))

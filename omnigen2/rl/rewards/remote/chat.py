@@ -73,8 +73,6 @@ class ChatClient:
         key_variable: The environment variable with the API key; None if the server wants none. The key itself is
             nowhere in settings, messages or records.
         image_side: Pictures with a longer side are scaled down to this, in pixels; None sends them as they are.
-        settings: How answers are sampled.
-        limits: How much is asked at once, and how long is waited.
 
     Raises:
         RewardError: If a URL cannot be used, or `image_side` is below 1.

@@ -23,7 +23,6 @@ class RemoteReward(Reward):
         part_names: The names of its parts.
         batch_size: Pictures per call, at least 1; a call goes to one server.
         token_variable: The environment variable with the servers' token; None if they want none.
-        limits: How much is asked at once, and how long is waited.
 
     Raises:
         RewardError: If a setting cannot be used.

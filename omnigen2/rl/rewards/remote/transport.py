@@ -71,11 +71,10 @@ class _Retry(Exception):
 
 
 class JsonPoster:
-    """Posts JSON to a path of servers that all do the same.
+    """Posts JSON to servers that all do the same.
 
     Args:
         urls: Such as `http://127.0.0.1:8000`; at least one, without user names or passwords.
-        limits: How much and how long.
         key_variable: The environment variable that has the key or token; sent as `Authorization: Bearer …`, never
             written anywhere. None if the servers want none.
 

@@ -126,7 +126,7 @@ def _outcome(item: Item, reward: Reward) -> Outcome:
             "value": None,
             "problem": {"cause": str(cause), "detail": str(detail), "transient": bool(transient)},
         } if cause:
-            return Failure(cause, detail)
+            return Failure(cause, detail, transient)
         case {"value": float() | int() as value, "problem": None, "parts": dict(parts), "reason": str(reason)}:
             pass
         case _:

@@ -71,10 +71,7 @@ def test_nothing_is_told_without_the_token(path: str) -> None:
 
 def test_calls_that_are_too_large_or_mean_nothing_are_refused() -> None:
     with serving(limits=ServerLimits(request_bytes=4000, pictures=2, pixels=20)) as url:
-        refused = {
-            413: [b"x" * 5000],
-            422: [b"no json", b"[1]", b'{"requests": [{}]}', json.dumps(body(3)).encode()],
-        }
+        refused = {413: [b"x" * 5000], 422: [b"no json", b"[1]", b'{"requests": [{}]}', json.dumps(body(3)).encode()]}
         for status, contents in refused.items():
             for content in contents:
                 assert httpx.post(f"{url}/score", content=content).status_code == status

@@ -1,12 +1,14 @@
-"""Small pieces of real photographs, from files that ship inside scikit-image and scikit-learn.
+"""Where the small pictures of the toy task come from: pieces of photographs, or waves.
 
-The files are read where pip has put them. Neither library is imported, so none of its loaders, some of which
-download, is ever called.
+The photographs ship inside scikit-image and scikit-learn; their files are read where pip has put them. Neither library
+is imported, so none of its loaders, some of which download, is ever called.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Literal, TypeAlias
 
 import numpy as np
 import torch
@@ -15,8 +17,8 @@ from PIL import Image
 from typing_extensions import override
 
 from omnigen2.pictures import Picture, to_pixels
-from omnigen2.rope_toy.source import ImageSource, Split
 
+Split: TypeAlias = Literal["train", "evaluation"]
 TRAINING_PHOTOS = (
     "skimage/data/astronaut.png",
     "skimage/data/brick.png",
@@ -36,6 +38,52 @@ EVALUATION_PHOTOS = (
     "sklearn/datasets/images/china.jpg",
 )
 """Held out: an animal, a thing and a place, whose pieces have about as much contrast as those for training."""
+
+
+class ImageSource(ABC):
+    """Draws small colour pictures, from two disjoint stocks for training and evaluation."""
+
+    @abstractmethod
+    def draw(self, height: int, width: int, split: Split, rng: np.random.Generator) -> Picture:
+        """Draw one picture.
+
+        Args:
+            height: In pixels, at least 1, as is the width.
+            width: In pixels.
+            split: The stock to draw from.
+            rng: The only source of randomness: the same state gives the same picture.
+
+        Raises:
+            ValueError: If the source has no picture of that size.
+        """
+
+
+class PlaneWaves(ImageSource):
+    """A random colour plus a few random plane waves, for those who have no photographs at hand.
+
+    There is no stock that could be exhausted, so evaluation pictures are new ones from the same distribution.
+
+    Args:
+        waves: Number of waves in a picture, at least 1.
+    """
+
+    def __init__(self, waves: int = 4) -> None:
+        if waves < 1:
+            raise ValueError(f"waves must be at least 1, got {waves}")
+        self.waves = waves
+
+    @override
+    def draw(self, height: int, width: int, split: Split, rng: np.random.Generator) -> Picture:
+        """Draw one picture; wavelengths are 4 pixels or more."""
+        del split
+        row, column = np.mgrid[:height, :width]
+        colour = rng.uniform(-0.5, 0.5, (3, 1, 1))
+        direction, phase = rng.uniform(0, 2 * np.pi, (2, self.waves, 1, 1))
+        frequency = rng.uniform(0.2, np.pi / 2, (self.waves, 1, 1))
+        waves = np.sin(frequency * (row * np.cos(direction) + column * np.sin(direction)) + phase)
+        weights = rng.uniform(-0.6, 0.6, (3, self.waves))
+        picture = colour + np.tensordot(weights, waves, axes=1)
+        return torch.from_numpy(picture.clip(-1, 1).astype(np.float32))
 
 
 def locate(photo: str) -> Path:
