@@ -1,6 +1,7 @@
 """JSON lines: whatever text is in them, they are read as they were written; what is wrong is named."""
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ from hypothesis import strategies as st
 
 from omnigen2.errors import UserError
 from omnigen2.files import BadLine, JsonLine, drop_half_line, each_json_line, read_json_lines
+from tests.paths import ROOT
 
 TEXTS = st.text() | st.text('a\n\r\t\v\f\x1c\x1e\x85\u2028\u2029\ufeff "\\é🙂')
 OBJECTS = st.dictionaries(TEXTS, TEXTS | st.none() | st.booleans() | st.integers() | st.lists(TEXTS), max_size=4)
@@ -102,3 +104,10 @@ def test_a_journal_stopped_while_a_line_was_written_loses_that_line_alone(tmp_pa
     assert [line.value for line in read_json_lines(path)] == whole
     drop_half_line(tmp_path / "none.jsonl")
     assert not (tmp_path / "none.jsonl").exists()
+
+
+def test_nobody_else_cuts_files_into_lines() -> None:
+    """`str.splitlines` cuts at U+2028 too; YAML for messages and a report of our own are no JSON lines."""
+    wanted = re.compile(r"read_text\([^)]*\)\.(splitlines|split)\(|readlines\(")
+    found = {path for path in (ROOT / "omnigen2").rglob("*.py") if wanted.search(path.read_text(encoding="utf-8"))}
+    assert {path.name for path in found} <= {"messages.py", "summary.py"}

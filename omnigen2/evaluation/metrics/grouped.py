@@ -107,8 +107,8 @@ class GroupedMean(Metric):
 
     def summary(self) -> Summary:
         """The means as a table, over all processes."""
-        wanted = self._to_sync and not self._is_synced
-        with self.sync_context(dist_sync_fn=self.dist_sync_fn, should_sync=wanted):
+        sync = self._to_sync and not self._is_synced
+        with self.sync_context(dist_sync_fn=self.dist_sync_fn, should_sync=sync, should_unsync=sync):
             return Summary(self.title, self.columns, tuple(self._lines().values()), self.digits)
 
     def __str__(self) -> str:
@@ -124,8 +124,8 @@ class GroupedMean(Metric):
             means = torch.stack([sums[pool].sum(0) / valid[pool].sum() for pool in seen]).mean(0) if seen else missing
             values = dict(zip(self.columns, means.tolist(), strict=True))
             everything = [index for pool in pools for index in pool]
-            counts = (round(number[everything].sum().item()) for number in (valid, total))
-            found[name] = Line(name, values, *counts, len(seen), len(pools))
+            judged, asked = (round(number[everything].sum().item()) for number in (valid, total))
+            found[name] = Line(name, values, judged, asked, len(seen), len(pools))
         return found
 
     def _checked(

@@ -166,6 +166,6 @@ class MicroTexts(TypicalTexts):
     @override
     def texts(self) -> list[str]:
         rng = Stream.TYPICAL_TEXTS.numpy(self.seed)
-        kinds = [(family, kind) for family in FAMILIES for kind in kinds_of(family, self.vocabulary)]
+        kinds: list[tuple[Family, str]] = [(one, kind) for one in FAMILIES for kind in kinds_of(one, self.vocabulary)]
         tasks = [sample_task(*pair, self.vocabulary, rng) for _ in range(self.rounds) for pair in kinds]
         return [task.instruction for task in tasks]

@@ -41,10 +41,8 @@ def describe(config: Config, speed: Speed = ASSUMED) -> str:
             lambda callbacks, loggers: {**ON_ONE_CPU, "callbacks": callbacks, "logger": False}
         )
     attach(trainer, model, data)
-    source = type(model if data is None else data)
-    lines = [
-        f"model {type(model).__module__}.{type(model).__qualname__}, data {source.__module__}.{source.__qualname__}"
-    ]
+    source = config.values["model" if data is None else "data"]["class_path"]
+    lines = [f"model {config.values['model']['class_path']}, data {source}"]
     missing = _missing_weights(config)
     if missing:
         lines.append(f"described without {' and '.join(missing)}, which would be read and do not exist yet")

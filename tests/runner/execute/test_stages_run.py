@@ -1,5 +1,6 @@
 """Stages as runs: what they hand over, and that a stop at any place changes nothing."""
 
+import importlib
 import itertools
 import json
 import os
@@ -14,7 +15,6 @@ import torch
 
 from omnigen2.cli import main
 from omnigen2.files.text import read_json
-from omnigen2.runner.execute import run as run_module
 from omnigen2.runner.execute import stages_run
 from omnigen2.runner.keep.folder import emptied
 from omnigen2.runner.keep.handover import fingerprint
@@ -185,7 +185,10 @@ PLACES: list[tuple[tuple[object, str], int]] = [
     ((stage_parts.Linear, "training_step"), 6),  # the second step of the second stage
     ((stage_parts.Linear, "save_weights"), 2),
     ((stages_run, "write_json"), 2),  # before the second stage says what it starts from
-    ((run_module, "write_json"), 2),  # all of the second stage is done, but it does not count yet
+    (
+        (importlib.import_module("omnigen2.runner.execute.run"), "write_json"),
+        2,
+    ),  # all of the second stage is done, but it does not count yet
 ]
 
 
