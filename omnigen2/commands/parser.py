@@ -153,7 +153,10 @@ class Parser(ArgumentParser):
 
     def _wrong(self, message: str) -> UserError:
         """What jsonargparse found, in one line, and the option that may be meant."""
-        said = re.sub(r'^Parser key "(\w+)":', r"--\1:", " ".join(message.split()))
+        names = {option.name: option.shown for option in self.options.values()}
+        said = re.sub(
+            r'^Parser key "(\w+)":', lambda at: f"{names.get(at[1], f'--{at[1]}')}:", " ".join(message.split())
+        )
         said = re.sub(r"Expected an? (?:<class '(\w+)'>|typing\.Literal\[(.+?)\])\. Got value:", _expected, said)
         unknown = re.match(r"unrecognized arguments: --([^\s=]+)|Option '([^']+)'", said)
         near = get_close_matches(unknown[1] or unknown[2], self.options, n=1) if unknown else []

@@ -14,13 +14,7 @@ NO_PICTURE = "no picture"
 
 @dataclass(frozen=True, slots=True)
 class EvaluationProgress:
-    """How far an evaluation is.
-
-    Attributes:
-        done: Items with a judgement, or without a picture.
-        reused: Of `done`, those that were judged in an earlier run.
-        failed: Of `done`, those without a valid judgement.
-    """
+    """How far an evaluation is: items that are done, how many were judged before, and how many of them failed."""
 
     done: int
     total: int

@@ -85,11 +85,7 @@ class Record:
 
 @dataclass(frozen=True, slots=True)
 class BenchmarkResult:
-    """All judgements of one folder of pictures.
-
-    Attributes:
-        records: One for each item of the benchmark, also where the picture is missing or the judgement failed.
-    """
+    """All judgements of one folder of pictures: a record for each item, also where the picture is missing."""
 
     benchmark: str
     name: str

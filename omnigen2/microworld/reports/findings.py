@@ -61,12 +61,7 @@ CLAIMS = (
 
 @dataclass(frozen=True)
 class Difference:
-    """How much two rows differ in a column, seed by seed.
-
-    Attributes:
-        mean: Of the differences between equal seeds.
-        error: Its standard error, of seeds and tasks together; None with one seed or task.
-    """
+    """The mean difference of two rows between equal seeds, and its standard error; None with one seed or task."""
 
     mean: float
     error: float | None

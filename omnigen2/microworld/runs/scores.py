@@ -46,12 +46,7 @@ class Judged(NamedTuple):
 
 @dataclass(frozen=True)
 class MicroScores:
-    """Scores of a list of tasks and pictures, by kind.
-
-    Attributes:
-        metrics: The metrics by name, those that got a task: `geneval`, `geneval_graded`, `edit`, `edit_exact`,
-            `omnicontext`, `omnicontext_exact`.
-    """
+    """Scores of tasks and pictures by kind: metrics by name, `EXACT`'s and `geneval_graded`, `edit`, `omnicontext`."""
 
     metrics: Mapping[str, GroupedMean]
 

@@ -82,14 +82,7 @@ def sample_caption(vocabulary: Vocabulary, rng: np.random.Generator, tag: Tag | 
 
 
 def caption_text(specification: Specification) -> str:
-    """Say what a specification asks for.
-
-    Args:
-        specification: With a relation, it has two includes.
-
-    Returns:
-        Such as "a red circle left of a blue square on a green background".
-    """
+    """Say what a specification asks for, such as "a red circle left of a blue square on a green background"."""
     objects = [_phrase(include) for include in specification.include]
     joint = specification.beside[0].relation if specification.beside else "and"
     text = f" {joint} ".join(objects)

@@ -116,14 +116,7 @@ def read_glyphs(picture: Float[Tensor, "3 size size"]) -> str:
 
 
 def glyph_score(text: str, picture: Float[Tensor, "3 size size"]) -> float:
-    """How much of a text can be read in a picture.
-
-    Args:
-        text: What should be there, at least one capital letter.
-
-    Returns:
-        1 minus the edit distance as a share of the longer text, in [0, 1].
-    """
+    """How much of a text can be read: 1 minus the edit distance as a share of the longer text, in [0, 1]."""
     found = read_glyphs(picture)
     return 1 - edit_distance(text, found) / max(len(text), len(found))
 

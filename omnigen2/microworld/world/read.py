@@ -90,14 +90,7 @@ def read(
 
 
 def read_background(canvas: Canvas) -> Background | None:
-    """Find the known background that the picture is closest to.
-
-    Args:
-        canvas: In [-1, 1], shape (size, size, 3).
-
-    Returns:
-        None if none is close where no item seems to be.
-    """
+    """Find the known background that is closest; None if none is close where no item seems to be."""
     step = max(1, canvas.shape[0] // 32)
     templates = _background_templates(canvas.shape[0])[:, ::step, ::step]
     apart = np.abs(canvas[::step, ::step] - templates).mean(axis=-1)

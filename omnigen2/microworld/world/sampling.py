@@ -126,14 +126,7 @@ def sample_kinds(count: int, background: Background, vocabulary: Vocabulary, rng
 def sample_scene(
     vocabulary: Vocabulary, rng: np.random.Generator, count: int | None = None, cells: Cells = "free"
 ) -> Scene:
-    """A random scene.
-
-    Args:
-        count: Number of items, 0 to 4; by default 1 to 4, equally likely.
-
-    Returns:
-        A scene of items that do not touch, no two with the same shape and colour.
-    """
+    """A random scene of 0 to 4 items, by default 1 to 4, that do not touch, no two with the same shape and colour."""
     number = int(rng.integers(1, MAX_ITEMS + 1)) if count is None else count
     background = choose(vocabulary.backgrounds, rng)
     kinds = sample_kinds(number, background, vocabulary, rng)

@@ -50,14 +50,7 @@ def distance(shape: Shape, x: Across, y: Down) -> Plane:
 
 
 def coverage(shape: Shape, x: Across, y: Down, scale: float) -> Plane:
-    """Share of each pixel that a shape covers.
-
-    Args:
-        scale: Pixels per radius.
-
-    Returns:
-        In [0, 1], shape (height, width).
-    """
+    """Share of each pixel that a shape covers, shape (height, width); `scale` is pixels per radius."""
     return _filled(distance(shape, x, y), scale)
 
 

@@ -181,14 +181,12 @@ def test_a_state_that_does_not_exist_is_named(capsys: pytest.CaptureFixture[str]
     assert set(fingerprint(RUNS / "a")) == {"linear.pt"}
 
 
+RUN_MODULE = importlib.import_module("omnigen2.runner.execute.run")  # the room offers a function of that name
 PLACES: list[tuple[tuple[object, str], int]] = [
     ((stage_parts.Linear, "training_step"), 6),  # the second step of the second stage
     ((stage_parts.Linear, "save_weights"), 2),
     ((stages_run, "write_json"), 2),  # before the second stage says what it starts from
-    (
-        (importlib.import_module("omnigen2.runner.execute.run"), "write_json"),
-        2,
-    ),  # all of the second stage is done, but it does not count yet
+    ((RUN_MODULE, "write_json"), 2),  # all of the second stage is done, but it does not count yet
 ]
 
 
