@@ -128,7 +128,8 @@ def test_rooms_are_entered_by_their_doors() -> None:
     for module, target in arrows():
         home = target.rpartition(".")[0]
         own_house = room_of(module) == home or room_of(module).startswith(f"{home}.")
-        assert target in ROOMS or home == "omnigen2" or own_house, f"{module} imports {target}; import from {home}"
+        command = module == "omnigen2.cli" and home == "omnigen2.commands"
+        assert target in ROOMS or home == "omnigen2" or own_house or command, f"{module} imports {target} past {home}"
 
 
 TEXTS = sorted(

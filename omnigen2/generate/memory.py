@@ -1,15 +1,15 @@
 """What a call will need, told from configurations and file headers without loading a weight."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 import torch
 from safetensors import SafetensorError, safe_open
 
-from omnigen2.dit import TransformerConfig, read_config
+from omnigen2.dit import read_config
 from omnigen2.encoders import CodecSize, VAEMemory, codec_class
 from omnigen2.generate.encode import Offload
 from omnigen2.generate.errors import GenerateError
@@ -17,6 +17,7 @@ from omnigen2.generate.folder import ModelFolder
 from omnigen2.generate.plan import Plan, Planner
 from omnigen2.generate.request import Sampling
 
+Read = TypeVar("Read")
 TEXT_TOKENS = 128
 """Assumed length of a prompt with its template."""
 DECODER_TILE = 512
@@ -25,12 +26,9 @@ DECODER_TILE = 512
 
 @dataclass(frozen=True)
 class Need:
-    """One line of the estimate.
+    """What one thing needs: its number of weights (0 for work space), and bytes.
 
-    Attributes:
-        name: What needs it.
-        parameters: Number of weights, 0 for work space.
-        bytes: Memory; exact for weights, an estimate within a factor of about two for work space.
+    Bytes are exact for weights, and an estimate within a factor of about two for work space.
     """
 
     name: str
@@ -40,13 +38,7 @@ class Need:
 
 @dataclass(frozen=True)
 class Estimate:
-    """What a call will need.
-
-    Attributes:
-        weights: The three models.
-        work: Work space of the transformer and of the autoencoder.
-        offload: Whether encoders leave the device when idle.
-    """
+    """What a call will need: the three models, and the work space of the transformer and of the autoencoder."""
 
     weights: tuple[Need, Need, Need]
     work: tuple[Need, Need]
@@ -64,7 +56,7 @@ class Estimate:
 
 def planner_of(folder: ModelFolder) -> Planner:
     """What a model can do, from its configurations alone: checks requests before anything is loaded."""
-    config = _transformer_config(folder)
+    config = _read(folder, "transformer", read_config)
     return Planner(_codec(folder).reduction * config.patch_size, config.max_references)
 
 
@@ -86,7 +78,7 @@ def estimate(
         offload: See `Encoders`.
         vae_memory: How the autoencoder works.
     """
-    config, codec = _transformer_config(folder), _codec(folder)
+    config, codec = _read(folder, "transformer", read_config), _codec(folder)
     guidance = sampling.guidance(any(plan.references for plan in plans))
     branches = 1 if guidance is None else guidance.num_branches
     seen: list[int] = []
@@ -112,22 +104,16 @@ def estimate(
     )
 
 
-def _transformer_config(folder: ModelFolder) -> TransformerConfig:
-    content = folder.config("transformer")
+def _read(folder: ModelFolder, part: str, reader: Callable[[dict[str, Any]], Read]) -> Read:
+    content = folder.config(part)
     try:
-        return read_config(content)
+        return reader(content)
     except ValueError as error:
-        path = folder.part("transformer") / "config.json"
-        raise GenerateError(f"{path}: {error}", "is it the transformer's configuration?") from error
+        raise GenerateError(f"{folder.part(part) / 'config.json'}: {error}", f"is it that of a {part}?") from error
 
 
 def _codec(folder: ModelFolder) -> CodecSize:
-    config = folder.config("vae")
-    try:
-        return codec_class(config).size(config)
-    except ValueError as error:
-        path = folder.part("vae") / "config.json"
-        raise GenerateError(f"{path}: {error}", "is it the autoencoder's configuration?") from error
+    return _read(folder, "vae", lambda config: codec_class(config).size(config))
 
 
 def _weights(folder: ModelFolder, part: str, dtype: torch.dtype) -> Need:

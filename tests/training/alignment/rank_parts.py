@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
-import numpy as np
 import torch
 from lightning.pytorch import seed_everything
 from lightning.pytorch.strategies import DDPStrategy, ModelParallelStrategy
@@ -28,7 +27,7 @@ from omnigen2.training.alignment.learner import Learner
 from omnigen2.training.alignment.metrics import UpdateMeter, known_means
 from omnigen2.training.alignment.module import FlowGRPOModule
 from omnigen2.training.alignment.scoring import Scored
-from omnigen2.training.parts.transformer_part import TransformerPart
+from omnigen2.training.parts import Stream, TransformerPart
 from tests.training.grpo_parts import Moody, Redness, fit, grpo
 
 GROUPS, MEMBERS = 3, 2  # the second group lies on two ranks
@@ -114,11 +113,11 @@ def train(
     )
 
 
-def same_noise(made: FlowGRPOModule, kind: int, iteration: int, part: int) -> torch.Generator:
+def same_noise(made: FlowGRPOModule, stream: Stream, iteration: int, part: int) -> torch.Generator:
     """The noise of the steps of a picture that is drawn alone, whatever the number of processes."""
     total = GROUPS * MEMBERS
     picture = made.global_rank * (total // made.trainer.world_size) + part
-    return torch.Generator().manual_seed(int(np.random.SeedSequence((kind, iteration, picture)).generate_state(1)[0]))
+    return stream.torch(0, 0, iteration, picture)
 
 
 def alone_each(costs: Any, budget: int) -> tuple[range, ...]:
