@@ -1,5 +1,7 @@
 """The benchmarks in miniature, judged by rules."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -10,6 +12,7 @@ from omnigen2.evaluation.metrics import SUBTASKS
 from omnigen2.microworld import draw, full_vocabulary, sample_caption, sample_context, sample_edit
 from omnigen2.microworld.runs.scores import micro_judge, micro_scores
 from omnigen2.microworld.tasks import CONTEXT_KINDS, EDIT_KINDS, TAGS, DrawingTask
+from omnigen2.microworld.world import COLOURS
 
 SIZE = 32
 
@@ -47,6 +50,20 @@ def test_copying_the_source_preserves_everything_and_succeeds_in_nothing(seed: i
     scores = micro_scores(tasks, [draw(task.source, SIZE) for task in tasks])
     assert scores["edit"].result.values["PQ"] > scores["edit"].result.values["SC"]
     assert scores["edit_exact"].result.values["exact"] == 0
+
+
+@given(seed=st.integers(0, 2**32 - 1))
+def test_another_subject_costs_consistency_and_another_place_what_was_asked(seed: int) -> None:
+    task = sample_context(full_vocabulary(SIZE), np.random.default_rng(seed), "single_object")
+    (item,) = task.target.items
+    colour = next(one for one in COLOURS if one not in (item.colour, task.target.background.tint))
+    for other, kept in (
+        (replace(item, colour=colour), "prompt_following"),
+        (replace(item, row=1 - item.row), "subject_consistency"),
+    ):
+        parts = micro_judge(task, draw(replace(task.target, items=(other,)), SIZE)).parts
+        assert parts[kept] == 10
+        assert min(parts.values()) < 10
 
 
 def test_noise_scores_nothing() -> None:
