@@ -21,7 +21,16 @@ def test_a_minute_of_pre_training_learns_as_much_as_ever(tmp_path: Path) -> None
 
         pytest -m slow tests/recipes/test_learning.py
 
-    TO BE FILLED
+    What the same steps and noise give in the end, measured on one CPU:
+
+    | seed | learning rate | eval/loss | train/loss | clauses met in held-out captions |
+    |---|---|---|---|---|
+    | 0 | the recipe's | 0.27240 | 0.26679 | 0.309 |
+    | 1 | the recipe's | 0.26979 | 0.28779 | 0.324 |
+    | 0 | half of it | 0.33077 | 0.31691 | 0.236 |
+
+    Seed 0 gave the same to the last digit before and after all of the code was moved. Another CPU sums in another order,
+    so the band is four times as wide as the seeds are apart, and still a sixth of what half the learning rate does.
     """
     command = ["run", str(RECIPES / "micro/pretrain_16_t2i.yaml"), f"--out={tmp_path / 'run'}"]
     settings = [f"--vars.steps={STEPS}", f"--vars.interval={STEPS}", "--vars.per_kind=8"]
@@ -29,5 +38,5 @@ def test_a_minute_of_pre_training_learns_as_much_as_ever(tmp_path: Path) -> None
     subprocess.run([sys.executable, "-c", RUN, *command, *settings], cwd=ROOT, env=environment, check=True)
     final = json.loads((tmp_path / "run" / "run.json").read_text())["final"]
     scores = json.loads((tmp_path / "run" / "scores.json").read_text())["model"]
-    assert 0.26 < final["eval/loss"] < 0.285
-    assert scores["geneval_graded/overall/graded"] > 0.25
+    assert 0.262 < final["eval/loss"] < 0.283
+    assert 0.25 < scores["geneval_graded/overall/graded"] < 0.40

@@ -12,7 +12,7 @@ from omnigen2.evaluation.metrics import SUBTASKS
 from omnigen2.microworld import draw, full_vocabulary, sample_caption, sample_context, sample_edit
 from omnigen2.microworld.runs.scores import micro_judge, micro_scores
 from omnigen2.microworld.tasks import CONTEXT_KINDS, EDIT_KINDS, TAGS, DrawingTask
-from omnigen2.microworld.world import COLOURS
+from omnigen2.microworld.world.scene import COLOURS
 
 SIZE = 32
 
