@@ -65,4 +65,9 @@ def test_the_check_sees_a_wrong_name(tmp_path: Path) -> None:
     (tmp_path / "part.py").write_text("class Whole:\n    size: int = 1\n\n    def half(self) -> None: ...\n")
     assert {"Whole", "Whole.half", "Whole.size"} <= names_of(tmp_path / "part.py")
     text = "`part.py`, `part.py:Whole.half()`, `sub/other.py:x` and `part.py:absent`"
-    assert NAMED.findall(text) == [("part.py", ""), ("part.py", "Whole.half"), ("sub/other.py", "x"), ("part.py", "absent")]
+    assert NAMED.findall(text) == [
+        ("part.py", ""),
+        ("part.py", "Whole.half"),
+        ("sub/other.py", "x"),
+        ("part.py", "absent"),
+    ]

@@ -97,8 +97,12 @@ def save_transformer(
         many = f"-{number:05d}-of-{len(shards):05d}" if len(shards) > 1 else ""
         path = directory / f"{WEIGHTS}{many}.safetensors"
         weight_map |= dict.fromkeys(shard, path.name)
-        save_file({key: tensor.contiguous() for key, tensor in shard.items()}, _part(path), {"format": "pt"})
-        written.append(_part(path).replace(path))
+        part = _part(path)
+        part.touch()
+        mode = part.stat().st_mode  # as the umask says; safetensors writes for the owner alone
+        save_file({key: tensor.contiguous() for key, tensor in shard.items()}, part, {"format": "pt"})
+        part.chmod(mode)
+        written.append(part.replace(path))
     if len(shards) > 1:
         size = sum(tensor.nbytes for shard in shards for tensor in shard.values())
         index = {"metadata": {"total_size": size}, "weight_map": weight_map}

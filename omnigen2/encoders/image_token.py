@@ -6,7 +6,7 @@ from typing import Any, Literal, TypeAlias, cast
 import torch
 from jaxtyping import Float
 from safetensors import safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
@@ -99,11 +99,12 @@ class ImageToken(nn.Module):
 
     def save(self, path: str | Path) -> None:
         """Write the rows and the token's id into a `.safetensors` file; its folder is made."""
-        Path(path).parent.mkdir(parents=True, exist_ok=True)
+        path = Path(path)
+        path.parent.mkdir(parents=True, exist_ok=True)
         rows = {"input": self.input.detach().cpu().contiguous()}
         if not self.tied:
             rows["output"] = self.output.detach().cpu().contiguous()
-        save_file(rows, path, metadata={"token_id": str(self.token_id)})
+        path.write_bytes(save(rows, metadata={"token_id": str(self.token_id)}))  # as the umask says
 
     @classmethod
     def load(cls, path: str | Path) -> "ImageToken":

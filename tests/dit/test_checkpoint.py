@@ -28,6 +28,7 @@ def test_round_trip_is_bit_exact(tmp_path: Path, dtype: torch.dtype, shard_bytes
     dit = small_dit().to(dtype)
     written = save_transformer(dit, tmp_path, max_shard_bytes=shard_bytes)
     assert set(written) == set(tmp_path.iterdir())
+    assert len({path.stat().st_mode for path in written}) == 1  # for whom the umask lets, as config.json
     assert (tmp_path / INDEX).exists() == (shard_bytes == 4000)
     loaded = load_transformer(tmp_path)
     assert loaded.config == dit.config

@@ -75,6 +75,8 @@ def test_rows_survive_saving(encoder: QwenEncoder, tmp_path: Path) -> None:
     token = ImageToken.of(encoder.model, encoder.tokenizer.image_token_id)
     nn.init.normal_(token.input)
     token.save(tmp_path / "new" / "token.safetensors")
+    (tmp_path / "plain").touch()
+    assert (tmp_path / "new" / "token.safetensors").stat().st_mode == (tmp_path / "plain").stat().st_mode
     loaded = ImageToken.load(tmp_path / "new" / "token.safetensors")
     assert (loaded.token_id, loaded.tied) == (token.token_id, token.tied)
     assert torch.equal(loaded.input, token.input)

@@ -29,8 +29,8 @@ def test_a_minute_of_pre_training_learns_as_much_as_ever(tmp_path: Path) -> None
     | 1 | the recipe's | 0.26979 | 0.28779 | 0.324 |
     | 0 | half of it | 0.33077 | 0.31691 | 0.236 |
 
-    Seed 0 gave the same to the last digit before and after all of the code was moved. Another CPU sums in another order,
-    so the band is four times as wide as the seeds are apart, and still a sixth of what half the learning rate does.
+    Seed 0 gave the same to the last digit before and after all of the code was moved. Another CPU may sum in another
+    order, so the band reaches four times as far as the seeds are apart: a fifth of what half the learning rate costs.
     """
     command = ["run", str(RECIPES / "micro/pretrain_16_t2i.yaml"), f"--out={tmp_path / 'run'}"]
     settings = [f"--vars.steps={STEPS}", f"--vars.interval={STEPS}", "--vars.per_kind=8"]

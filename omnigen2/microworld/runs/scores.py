@@ -21,7 +21,7 @@ from omnigen2.microworld.tasks import EDIT_KINDS, FAMILIES, DrawingTask, Family,
 from omnigen2.microworld.world import TOLERANCE, read
 from omnigen2.rl import Judgement, Picture
 
-NAMES = {"subjects": "prompt_following", "following": "subject_consistency"}
+NAMES = {"subjects": "subject_consistency", "following": "prompt_following"}
 """What OmniContext calls the parts of a verdict."""
 EXACT: Mapping[Family, tuple[str, str]] = {
     "text_to_image": ("geneval", "correct"),

@@ -10,7 +10,13 @@ from omnigen2.runner.keep.handover import (
     carry_on,
     fingerprint,
 )
-from omnigen2.runner.keep.lightning_private import SeedsLater, attach, steps_between_checkpoints
+from omnigen2.runner.keep.lightning_private import (
+    SeedsLater,
+    attach,
+    saves_folders,
+    steps_between_checkpoints,
+    trainer_of,
+)
 from omnigen2.runner.keep.metrics import CsvLogger, read_metrics
 from omnigen2.runner.keep.processes import follow_the_first, is_first, started_together
 from omnigen2.runner.keep.resume import ResumePoint, committed_checkpoint, roll_back
@@ -22,6 +28,7 @@ __all__ = [
     "CONFIG", "LOCK", "OPTIMIZER", "OPTIMIZER_ARGUMENT", "REMEDY", "STAGES", "SUMMARY", "WEIGHTS", "CsvLogger",
     "HandsOver", "ResumePoint", "SaveOnSignal", "SeedsLater", "WriteWeights", "attach", "carry_on", "claim",
     "committed_checkpoint", "count", "fingerprint", "first_table", "follow_the_first", "is_first", "locked",
-    "of_all_processes", "random_states", "read_metrics", "roll_back", "set_random_states", "start_over",
-    "started_together", "steps_between_checkpoints", "summarize", "versions", "write_report",
+    "of_all_processes", "random_states", "read_metrics", "roll_back", "saves_folders", "set_random_states",
+    "start_over", "started_together", "steps_between_checkpoints", "summarize", "trainer_of", "versions",
+    "write_report",
 ]  # fmt: skip

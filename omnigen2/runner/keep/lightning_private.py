@@ -9,6 +9,7 @@ from typing import Any
 from lightning.pytorch import LightningDataModule, LightningModule, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.cli import LightningCLI
+from lightning.pytorch.strategies import ModelParallelStrategy, Strategy
 from typing_extensions import override
 
 
@@ -24,6 +25,16 @@ def attach(trainer: Trainer, model: LightningModule, data: LightningDataModule |
     model.trainer = trainer
     trainer.strategy.connect(model)
     trainer._data_connector.attach_data(model, datamodule=data)
+
+
+def trainer_of(module: LightningModule) -> Trainer | None:
+    """The trainer, or None of a module that is used without one: `module.trainer` raises there."""
+    return module._trainer
+
+
+def saves_folders(strategy: Strategy | None) -> bool:
+    """Whether checkpoints become folders of shards, which modules that save a part of their weights must refuse."""
+    return isinstance(strategy, ModelParallelStrategy) and strategy._save_distributed_checkpoint
 
 
 def steps_between_checkpoints(point: ModelCheckpoint) -> int:

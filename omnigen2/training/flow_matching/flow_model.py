@@ -21,7 +21,7 @@ from omnigen2.encoders import HiddenStateBridge, PromptRules
 from omnigen2.errors import UserError
 from omnigen2.flow import TimeShift
 from omnigen2.generate import denoise
-from omnigen2.runner.keep import carry_on
+from omnigen2.runner.keep import carry_on, saves_folders, trainer_of
 from omnigen2.shards import is_first_process
 from omnigen2.training.callbacks import EMA, GridItem
 from omnigen2.training.flow_matching.drawing import Drawing
@@ -146,10 +146,8 @@ class FlowModel(L.LightningModule):
         """
         if self.transformer is not None:
             return
-        trainer: Trainer | None = self._trainer
-        strategy = None if trainer is None else trainer.strategy
-        as_folder = isinstance(strategy, ModelParallelStrategy) and strategy._save_distributed_checkpoint  # pyright: ignore
-        if as_folder and self.part.lora is not None:
+        trainer = trainer_of(self)
+        if trainer is not None and saves_folders(trainer.strategy) and self.part.lora is not None:
             raise SettingsError(
                 "checkpoints of adapters are single files, since Lightning reads a folder of shards only if it has all "
                 "weights; set save_distributed_checkpoint: false for the ModelParallelStrategy"
@@ -161,7 +159,7 @@ class FlowModel(L.LightningModule):
 
     def placed(self, transformer: DiffusionTransformer) -> DiffusionTransformer:
         """Shard a whole transformer, in place, if the strategy does that; returns it."""
-        trainer: Trainer | None = self._trainer
+        trainer = trainer_of(self)
         if trainer is not None and isinstance(trainer.strategy, ModelParallelStrategy):
             precision = "bf16" if str(trainer.precision).startswith("bf16") else "fp32"
             shard_transformer(transformer, cast(Any, self.device_mesh)["data_parallel"], precision)

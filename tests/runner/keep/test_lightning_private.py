@@ -12,6 +12,7 @@ import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.cli import LightningCLI
+from lightning.pytorch.strategies import ModelParallelStrategy
 
 from omnigen2.runner.keep import lightning_private as private
 from omnigen2.runner.keep.metrics import CsvLogger, read_metrics
@@ -55,6 +56,19 @@ def test_seeds_later(tmp_path: Path) -> None:
     before = torch.get_rng_state()
     Config([f"--config={write(tmp_path / 'recipe.yaml', PLAIN)}"])
     assert torch.equal(torch.get_rng_state(), before), "parsing a recipe has set the seed"
+
+
+def test_trainer_of() -> None:
+    module, trainer = EpochNet(), Trainer(accelerator="cpu", logger=False, enable_checkpointing=False)
+    assert private.trainer_of(module) is None
+    module.trainer = trainer
+    assert private.trainer_of(module) is trainer
+
+
+@pytest.mark.parametrize("folders", [True, False])
+def test_saves_folders(folders: bool) -> None:
+    assert private.saves_folders(ModelParallelStrategy(save_distributed_checkpoint=folders)) == folders
+    assert not private.saves_folders(None)
 
 
 def test_attach() -> None:
