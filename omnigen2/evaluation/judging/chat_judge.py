@@ -14,11 +14,7 @@ SCALE = 10.0
 
 
 class ChatJudge(BenchmarkJudge):
-    """Judges by the same rubrics, prompts and parsing as the rewards of reinforcement learning; scores in [0, 10].
-
-    Args:
-        reward: `InContextReward` for OmniContext, `EditScoreReward` for edits.
-    """
+    """Judges by the rubrics, prompts and parsing of a reward, which is `InContextReward` for OmniContext; in [0, 10]."""
 
     def __init__(self, reward: JudgeReward) -> None:
         self.reward = reward

@@ -136,10 +136,8 @@ class BenchmarkResult:
 class Journal:
     """Judgements by digest, in a file that grows by a line for each: what is in it is never judged again.
 
-    Failed judgements are written too, but are not found again: they are worth another try.
-
-    Args:
-        path: The file; it need not exist. A last line that was cut off by a crash is dropped.
+    Failed judgements are written too, but are not found again: they are worth another try. The file need not exist; a
+    last line that was cut off by a crash is dropped.
     """
 
     def __init__(self, path: Path) -> None:

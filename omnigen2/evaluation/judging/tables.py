@@ -16,12 +16,7 @@ from omnigen2.files import read_json_lines
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One row of a data set.
-
-    Attributes:
-        where: What messages call it.
-        folder: That the paths of its pictures are seen from.
-    """
+    """One row of a data set: values by column, what messages call it, and where the paths of its pictures start."""
 
     values: Mapping[str, Any]
     where: str

@@ -66,11 +66,7 @@ def micro_items(images: Path, data: Path | None, kind: type[DrawingTask]) -> lis
 
 
 class RulesJudge(BenchmarkJudge):
-    """Judges micro-world pictures by the verifier's rules; its words are the clauses that are not met.
-
-    Args:
-        tolerance: Of the reader: the largest error of an item that is still recognised; higher is milder.
-    """
+    """Judges by the verifier's rules, with a tolerance of the reader; its words are the clauses that are not met."""
 
     voice = "unmet"
 

@@ -1,4 +1,4 @@
-"""TODO."""
+"""Scenes of drawn shapes: what they are made of, how they are drawn, read back and spoken of."""
 
 from omnigen2.microworld.world.draw import Pixels, Window, draw
 from omnigen2.microworld.world.fit import TOLERANCE, Seen
