@@ -14,7 +14,7 @@ SCALE = 10.0
 
 
 class ChatJudge(BenchmarkJudge):
-    """Judges by the rubrics, prompts and parsing of a reward, which is `InContextReward` for OmniContext; in [0, 10]."""
+    """Judges by the rubrics, prompts and parsing of a reward (`InContextReward`, `EditScoreReward`); in [0, 10]."""
 
     def __init__(self, reward: JudgeReward) -> None:
         self.reward = reward
