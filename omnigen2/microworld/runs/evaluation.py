@@ -14,8 +14,9 @@ from omnigen2.microworld.runs.scores import Judged, aggregate, exact_by_family, 
 from omnigen2.microworld.tasks import DrawingTask, from_json, sample_task
 from omnigen2.microworld.world import draw
 from omnigen2.pictures import Panel, Section, sheet_png
+from omnigen2.rl import Judgement
 from omnigen2.training.callbacks import beside_training, log_now
-from omnigen2.training.flow_matching import FlowModel, PictureJudge, PictureVerdict
+from omnigen2.training.flow_matching import FlowModel, PictureJudge
 from omnigen2.training.parts import Stream
 
 SCORES = "scores.json"
@@ -35,9 +36,8 @@ class MicroJudge(PictureJudge):
         self.tolerance = tolerance
 
     @override
-    def judge(self, example: Example, picture: Pixels) -> PictureVerdict:
-        judgement = micro_judge(cast(DrawingTask, from_json(example.meta)), picture, self.tolerance)
-        return PictureVerdict(judgement.reason, judgement.value == 1)
+    def judge(self, example: Example, picture: Pixels) -> Judgement:
+        return micro_judge(cast(DrawingTask, from_json(example.meta)), picture, self.tolerance)
 
 
 class MicroEvaluation(Callback):

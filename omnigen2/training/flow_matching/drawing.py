@@ -2,30 +2,18 @@
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
-from typing import NamedTuple
 
 from omnigen2.data.batches import Example, Pixels
 from omnigen2.generate import Sampling
-
-
-class PictureVerdict(NamedTuple):
-    """What a judge says about one picture.
-
-    Attributes:
-        words: Empty if there is nothing to say.
-        passed: None if it was not judged.
-    """
-
-    words: str
-    passed: bool | None
+from omnigen2.rl import Judgement
 
 
 class PictureJudge(ABC):
     """Says whether a picture shows what was asked for."""
 
     @abstractmethod
-    def judge(self, example: Example, picture: Pixels) -> PictureVerdict:
-        """Judge one picture in [-1, 1], shape (3, height, width), that was drawn for an example."""
+    def judge(self, example: Example, picture: Pixels) -> Judgement:
+        """Judge one picture in [-1, 1], shape (3, height, width), that was drawn for an example: 1 is without fault."""
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -236,9 +236,9 @@ class FlowModel(L.LightningModule):
         judge = self.drawing.judge
         items: list[GridItem] = []
         for example, picture in zip(examples, self.draw(examples), strict=True):
-            words, passed = ("", None) if judge is None else judge.judge(example, picture)
-            prompt = example.instruction or "(no prompt)"
-            items.append(GridItem(prompt, picture, example.references, example.target, words, passed))
+            item = GridItem(example.instruction or "(no prompt)", picture, example.references, example.target)
+            said = None if judge is None else judge.judge(example, picture)
+            items.append(item if said is None else replace(item, verdict=said.reason, passed=said.value == 1))
         return items
 
     def _whiten(self, transformer: DiffusionTransformer, typical: TypicalTexts) -> None:

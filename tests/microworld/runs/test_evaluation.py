@@ -68,10 +68,10 @@ def test_the_judge_says_what_is_wrong() -> None:
     data = world(64)
     example = data.validation_batch().examples[0]
     assert example.target is not None
-    assert MicroJudge().judge(example, example.target) == ("", True)
-    words, passed = MicroJudge().judge(example, example.target * 0)
-    assert not passed
-    assert words
+    right, wrong = (MicroJudge().judge(example, picture) for picture in (example.target, example.target * 0))
+    assert (right.value, right.reason) == (1, "")
+    assert wrong.value < 1
+    assert wrong.reason
 
 
 def test_wrong_settings(tmp_path: Path) -> None:
