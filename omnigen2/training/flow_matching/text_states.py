@@ -35,7 +35,9 @@ class TextStates:
     Args:
         encoder: The model.
         remembered: States of so many instructions are kept, those that were not used for longest are forgotten
-            first; for worlds with few sentences. Nothing is remembered if the model sees the references.
+            first; for worlds with few sentences. Each is then read alone: the last bits of states depend on what they
+            are read with, and a run that goes on after a restart, remembering nothing, has to find the same. Nothing
+            is remembered if the model sees the references.
         device: Where it works, and where states are; the model goes there when it first reads something, and not
             before, so that a training from stored states alone has the room for other things. Where the model is if
             None.
@@ -103,9 +105,9 @@ class TextStates:
         keys = [(example.instruction, system) for example, system in zip(examples, systems, strict=True)]
         if not self.remembered:
             return unpack(*self._read(keys, [self._seen(example) for example in examples]))
-        unknown = [key for key in dict.fromkeys(keys) if key not in self._known]
-        if unknown:
-            self._known |= zip(unknown, unpack(*self._read(unknown, [()] * len(unknown))), strict=True)
+        for key in dict.fromkeys(keys):
+            if key not in self._known:
+                self._known[key] = self._read([key], [()]).states
         for key in keys:
             self._known.move_to_end(key)
         states = [self._known[key] for key in keys]
