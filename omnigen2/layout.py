@@ -17,6 +17,8 @@ import torch
 from jaxtyping import Bool, Float, Int, Shaped
 from torch import Tensor
 
+from omnigen2.errors import check_choice
+
 TokenStates: TypeAlias = Float[Tensor, "tokens hidden"]
 """Hidden states of packed tokens."""
 PositionIds: TypeAlias = Int[Tensor, "tokens 3"]
@@ -66,6 +68,7 @@ class ImageSegment:
     role: ImageRole
 
     def __post_init__(self) -> None:
+        check_choice("the role of an ImageSegment", self.role, ImageRole)
         if self.height < 1 or self.width < 1:
             got = f"height {self.height} and width {self.width}"
             raise ValueError(f"ImageSegment needs at least 1x1 tokens, got {got}; enlarge the image to one patch")
@@ -186,36 +189,35 @@ class Layout:
 
     def segments(self, kind: SegmentKind | None = None) -> Ragged:
         """Borders of the segments of one kind, or of all, packed alone: a refiner's attention does not cross them."""
-        return Ragged.of(segment.tokens for segment in self._each() if kind in (None, segment.kind))
+        return Ragged.of(segment.tokens for segment in self._each(kind))
 
     def per_sample(self, kind: SegmentKind) -> Ragged:
         """Borders of the samples when the tokens of one kind alone are packed (empty where a sample has none)."""
+        check_choice("the kind of a segment", kind, SegmentKind)
         return Ragged.of(sum(s.tokens for s in sample if s.kind == kind) for sample in self.batch)
 
     def images(self, role: ImageRole) -> tuple[ImageSegment, ...]:
         """All images of one role, sample by sample."""
-        return tuple(s for s in self._each() if isinstance(s, ImageSegment) and s.role == role)
+        return tuple(s for s in self._each(role) if isinstance(s, ImageSegment))
 
     def indices(self, kind: SegmentKind, device: torch.device | None = None) -> TokenIndex:
         """Where the tokens of one kind stand on the packed axis, in order: int64, shape (tokens of that kind,)."""
-        starts = self.segments().offsets
-        spans = [
-            torch.arange(start, start + segment.tokens)
-            for start, segment in zip(starts, self._each(), strict=False)
-            if segment.kind == kind
-        ]
-        return (torch.cat(spans) if spans else torch.empty(0, dtype=torch.int64)).to(device)
+        check_choice("the kind of a segment", kind, SegmentKind)
+        each = zip(self.segments().offsets, self._each(), strict=False)
+        spans = [torch.arange(start, start + one.tokens) for start, one in each if one.kind == kind]
+        return torch.cat([torch.empty(0, dtype=torch.int64), *spans]).to(device)
 
     def reference_numbers(self, device: torch.device | None = None) -> TokenIndex:
         """Which reference of its sample, counted from 0, each reference token belongs to: int64, (tokens,)."""
-        numbers: list[int] = []
-        for sample in self.batch:
-            numbers.extend(range(sum(segment.kind == "reference" for segment in sample)))
+        counts = (sum(segment.kind == "reference" for segment in sample) for sample in self.batch)
+        numbers = [number for count in counts for number in range(count)]
         owners = self.segments("reference").owners()
         return torch.tensor(numbers, dtype=torch.int64)[owners].to(device)
 
-    def _each(self) -> Iterator[Segment]:
-        return (segment for sample in self.batch for segment in sample)
+    def _each(self, kind: SegmentKind | None = None) -> Iterator[Segment]:
+        if kind is not None:
+            check_choice("the kind of a segment", kind, SegmentKind)
+        return (segment for sample in self.batch for segment in sample if kind in (None, segment.kind))
 
 
 def pack(sequences: Sequence[Shaped[Tensor, "_ *channels"]], borders: Ragged) -> Shaped[Tensor, "_ *channels"]:
@@ -295,5 +297,4 @@ def _places(mask: PaddingMask) -> tuple[Bool[Tensor, "batch length"], TokenIndex
     """
     if mask.is_floating_point():
         raise ValueError(f"got a padding mask of {mask.dtype}, expected True or 1 where a token is; try `mask == 0`")
-    real = mask.to("cpu", torch.bool)
-    return real, real.flatten().nonzero().squeeze(1)
+    return (real := mask.to("cpu", torch.bool)), real.flatten().nonzero().squeeze(1)

@@ -1,4 +1,4 @@
-"""LoRA adapters: in the transformer, and in files as diffusers and PEFT write them."""
+"""LoRA adapters: in the transformer, and in the files of many programs."""
 
 from omnigen2.adapters.file import AdapterLayout, Pair, read_lora, write_lora
 from omnigen2.adapters.lora import (
@@ -8,6 +8,7 @@ from omnigen2.adapters.lora import (
     adapter_state,
     adapters_disabled,
     add_lora,
+    fitting_lora,
     is_adapter,
     load_adapter_state,
     load_lora,
@@ -15,8 +16,10 @@ from omnigen2.adapters.lora import (
     merged,
     save_lora,
 )
+from omnigen2.adapters.scaled import ScaledAdapter
 
 __all__ = [
-    "ATTENTION", "TARGETS", "AdapterLayout", "LoRA", "Pair", "adapter_state", "adapters_disabled", "add_lora",
-    "is_adapter", "load_adapter_state", "load_lora", "merge_lora", "merged", "read_lora", "save_lora", "write_lora",
+    "ATTENTION", "TARGETS", "AdapterLayout", "LoRA", "Pair", "ScaledAdapter", "adapter_state", "adapters_disabled",
+    "add_lora", "fitting_lora", "is_adapter", "load_adapter_state", "load_lora", "merge_lora", "merged", "read_lora",
+    "save_lora", "write_lora",
 ]  # fmt: skip

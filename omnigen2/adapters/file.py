@@ -1,28 +1,35 @@
-"""Files of LoRA adapters in the layouts of diffusers and PEFT, by the names of the released model."""
+"""Files of LoRA adapters in the layouts of many programs, by the names of the released model."""
 
 import json
-import math
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from math import isclose
 from pathlib import Path
 from typing import Any, Literal, TypeAlias, assert_never
 
-from safetensors import safe_open
+import torch
 from torch import Tensor
 
+from omnigen2.adapters.config import CONFIG, METADATA, AdapterConfig, read_config
+from omnigen2.adapters.names import Half, part_of, with_dots
 from omnigen2.errors import UserError
-from omnigen2.files import read_json, read_weights, save_tensors, write_json
+from omnigen2.files import read_weights, save_tensors, write_json
 
-AdapterLayout: TypeAlias = Literal["diffusers", "peft"]
+AdapterLayout: TypeAlias = Literal["diffusers", "peft", "comfyui"]
 
 FILES: dict[AdapterLayout, str] = {
     "diffusers": "pytorch_lora_weights.safetensors",
     "peft": "adapter_model.safetensors",
+    "comfyui": "comfyui_lora.safetensors",
 }
-PREFIXES: dict[AdapterLayout, str] = {"diffusers": "transformer.", "peft": "base_model.model."}
-METADATA = "lora_adapter_metadata"
-CONFIG = "adapter_config.json"
+PREFIXES: dict[AdapterLayout, str] = {
+    "diffusers": "transformer.",
+    "peft": "base_model.model.",
+    "comfyui": "diffusion_model.",
+}
+DTYPES = (torch.float32, torch.bfloat16, torch.float16, torch.float64)
+"""Of matrices; others need a scale that no plain LoRA file has."""
 
 
 @dataclass(frozen=True)
@@ -39,35 +46,37 @@ class Pair:
         return self.down.shape[0]
 
 
-def read_lora(path: str | Path) -> dict[str, Pair]:
-    """Read an adapter, by the released layer names.
+def read_lora(path: str | Path, layers: Collection[str] = ()) -> dict[str, Pair]:
+    """Read an adapter in any dialect, by the released layer names.
 
     Args:
-        path: A folder in the layout of diffusers or PEFT, or its file of weights.
+        path: A folder in the layout of diffusers, PEFT or ComfyUI, or a file of weights.
+        layers: Released names of the layers that there are: names in which dots have become underscores
+            (`lora_unet_layers_0_attn_to_q`) are looked up among them.
 
     Raises:
-        UserError: If the file is no LoRA adapter.
+        UserError: If the file is no plain LoRA adapter, or not whole, or says of itself what is not understood.
     """
     file = _file(Path(path))
-    tensors, config = read_weights(file), _read_config(file)
-    halves: dict[str, dict[str, Tensor]] = {}
-    for key, tensor in tensors.items():
-        plain = key.replace(".default.", ".")
-        layer, _, half = plain.removesuffix(".weight").rpartition(".")
-        for prefix in PREFIXES.values():
-            layer = layer.removeprefix(prefix)
-        if half not in ("lora_A", "lora_B"):
+    named: dict[str, dict[Half, tuple[str, Tensor]]] = {}
+    for key, tensor in read_weights(file).items():
+        part = part_of(key, file)
+        if part.underscored and not layers:
+            raise UserError(f"{file} writes {part.layer}, with underscores for dots", "give the names of the layers")
+        layer = with_dots(part.layer, layers) if part.underscored else part.layer
+        if layer is None:
+            raise UserError(f"{file} adapts {part.layer}, which the transformer lacks", "it belongs to another model")
+        halves = named.setdefault(layer, {})
+        if part.half in halves:
             raise UserError(
-                f"{file} has the key {key}", "expected a LoRA adapter: keys end in lora_A.weight or lora_B.weight"
+                f"{file} gives {layer} twice, as {halves[part.half][0]} and as {key}", "remove one of the two"
             )
-        halves.setdefault(layer, {})[half] = tensor
-    for layer, pair in halves.items():
-        if len(pair) < 2:
-            raise UserError(f"{file} has only {next(iter(pair))} of {layer}", "is the file whole?")
-    return {
-        layer: Pair(pair["lora_A"], pair["lora_B"], _scaling(layer, pair["lora_A"].shape[0], config))
-        for layer, pair in halves.items()
-    }
+        _check_tensor(file, key, part.half, tensor)
+        halves[part.half] = (key, tensor)
+    if not named:
+        raise UserError(f"{file} has no LoRA layers", "is it the right file?")
+    config = read_config(file)
+    return {layer: _pair(file, layer, halves, config) for layer, halves in named.items()}
 
 
 def write_lora(pairs: Mapping[str, Pair], directory: str | Path, layout: AdapterLayout) -> Path:
@@ -75,15 +84,18 @@ def write_lora(pairs: Mapping[str, Pair], directory: str | Path, layout: Adapter
     directory = Path(directory)
     directory.mkdir(parents=True, exist_ok=True)
     prefix, config, metadata = PREFIXES[layout], _config(pairs), {"format": "pt"}
+    tensors = {f"{prefix}{key}.lora_A.weight": pair.down for key, pair in pairs.items()}
+    tensors |= {f"{prefix}{key}.lora_B.weight": pair.up for key, pair in pairs.items()}
     match layout:
         case "diffusers":
             metadata[METADATA] = json.dumps({f"{prefix}{key}": value for key, value in config.items()}, sort_keys=True)
         case "peft":
             write_json(directory / CONFIG, {"peft_type": "LORA", **config})
+        case "comfyui":
+            alphas = {key: torch.tensor(pair.scaling * pair.rank, dtype=torch.float64) for key, pair in pairs.items()}
+            tensors |= {f"{prefix}{key}.alpha": alpha for key, alpha in alphas.items()}
         case _:
             assert_never(layout)
-    tensors = {f"{prefix}{key}.lora_A.weight": pair.down for key, pair in pairs.items()}
-    tensors |= {f"{prefix}{key}.lora_B.weight": pair.up for key, pair in pairs.items()}
     path = directory / FILES[layout]
     save_tensors(tensors, path, metadata)
     return path
@@ -92,31 +104,63 @@ def write_lora(pairs: Mapping[str, Pair], directory: str | Path, layout: Adapter
 def _file(path: Path) -> Path:
     if path.is_file():
         return path
-    for name in (*FILES.values(), "adapter_model.bin"):
-        if (path / name).is_file():
-            return path / name
-    there = f"has neither {' nor '.join(FILES.values())}" if path.exists() else "does not exist"
-    raise UserError(f"{path} {there}", "give an adapter's folder or file")
+    names = (*FILES.values(), "adapter_model.bin")
+    there = [path / name for name in names if (path / name).is_file()]
+    if not there:
+        problem = f"has neither {' nor '.join(FILES.values())}" if path.exists() else "does not exist"
+        raise UserError(f"{path} {problem}", "give an adapter's folder or file")
+    if len(there) > 1:
+        raise UserError(f"{path} has {' and '.join(file.name for file in there)}", "give the file that is meant")
+    return there[0]
 
 
-def _read_config(file: Path) -> dict[str, Any]:
-    config = read_json(file.with_name(CONFIG))
-    if config is None and file.suffix == ".safetensors":
-        with safe_open(file, framework="pt") as opened:
-            text: str = (opened.metadata() or {}).get(METADATA, "{}")
-        content: dict[str, Any] = json.loads(text)
-        config = {key.removeprefix(PREFIXES["diffusers"]): value for key, value in content.items()}
-    if config and config.get("use_dora"):
-        raise UserError(f"{file} is a DoRA adapter", "plain LoRA adapters are supported")
-    return config or {}
+def _check_tensor(file: Path, key: str, half: Half, tensor: Tensor) -> None:
+    """Refuse what no matrix of a plain LoRA, and no alpha, can be.
+
+    Raises:
+        UserError: If this is such a tensor.
+    """
+    if half == "alpha":
+        if tensor.numel() != 1 or tensor.dtype == torch.bool or tensor.is_complex():
+            raise UserError(
+                f"{file}: {key} is of shape {tuple(tensor.shape)} and {tensor.dtype}", "expected one number"
+            )
+    elif tensor.dtype not in DTYPES:
+        raise UserError(f"{file}: {key} is of {tensor.dtype}", "expected float32, bfloat16 or float16")
+    elif tensor.ndim != 2 or 0 in tensor.shape:
+        raise UserError(f"{file}: {key} has shape {tuple(tensor.shape)}", "expected the matrix of a linear layer")
+    if not tensor.double().isfinite().all():
+        raise UserError(f"{file}: {key} has values that are not finite", "is the adapter broken?")
 
 
-def _scaling(layer: str, rank: int, config: Mapping[str, Any]) -> float:
-    """Factor on the product; alpha is the rank where nothing is said, as in diffusers."""
-    alphas: dict[str, float] = config.get("alpha_pattern") or {}
-    alpha = next((value for end, value in alphas.items() if f".{layer}".endswith(f".{end}")), None)
-    alpha = config.get("lora_alpha", rank) if alpha is None else alpha
-    return float(alpha) / (math.sqrt(rank) if config.get("use_rslora") else rank)
+def _pair(file: Path, layer: str, halves: Mapping[Half, tuple[str, Tensor]], config: AdapterConfig) -> Pair:
+    if "down" not in halves or "up" not in halves:
+        words = [part_of(key, file).word for key, _ in halves.values()]
+        raise UserError(f"{file} has only {' and '.join(words)} of {layer}", "is the file whole?")
+    (down_key, down), (up_key, up) = halves["down"], halves["up"]
+    if up.shape[1] != down.shape[0]:
+        raise UserError(
+            f"{file}: {down_key} has rank {down.shape[0]}, {up_key} has rank {up.shape[1]}",
+            "the two are of different adapters",
+        )
+    rank = down.shape[0]
+    said = config.rank_of(layer)
+    if said is not None and said != rank:
+        raise UserError(
+            f"{file}: {down_key} has rank {rank}, the adapter's configuration says {said}",
+            "the two are of different adapters; give the configuration that was written with the file",
+        )
+    scaling = config.scaling(layer, rank)
+    if "alpha" not in halves:
+        return Pair(down, up, 1.0 if scaling is None else scaling)
+    key, alpha = halves["alpha"]
+    own = float(alpha) / rank
+    if scaling is not None and not isclose(own, scaling, rel_tol=1e-2):
+        raise UserError(
+            f"{file}: {key} asks for a factor of {own:g}, the adapter's configuration for {scaling:g}",
+            "remove the one that is not meant",
+        )
+    return Pair(down, up, own)
 
 
 def _config(pairs: Mapping[str, Pair]) -> dict[str, Any]:

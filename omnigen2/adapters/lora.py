@@ -12,8 +12,9 @@ from torch import Tensor, nn
 from torch.distributed.tensor import DTensor
 
 from omnigen2.adapters.file import AdapterLayout, Pair, read_lora, write_lora
+from omnigen2.adapters.scaled import ScaledAdapter
 from omnigen2.dit import DiffusionTransformer, released_key
-from omnigen2.errors import UserError
+from omnigen2.errors import UserError, check_choice
 from omnigen2.shards import is_first_process, local_part, part_of, reshard, whole
 
 ATTENTION = ("attention.query", "attention.key", "attention.value", "attention.output")
@@ -33,6 +34,7 @@ class LoRA:
         alpha: See the formula; None for the rank, a factor of 1.
         dropout: Share of the input of A that is dropped in training, at least 0 and below 1.
         targets: Ends of names of linear layers, such as `attention.query`.
+        layout: For whose loader a run writes its adapters: `"diffusers"`, `"peft"` or `"comfyui"`; ours reads all.
 
     Raises:
         ValueError: If a number is out of its range, or there are no targets.
@@ -44,8 +46,10 @@ class LoRA:
     alpha: float | None = None
     dropout: float = 0.0
     targets: tuple[str, ...] = TARGETS
+    layout: AdapterLayout = "diffusers"
 
     def __post_init__(self) -> None:
+        check_choice("layout", self.layout, AdapterLayout)
         if self.rank < 1:
             raise ValueError(f"rank must be at least 1, got {self.rank}")
         if self.alpha is not None and not self.alpha > 0:
@@ -100,25 +104,16 @@ def load_lora(model: DiffusionTransformer, path: str | Path, name: str = NAME, s
 
     Args:
         model: The transformer; its layers are wrapped in place.
-        path: A folder in the layout of diffusers or PEFT, or its file of weights.
+        path: A folder in the layout of diffusers, PEFT or ComfyUI, or a file of weights in any dialect.
         name: A name that no adapter of the model has yet.
-        scale: How strongly it acts; 1 as trained.
+        scale: How strongly it acts; 1 as trained, any finite number.
 
     Raises:
-        UserError: If the file is no adapter of this transformer.
+        UserError: If the file is no adapter of this transformer, or the scale is not finite.
     """
-    pairs, layers = read_lora(path), _linear(model)
-    if unknown := sorted(set(pairs) - set(layers)):
-        raise UserError(f"{path} adapts {unknown[0]}, which the transformer lacks", "it belongs to another model")
-    for released, pair in pairs.items():
-        outputs, inputs = model.get_submodule(layers[released]).weight.shape  # pyright: ignore
-        if (pair.up.shape[0], pair.down.shape[1]) != (outputs, inputs):
-            raise UserError(
-                f"{path}: {released} maps {pair.down.shape[1]} to {pair.up.shape[0]} channels, the transformer's "
-                f"{inputs} to {outputs}",
-                "it belongs to a model of another size",
-            )
-    named = {layers[released]: pair for released, pair in pairs.items()}
+    scale = ScaledAdapter(Path(path), scale).scale
+    layers = _linear(model)
+    named = {layers[released]: pair for released, pair in fitting_lora(model, path).items()}
     _inject(
         model,
         name,
@@ -132,13 +127,34 @@ def load_lora(model: DiffusionTransformer, path: str | Path, name: str = NAME, s
         adapted.lora_B[name].weight.data.copy_(pair.up)
 
 
+def fitting_lora(model: DiffusionTransformer, path: str | Path) -> dict[str, Pair]:
+    """Read an adapter of this transformer, which may be on the meta device, by the released layer names.
+
+    Raises:
+        UserError: If the file is no adapter, or one of another transformer.
+    """
+    layers = _linear(model)
+    pairs = read_lora(path, layers)
+    if unknown := sorted(set(pairs) - set(layers)):
+        raise UserError(f"{path} adapts {unknown[0]}, which the transformer lacks", "it belongs to another model")
+    for released, pair in pairs.items():
+        outputs, inputs = model.get_submodule(layers[released]).weight.shape  # pyright: ignore
+        if (pair.up.shape[0], pair.down.shape[1]) != (outputs, inputs):
+            raise UserError(
+                f"{path}: {released} maps {pair.down.shape[1]} to {pair.up.shape[0]} channels, the transformer's "
+                f"{inputs} to {outputs}",
+                "it belongs to a model of another size",
+            )
+    return pairs
+
+
 def save_lora(model: DiffusionTransformer, folder: str | Path, layout: AdapterLayout = "diffusers") -> Path | None:
-    """Write the adapter `default` alone, by the released names, for `load_lora`, diffusers or PEFT.
+    """Write the adapter `default` alone, by the released names, for `load_lora`, diffusers, PEFT or ComfyUI.
 
     Args:
         model: A transformer with adapters. If it is sharded, every process must call it; the first one writes.
         folder: Made if missing.
-        layout: Whose loader reads it; ours reads both.
+        layout: Whose loader reads it; ours reads all.
 
     Returns:
         The file of weights; None on other processes than the first.

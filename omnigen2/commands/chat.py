@@ -3,15 +3,17 @@
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
+from math import inf
 from pathlib import Path
 
 from PIL import Image
 
 from omnigen2.commands.parser import Parser, run_command
-from omnigen2.commands.settings import ModelSettings, PictureSettings, load_generator, progress_bar
-from omnigen2.encoders import Message
+from omnigen2.commands.settings import ModelSettings, PictureSettings, load_generator, note, progress_bar
+from omnigen2.encoders import Message, check_proportions
+from omnigen2.errors import UserError
 from omnigen2.generate import GenerateError, Generator, ModelFolder, Reply, Sampling
-from omnigen2.pictures import ImageFileError, ImageReader
+from omnigen2.pictures import ImageReader
 
 DESCRIPTION = """\
 Talk with the model. When it wants to draw, the picture is written into the --out folder.
@@ -34,6 +36,9 @@ class ChatSettings:
         out: Folder for pictures.
         max_new_tokens: Longest answer.
         temperature: At 0 the likeliest words are taken.
+
+    Raises:
+        GenerateError: If a number is out of range.
     """
 
     message: str | None = None
@@ -45,6 +50,13 @@ class ChatSettings:
     picture: PictureSettings = field(default_factory=PictureSettings)
     sampling: Sampling = field(default_factory=Sampling)
 
+    def __post_init__(self) -> None:
+        if self.max_new_tokens < 1 or not 0 <= self.temperature < inf:
+            raise GenerateError(
+                f"got max_new_tokens {self.max_new_tokens} and temperature {self.temperature}",
+                "expected at least 1 token and a temperature of 0 or more",
+            )
+
 
 def main(arguments: Sequence[str]) -> int:
     """Run the command; returns the exit status."""
@@ -53,10 +65,12 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def _run(settings: ChatSettings) -> None:
-    ModelFolder(settings.model.model)
+    folder = ModelFolder(settings.model.model)
     if settings.message is None and settings.image:
         raise GenerateError("--image goes with --message", "or write /image FILE in the conversation")
     turns = _typed() if settings.message is None else iter([_message(settings.message, settings.image)])
+    if "mllm" in folder.untrained():
+        note(f"the language model of {folder.path} is not trained: its answers mean nothing (generate draws with it)")
     generator = load_generator(settings.model)
     talk: list[Message] = []
     for message in turns:
@@ -80,7 +94,13 @@ def _answer(generator: Generator, settings: ChatSettings, talk: list[Message]) -
 
 
 def _message(text: str, paths: Sequence[Path]) -> Message:
-    return Message("user", text, tuple(ImageReader().read(path) for path in paths))
+    return Message("user", text, tuple(map(_shown, paths)))
+
+
+def _shown(path: str | Path) -> Image.Image:
+    image = ImageReader().read(path)
+    check_proportions(image, f"image file {path}")
+    return image
 
 
 def _typed() -> Iterator[Message]:
@@ -95,8 +115,8 @@ def _typed() -> Iterator[Message]:
             return
         if text.startswith("/image "):
             try:
-                images.append(ImageReader().read(text.removeprefix("/image ").strip()))
-            except ImageFileError as error:
+                images.append(_shown(text.removeprefix("/image ").strip()))
+            except UserError as error:
                 print(f"error: {error}", file=sys.stderr)
         elif text:
             yield Message("user", text, tuple(images))

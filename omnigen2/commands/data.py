@@ -14,6 +14,7 @@ from omnigen2.commands.parser import POSITIONAL, Parser, run_command
 from omnigen2.commands.settings import device_of
 from omnigen2.data import BAD_FILE, Advance
 from omnigen2.data.samples import DataError, LatentType, Origins
+from omnigen2.dit import TransformerConfig
 from omnigen2.encoders import HiddenStateBridge, KeptTemplate, PromptRules, load_codec
 from omnigen2.errors import user_errors
 from omnigen2.pictures import AnimatedImages, ImageReader, ResizePolicy
@@ -30,7 +31,8 @@ commands:
 `omnigen2 data COMMAND --help` says more.
 """
 OPTIMIZE = """\
-Write each entry of a SPEC (a yml file in the official layout, or one jsonl file) as a folder of litdata chunks.
+Write each entry of a SPEC as a folder of litdata chunks. A SPEC is a yml file in the official layout, a jsonl or json
+file, or a folder of pictures with captions (a.jpg beside a.txt).
 
   data:                                # SPEC.yml; paths are relative to it
     - {path: text_to_image.jsonl, ratio: 0.7}
@@ -48,8 +50,11 @@ number type, template and --max_text (then 888 if not given; what is longer is c
 stored, unless told to ignore it (`reading: {precomputed: ignore}`).
 """
 INSPECT = """\
-Show what a mixture holds. PATH is the OUT of `omnigen2 data optimize`, one of its folders, or a yml or jsonl file.
+Show what a mixture holds. PATH is the OUT of `omnigen2 data optimize`, one of its folders, a yml, jsonl or json file, or a
+folder of pictures with captions (a.jpg beside a.txt). Every line is read, and every picture of such files is opened.
 """
+RELEASED = TransformerConfig().max_references
+"""References that the released model tells apart."""
 MAX_TEXT = 888
 """Text tokens that the official training keeps of a prompt."""
 
@@ -115,7 +120,7 @@ class ChunkSettings:
     """How chunks are written.
 
     Attributes:
-        spec: A yml or jsonl file.
+        spec: A yml, jsonl or json file, or a folder of pictures.
         out: An empty folder, or one that does not exist.
         strict: Stop at the first bad record.
         threads: Images decoded at a time.
@@ -146,7 +151,7 @@ class InspectSettings:
     """What is looked at.
 
     Attributes:
-        path: Chunks, or a yml or jsonl file.
+        path: Chunks, or a yml, jsonl or json file, or a folder of pictures.
         out: Picture of some samples.
         each: Samples of each source in the picture.
         seed: Of their choice.
@@ -252,6 +257,8 @@ def _run_inspect(settings: InspectSettings) -> None:
         print(f"{name}: {summary.samples} samples, ratio {opened.weights[name]:.4g}")
         print(f"  tasks: {', '.join(f'{task} {count}' for task, count in summary.tasks.items())}")
         print(f"  references: {', '.join(f'{count} with {number}' for number, count in summary.references.items())}")
+        if summary.most_references > RELEASED:
+            print(f"  {summary.first_with_most} has {summary.most_references}: the released model knows {RELEASED}")
         print("  text tokens at most: smallest {}, median {}, largest {}".format(*summary.text_tokens))
         if summary.targets:
             low, middle, high = (f"{width}x{height}" for height, width in summary.targets)

@@ -1,8 +1,9 @@
 """`omnigen2 evaluate`: judge a folder of pictures or answers on a benchmark, or compare two results."""
 
 import shlex
+import sys
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,19 +12,18 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Bar
 
+from omnigen2.commands.evaluate_drawing import draw, parameters_of, to_draw
 from omnigen2.commands.judges import JudgeSettings, judge_of
 from omnigen2.commands.parser import POSITIONAL, Parser, run_command
 from omnigen2.commands.settings import (
     DType,
-    ModelSettings,
     PictureSettings,
     device_of,
     dtype_of,
-    load_generator,
     progress_bar,
 )
 from omnigen2.errors import user_errors
-from omnigen2.generate import Request, Sampling
+from omnigen2.generate import ModelFolder, Sampling
 
 if TYPE_CHECKING:
     from omnigen2.evaluation import Answerer, Benchmark, ChoiceBenchmark, EvaluationProgress
@@ -69,6 +69,7 @@ class EvaluateSettings:
         benchmark: One of those above, or `compare`.
         images: The folder of the pictures.
         model: Draw the pictures that --images lacks, or make the answers, with this model folder.
+        lora: LoRA adapter of --model, DIR or DIR:0.7; may be repeated.
         device: Of --model, or of --clip and --dino (default: cuda if there is one).
         dtype: Of --model (default: bfloat16, on the CPU float32).
         data: The published data set.
@@ -82,6 +83,7 @@ class EvaluateSettings:
     benchmark: str = field(metadata=POSITIONAL)
     images: Path | None = None
     model: Path | None = None
+    lora: tuple[str, ...] = ()
     device: str | None = None
     dtype: DType | None = None
     picture: PictureSettings = field(default_factory=PictureSettings)
@@ -135,6 +137,8 @@ def _run(settings: EvaluateSettings, command: str) -> None:
     if settings.batch_size < 1:
         raise EvaluationError(f"--batch_size must be at least 1, got {settings.batch_size}", "8 is the default")
     benchmark = find_benchmark(settings.benchmark)
+    if settings.lora and (settings.model is None or isinstance(benchmark, ChoiceBenchmark)):
+        raise EvaluationError("--lora goes with a --model that draws", "leave it out, or name the model")
     if isinstance(benchmark, ChoiceBenchmark):
         _judge_answers(settings, benchmark, command)
     else:
@@ -142,7 +146,7 @@ def _run(settings: EvaluateSettings, command: str) -> None:
 
 
 def _judge_pictures(settings: EvaluateSettings, benchmark: "Benchmark", command: str) -> None:
-    from omnigen2.evaluation import EvaluationError, evaluate
+    from omnigen2.evaluation import EvaluationError, drawn, evaluate
 
     if settings.images is None:
         raise EvaluationError("--images is missing", "name the folder of the pictures")
@@ -151,9 +155,11 @@ def _judge_pictures(settings: EvaluateSettings, benchmark: "Benchmark", command:
     if settings.model is not None and benchmark.folder:
         (settings.images / benchmark.folder).mkdir(parents=True, exist_ok=True)
     items = benchmark.items(settings.images, settings.data)
+    benchmark.check(items)
+    pending = to_draw(settings, settings.model, items) if settings.model is not None else []
     judge = judge_of(settings.judging, benchmark, settings.device)
-    if settings.model is not None:
-        _draw_missing(settings, settings.model, items)
+    if settings.model is not None and pending:
+        draw(settings, settings.model, pending)
     if not any(item.output.is_file() for item in items):
         raise EvaluationError(
             f"none of the {len(items)} pictures is there, the first would be {items[0].output}", "check --images"
@@ -172,6 +178,9 @@ def _judge_pictures(settings: EvaluateSettings, benchmark: "Benchmark", command:
             bar.update(task, completed=now.done, reused=now.reused, failed=now.failed)
 
         result = evaluate(benchmark, items, judge, out, name, settings.batch_size, show)
+    result = replace(result, drawn=drawn(items, parameters_of))
+    if len(result.drawn) > 1:
+        print(f"note: the pictures were drawn in {len(result.drawn)} ways, see {out / 'report.md'}", file=sys.stderr)
     _report(out, benchmark, result, items, command)
     print(f"wrote {out / 'report.md'} and {out / 'gallery' / 'index.html'}")
 
@@ -211,26 +220,8 @@ def _report(
         print(f"{summary.title}\n\n{summary.table()}\n")
 
 
-def _draw_missing(settings: EvaluateSettings, model: Path, items: "Sequence[BenchmarkItem]") -> None:
-    """Draw what is not there, one picture after another; each is kept as soon as it is whole."""
-    from omnigen2.pictures import ImageReader
-
-    pending = [item for item in items if not item.output.is_file()]
-    if not pending:
-        return
-    generator = load_generator(ModelSettings(model=model, device=settings.device, dtype=settings.dtype))
-    size, seed = settings.picture, settings.picture.seed or 0
-    with progress_bar(len(pending) * settings.sampling.steps, "drawing") as tell:
-        for item in pending:
-            given = tuple(ImageReader().read(one, "input") if isinstance(one, bytes) else one for one in item.inputs)
-            request = Request(prompt=item.instruction, images=given, height=size.height, width=size.width, seed=seed)
-            item.output.parent.mkdir(parents=True, exist_ok=True)
-            generator.many([request], settings.sampling, tell)[0].save(item.output)
-
-
 def _answerer(settings: EvaluateSettings, model: Path) -> "Answerer":
     from omnigen2.encoders import Message, PromptRules, QwenEncoder
-    from omnigen2.generate import ModelFolder
 
     folder, device = ModelFolder(model), device_of(settings.device)
     with user_errors():

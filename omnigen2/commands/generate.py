@@ -1,6 +1,7 @@
 """`omnigen2 generate`: pictures from prompts."""
 
 import secrets
+import warnings
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -12,20 +13,26 @@ from omnigen2.commands.settings import (
     device_of,
     dtype_of,
     load_generator,
+    note,
     progress_bar,
 )
+from omnigen2.encoders import ChatTokenizer, load_tokenizer
+from omnigen2.errors import user_errors
 from omnigen2.generate import (
     Estimate,
     GenerateError,
     Job,
     ModelFolder,
+    NoEffectWarning,
     Request,
     Sampling,
     batches,
+    check_jobs,
     check_png_name,
     estimate,
     jobs_of_file,
     jobs_of_prompt,
+    notices,
     planner_of,
 )
 
@@ -39,7 +46,9 @@ Draw a prompt, edit an image, or combine several; what made a picture is stored 
   omnigen2 generate --config job.yaml --seed 3
 
 A file of prompts has one JSON object per line: {"prompt": "…"} and any of images, height, width, negative_prompt, seed,
-out, steps, text_scale, image_scale, guidance_interval, solver. The same command again skips what is finished.
+out, steps, text_scale, image_scale, guidance_interval, solver, time_shift. Line n without a seed has the seed
+--seed + n - 1, with --seed 0 if it is not given. All lines and their pictures are checked before the first is drawn.
+The same command again skips what is finished.
 
 A job file holds options under their names, `model: DIR` and so on; those on the command line win.
 """
@@ -53,11 +62,12 @@ class GenerateSettings:
         prompt: What to draw, or what to do with the images.
         image: Reference; may be repeated.
         negative_prompt: What the unguided branches read.
-        out: File to write; with --from_file a folder.
+        out: File to write (.png); with --from_file a folder.
         num_images: Pictures of the prompt, seed after seed.
         from_file: JSON lines with many prompts, one object per line.
         batch_size: Pictures drawn together.
         dry_run: Say what it will need, load nothing.
+        overwrite: Replace pictures that are there already.
     """
 
     prompt: str | None = None
@@ -68,6 +78,7 @@ class GenerateSettings:
     from_file: Path | None = None
     batch_size: int = 1
     dry_run: bool = False
+    overwrite: bool = False
     model: ModelSettings
     picture: PictureSettings = field(default_factory=PictureSettings)
     sampling: Sampling = field(default_factory=Sampling)
@@ -80,17 +91,14 @@ def main(arguments: Sequence[str]) -> int:
 
 def _run(settings: GenerateSettings) -> None:
     folder = ModelFolder(settings.model.model)
-    jobs = _jobs(settings)
-    planner = planner_of(folder)
-    for job in jobs:
-        planner.check(job.request)
-    resumes = settings.from_file is not None
-    if not resumes:
-        planner(jobs[0].request)  # reads the images before a large model is loaded
-    pending = [job for job in jobs if not (resumes and job.done)]
-    if len(pending) < len(jobs):
-        print(f"{len(jobs) - len(pending)} of {len(jobs)} pictures are there already")
+    pending = _pending(settings, _jobs(settings))
     grouped = list(batches(pending, settings.batch_size))
+    if pending:
+        planner = planner_of(folder)
+        with user_errors():
+            tokenizer = load_tokenizer(folder.part("processor"), settings.model.rules)
+        check_jobs(pending, planner, tokenizer)
+        _tell_notices(settings, pending, tokenizer)
     if settings.dry_run:
         needs = [_estimate(folder, settings.model, batch) for batch in grouped[:1]]
         print("\n".join([f"pictures to draw: {len(pending)}, batches: {len(grouped)}", *map(_table, needs)]))
@@ -98,9 +106,42 @@ def _run(settings: GenerateSettings) -> None:
         _draw(settings.model, grouped)
 
 
+def _pending(settings: GenerateSettings, jobs: Sequence[Job]) -> Sequence[Job]:
+    """Those whose picture is not there, or is to be replaced.
+
+    Raises:
+        GenerateError: If the picture of a prompt is there, or that of a line was drawn otherwise.
+    """
+    if settings.overwrite:
+        return jobs
+    if settings.from_file is None:
+        if there := [job.out for job in jobs if job.out.exists()]:
+            raise GenerateError(f"{there[0]} is there already", "write another file, or replace it with --overwrite")
+        return jobs
+    model, adapters = settings.model.model.resolve().name, tuple(one.name for one in settings.model.adapters)
+    pending = [job for job in jobs if not job.done(model, adapters)]
+    if len(pending) < len(jobs):
+        print(f"{len(jobs) - len(pending)} of {len(jobs)} pictures are there already")
+    return pending
+
+
+def _tell_notices(settings: GenerateSettings, jobs: Sequence[Job], tokenizer: ChatTokenizer) -> None:
+    """Tell what has no effect."""
+    if settings.model.vlm_sees_images and not any(job.request.images for job in jobs):
+        note("--vlm_sees_images has no effect: there are no images")
+    for adapter in settings.model.adapters:
+        if not adapter.scale:
+            note(f"--lora {adapter.path} has no effect with a strength of 0")
+    told = (sentence for job in jobs for sentence in notices([job.request], job.sampling, tokenizer, "--"))
+    for sentence in dict.fromkeys(told):
+        note(sentence)
+
+
 def _draw(model: ModelSettings, grouped: Sequence[tuple[Job, ...]]) -> None:
     generator = load_generator(model)
-    with progress_bar(sum(batch[0].sampling.steps for batch in grouped), "drawing") as tell:
+    steps = sum(batch[0].sampling.steps for batch in grouped)
+    with progress_bar(steps, "drawing") as tell, warnings.catch_warnings():
+        warnings.simplefilter("ignore", NoEffectWarning)  # it is told
         for batch in grouped:
             pictures = generator.many([job.request for job in batch], batch[0].sampling, tell)
             for job, picture in zip(batch, pictures, strict=True):

@@ -1,15 +1,26 @@
 """Who judges in `omnigen2 evaluate`: its options, and the judges that they describe."""
 
+import re
 from dataclasses import dataclass
+from difflib import get_close_matches
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from omnigen2.commands.settings import device_of
-from omnigen2.rl.rewards.remote import AnswerFormat
+from omnigen2.rl.rewards.remote import AnswerFormat, TokenField
 
 if TYPE_CHECKING:
     from omnigen2.evaluation import Benchmark
     from omnigen2.evaluation.judging import BenchmarkJudge
+
+CHOICES = "expected a server's address such as http://127.0.0.1:8000/v1, `rules`, or a file of verdicts"
+REMEDIES = {
+    "temperature": "try --judge_temperature none",
+    "token_field": "try --judge_token_field max_completion_tokens",
+    "max_tokens": "try a higher --judge_max_tokens",
+    "answer_format": "try --judge_format json_object or text",
+}
+"""What to do, by the setting that a server does not take."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,12 +31,13 @@ class JudgeSettings:
         judge: An address, `rules`, or a file of verdicts; several addresses if it is repeated.
         judge_model: The judge's name on its server, or the detector's.
         judge_key_variable: Environment variable with the server's key.
-        judge_temperature: Of its answers.
+        judge_temperature: Of its answers; none for servers that take no temperature.
         judge_passes: Answers per picture that are averaged.
         judge_image_side: Scale pictures down for the judge to so many pixels.
         judge_seed: Of its answers.
         judge_format: How its answers are asked for.
         judge_max_tokens: Longest answer.
+        judge_token_field: What the server calls the longest answer.
         judge_timeout: Seconds for one answer.
         judge_concurrency: Questions at once.
         tolerance: Of `rules`, the largest error of an item that is recognised.
@@ -36,12 +48,13 @@ class JudgeSettings:
     judge: tuple[str, ...] = ()
     judge_model: str | None = None
     judge_key_variable: str | None = None
-    judge_temperature: float = 0.0
+    judge_temperature: float | Literal["none"] = 0.0
     judge_passes: int = 1
     judge_image_side: int | None = None
     judge_seed: int = 0
     judge_format: AnswerFormat = "json_schema"
     judge_max_tokens: int = 1024
+    judge_token_field: TokenField = "max_tokens"  # noqa: S105  (words, not a secret)
     judge_timeout: float = 120.0
     judge_concurrency: int = 8
     tolerance: float | None = None
@@ -70,7 +83,7 @@ def judge_of(settings: JudgeSettings, benchmark: "Benchmark", device: str | None
             raise EvaluationError("--clip or --dino is missing", "both name folders of models in transformers' layout")
         return FeatureJudge(settings.clip, settings.dino, device_of(device))
     if not settings.judge:
-        raise EvaluationError("--judge is missing", "an address, `rules`, or a file of verdicts")
+        raise EvaluationError("--judge is missing", CHOICES)
     first = settings.judge[0]
     servers = [word.startswith(("http://", "https://")) for word in settings.judge]
     if len(servers) > 1 and not all(servers):
@@ -83,26 +96,51 @@ def judge_of(settings: JudgeSettings, benchmark: "Benchmark", device: str | None
                 f"the rules cannot judge {benchmark.name}", "they read pictures of the micro-world only"
             )
         return RulesJudge(TOLERANCE if settings.tolerance is None else settings.tolerance)
+    if not servers[0]:
+        _check_file(first)
+        if not isinstance(benchmark, GenEvalBenchmark | ImgEditBenchmark):
+            raise EvaluationError(
+                f"--judge is the file {first}, but {benchmark.name} has no files of verdicts", CHOICES
+            )
     if settings.judge_model is None:
         raise EvaluationError("--judge_model is missing", "results must say who has judged")
     if servers[0]:
         return _chat_judge(settings, settings.judge_model, benchmark)
-    if not isinstance(benchmark, GenEvalBenchmark | ImgEditBenchmark):
-        raise EvaluationError(f"--judge is {first!r}", "expected an address such as http://127.0.0.1:8000/v1, or rules")
-    if not Path(first).is_file():
-        raise EvaluationError(f"there is no file {first}", "--judge names what the official program has written")
     reader = DetectorResults if isinstance(benchmark, GenEvalBenchmark) else ImgEditAnswers
     return reader(Path(first), settings.judge_model)
+
+
+def _check_file(word: str) -> None:
+    """Say what a word may have been meant for that is neither an address, nor `rules`, nor a file.
+
+    Raises:
+        EvaluationError: If there is no such file.
+    """
+    from omnigen2.evaluation import EvaluationError
+
+    if Path(word).is_file():
+        return
+    if get_close_matches(word, ["rules"]):
+        raise EvaluationError(f"--judge is {word!r}: did you mean rules?", CHOICES)
+    host = re.fullmatch(r"(?:\w+://)?([\w.-]+\.[a-z]{2,}|localhost|[\d.]+|\[[\da-f:]+\]|[\w-]+)(:\d+)(/.*)?", word)
+    if host or "://" in word:
+        plain = word.partition("://")[2] or word
+        raise EvaluationError(f"--judge is {word!r}, no address of a server", f"did you mean http://{plain}?")
+    raise EvaluationError(f"--judge is {word!r}, and there is no such file", CHOICES)
 
 
 def _chat_judge(settings: JudgeSettings, model: str, benchmark: "Benchmark") -> "BenchmarkJudge":
     from omnigen2.evaluation import EditBenchmark, EvaluationError, OmniContextBenchmark
     from omnigen2.evaluation.judging import ChatJudge
-    from omnigen2.rl.rewards import EditScoreReward, InContextReward, Judge
+    from omnigen2.rl.rewards import EditScoreReward, InContextReward, Judge, TrialError
     from omnigen2.rl.rewards.remote import AnswerSettings, ChatClient, Limits
 
     answers = AnswerSettings(
-        settings.judge_temperature, settings.judge_max_tokens, settings.judge_seed, settings.judge_format
+        None if settings.judge_temperature == "none" else settings.judge_temperature,
+        settings.judge_max_tokens,
+        settings.judge_seed,
+        settings.judge_format,
+        settings.judge_token_field,
     )
     limits = Limits(concurrency=settings.judge_concurrency, timeout_s=settings.judge_timeout)
     key, side = settings.judge_key_variable, settings.judge_image_side
@@ -116,5 +154,9 @@ def _chat_judge(settings: JudgeSettings, model: str, benchmark: "Benchmark") -> 
             raise EvaluationError(
                 f"no chat model judges {benchmark.name}", "its verdicts come in a file from the official program"
             )
-    reward.probe()
+    try:
+        reward.probe()
+    except TrialError as error:
+        usual = "check that it runs, knows --judge_model and its key, and answers in --judge_format"
+        raise EvaluationError(error.message, REMEDIES.get(error.setting or "", usual)) from error
     return ChatJudge(reward)

@@ -4,7 +4,7 @@ import argparse
 import re
 import sys
 import traceback
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import MISSING, dataclass, fields, is_dataclass
 from difflib import get_close_matches
 from pathlib import Path
@@ -113,7 +113,7 @@ class Parser(ArgumentParser):
             said += f" (default: {default})"
         settings: dict[str, Any] = {"type": option.kind, "default": None if default is MISSING else default}
         if get_origin(option.kind) is not Literal:
-            settings["metavar"] = SHOWN[option.items[0] if option.items else option.kind]
+            settings["metavar"] = SHOWN.get(option.items[0] if option.items else option.kind, "VALUE")
         if option.positional:
             settings["metavar"] = option.shown
             self.add_argument(option.name, nargs="?", help=said, **settings)
@@ -180,21 +180,24 @@ def run_command(parser: Parser, arguments: Sequence[str], run: Callable[[Any], N
     try:
         run(parser.settings(arguments))
     except (UserError, OSError) as error:
-        return _told(error, "--verbose" in arguments)
+        return _told(error, parser.options, "--verbose" in arguments)
     except RuntimeError as error:
         if type(error).__name__ != "OutOfMemoryError":  # torch's, which need not be imported to say so
             raise
-        return _told(error, "--verbose" in arguments)
+        return _told(error, parser.options, "--verbose" in arguments)
     except KeyboardInterrupt:
         print("\nstopped; what is finished is kept", file=sys.stderr)
         return 130
     return 0
 
 
-def _told(error: UserError | OSError | RuntimeError, verbose: bool) -> int:
+def _told(error: UserError | OSError | RuntimeError, options: Collection[str], verbose: bool) -> int:
     if verbose:
         traceback.print_exc()
-    text = str(error).strip()
+    text = str(error)
+    if isinstance(error, UserError):
+        text = "\n".join((error.message, error.advice(options)))
+    text = text.strip()
     problem, _, remedy = text.partition("\n") if "\n" in text else text.partition("; ")
     if isinstance(error, RuntimeError):
         remedy = "try --offload idle, --vae_memory tiled, a smaller --batch_size or --height and --width"

@@ -9,9 +9,10 @@ from typing import Any, Literal, TypeAlias, cast
 
 import torch
 
+from omnigen2.adapters import ScaledAdapter
 from omnigen2.encoders import PromptRules, VAEMemory
 from omnigen2.errors import UserError, user_errors
-from omnigen2.generate import Generator, Offload, Progress
+from omnigen2.generate import Generator, ModelFolder, Offload, Progress, check_adapters
 
 DType: TypeAlias = Literal["bfloat16", "float32"]
 DTYPES: dict[DType, torch.dtype] = {"bfloat16": torch.bfloat16, "float32": torch.float32}
@@ -23,7 +24,7 @@ class ModelSettings:
 
     Attributes:
         model: Model folder in the released layout.
-        lora: LoRA adapter; may be repeated.
+        lora: LoRA adapter, DIR or DIR:0.7 with its strength; may be repeated.
         device: Such as cpu, cuda or cuda:1 (default: cuda if there is one).
         dtype: Of the weights (default: bfloat16, on the CPU float32).
         offload: With idle, the VLM and the VAE wait in the host's memory.
@@ -32,12 +33,22 @@ class ModelSettings:
     """
 
     model: Path
-    lora: tuple[Path, ...] = ()
+    lora: tuple[str, ...] = ()
     device: str | None = None
     dtype: DType | None = None
     offload: Offload = "none"
     vae_memory: VAEMemory = "one_by_one"
     vlm_sees_images: bool = False
+
+    @property
+    def adapters(self) -> tuple[ScaledAdapter, ...]:
+        """What `lora` says."""
+        return tuple(map(ScaledAdapter.parse, self.lora))
+
+    @property
+    def rules(self) -> PromptRules:
+        """How prompts become tokens."""
+        return PromptRules(sees="text_and_images" if self.vlm_sees_images else "text")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,7 +96,8 @@ def load_generator(settings: ModelSettings) -> Generator:
     from transformers.utils import logging
 
     cast(Any, logging).disable_progress_bar()
-    device = device_of(settings.device)
+    device, adapters = device_of(settings.device), settings.adapters
+    check_adapters(ModelFolder(settings.model), [adapter.path for adapter in adapters])
     with user_errors():
         generator = Generator.from_folder(
             settings.model,
@@ -93,11 +105,16 @@ def load_generator(settings: ModelSettings) -> Generator:
             device=device,
             offload=settings.offload,
             vae_memory=settings.vae_memory,
-            rules=PromptRules(sees="text_and_images" if settings.vlm_sees_images else "text"),
+            rules=settings.rules,
         )
-    for path in settings.lora:
-        generator.load_lora(path)
+    for adapter in adapters:
+        generator.load_lora(adapter.path, adapter.scale)
     return generator
+
+
+def note(sentence: str) -> None:
+    """Tell something that is no error, in one line beside the output."""
+    print(f"note: {sentence}", file=sys.stderr)
 
 
 @contextmanager

@@ -15,6 +15,7 @@ from omnigen2.data.batches import (
     Replica,
     TokenBudget,
 )
+from omnigen2.data.check import check_budget, check_data
 from omnigen2.data.chunks import ChunkWriter, StreamingSource
 from omnigen2.data.folder import Opened, open_data
 from omnigen2.data.inspect import contact_sheet, summarise
@@ -51,5 +52,6 @@ __all__ = [
     "JsonlSource", "LatentOrigin", "ListSource", "Loaded", "Mismatch", "Mixture", "Opened", "OptimizeReport",
     "OptimizeSettings", "Origins", "Pick", "PixelRange", "Planner", "Precomputed", "Replica", "Sample", "SampleSizes",
     "Source", "SpecEntry", "StatesOrigin", "Stored", "StoredTensor", "StreamingSource", "Task", "TextLength",
-    "TokenBudget", "TokenizerLength", "contact_sheet", "open_data", "optimize", "read_jsonl", "read_spec", "summarise",
+    "TokenBudget", "TokenizerLength", "check_budget", "check_data", "contact_sheet", "open_data", "optimize",
+    "read_jsonl", "read_spec", "summarise",
 ]  # fmt: skip

@@ -1,14 +1,15 @@
 """Opening a mixture by its path, as jsonl files or as chunks."""
 
-import json
 from pathlib import Path
 from typing import NamedTuple
 
+from omnigen2.data.captions import has_captions
 from omnigen2.data.chunks import StreamingSource
 from omnigen2.data.jsonl import BadRecords, JsonlSource
 from omnigen2.data.optimize import BAD_FILE, REPORT_FILE
 from omnigen2.data.samples import BadRecord, DataError, Source, TextLength
 from omnigen2.data.spec import read_spec
+from omnigen2.files import inside, read_object
 from omnigen2.pictures import ImageReader
 
 
@@ -35,8 +36,8 @@ def open_data(
     """Open what a spec or a folder describes.
 
     Args:
-        path: A yml or jsonl file in the official layout; the folder that `omnigen2 data optimize` wrote; or the
-            folder of one of its sources.
+        path: A yml, jsonl or json file in the official layout; the folder that `omnigen2 data optimize` wrote; the
+            folder of one of its sources; or a folder of pictures with captions.
         bad_records: What happens to bad records of jsonl files. Chunks have none.
         text: Counts the text tokens of jsonl files. Chunks bring their counts.
         reader: Decodes the images of jsonl files to find their sizes.
@@ -45,7 +46,7 @@ def open_data(
         DataError: If the path is neither, or what it holds cannot be used.
     """
     place = Path(path)
-    if place.is_file():
+    if place.is_file() or has_captions(place):
         sources: dict[str, Source] = {}
         bad: list[BadRecord] = []
         entries = read_spec(place)
@@ -54,24 +55,44 @@ def open_data(
             sources[entry.name] = source
             bad += source.bad
         return Opened(sources, {entry.name: entry.ratio for entry in entries}, tuple(bad))
-    if (place / "index.json").is_file():
-        return Opened({place.name: StreamingSource(place)}, {place.name: 1.0}, ())
-    return _open_folder(place)
+    return open_folder(place)
 
 
-def _open_folder(folder: Path) -> Opened:
+def open_folder(folder: Path) -> Opened:
+    """Open what `omnigen2 data optimize` wrote, or one of its sources.
+
+    Raises:
+        DataError: If it is something else, or damaged.
+    """
+    if (folder / "index.json").is_file():
+        name = folder.name or folder.resolve().name
+        return Opened({name: StreamingSource(folder)}, {name: 1.0}, ())
     report = folder / REPORT_FILE
     if not report.is_file():
+        lists = sorted(path.name for ending in ("jsonl", "json", "yml", "yaml") for path in folder.glob(f"*.{ending}"))
+        if lists:
+            raise DataError(
+                f"{folder} is no folder of chunks, but has {', '.join(lists[:3])}", "give the path of a file"
+            )
         raise DataError(
-            f"{folder} is neither a yml or jsonl file nor a folder with a {REPORT_FILE}; check the path, or write the "
-            "folder with `omnigen2 data optimize` (one that was stopped halfway has none)"
+            f"{folder} is neither a yml or jsonl file nor a folder with a {REPORT_FILE} or with pictures and captions "
+            "(a.jpg beside a.txt); check the path, or write the folder with `omnigen2 data optimize` (one that was "
+            "stopped halfway has none)"
         )
-    try:
-        entries = json.loads(report.read_text(encoding="utf-8"))["sources"]
-        weights = {str(entry["name"]): float(entry["ratio"]) for entry in entries if entry["written"]}
-        empty = [str(entry["name"]) for entry in entries if not entry["written"] and entry["ratio"]]
-    except (ValueError, KeyError, TypeError) as error:
-        raise DataError(f"{report} is damaged ({error!r}); copy it anew or write the folder again") from error
+    remedy = "copy it anew or write the folder again"
+    weights: dict[str, float] = {}
+    empty: list[str] = []
+    for entry in read_object(report, DataError, remedy).objects("sources"):
+        name, ratio = entry.text("name"), entry.number("ratio", low=0)
+        inside(folder, name, f"{entry.where} the name", DataError)
+        if name in weights or name in empty:
+            raise DataError(f"{report} names {name} twice", remedy)
+        if entry.whole("written", low=0):
+            weights[name] = ratio
+        elif ratio:
+            empty.append(name)
+    if not weights and not empty:
+        raise DataError(f"{report} names no sources", remedy)
     if empty:
         raise DataError(
             f"{', '.join(empty)} of {folder} has no records, but a share of the draws; {folder / BAD_FILE} says what "

@@ -23,6 +23,7 @@ class Summary:
         references: How many samples have how many references.
         text_tokens: Smallest, median and largest upper bound.
         targets: Smallest, median and largest target by pixels, (height, width); empty if there are none.
+        first_with_most: The key of the first sample with the most references.
     """
 
     samples: int
@@ -30,6 +31,12 @@ class Summary:
     references: dict[int, int]
     text_tokens: tuple[int, int, int]
     targets: tuple[Size, ...]
+    first_with_most: str
+
+    @property
+    def most_references(self) -> int:
+        """The largest number of references of a sample."""
+        return max(self.references)
 
 
 def summarise(source: Source) -> Summary:
@@ -43,12 +50,14 @@ def summarise(source: Source) -> Summary:
     sizes = [source.sizes(index) for index in range(len(source))]
     words = sorted(size.text_tokens for size in sizes)
     targets = sorted((size.target for size in sizes if size.target is not None), key=lambda s: (s[0] * s[1], s))
+    counts = [len(size.references) for size in sizes]
     return Summary(
         samples=len(sizes),
         tasks=dict(Counter(source.task(index) for index in range(len(source))).most_common()),
-        references=dict(sorted(Counter(len(size.references) for size in sizes).items())),
+        references=dict(sorted(Counter(counts).items())),
         text_tokens=(words[0], int(median(words)), words[-1]),
         targets=(targets[0], targets[len(targets) // 2], targets[-1]) if targets else (),
+        first_with_most=source[counts.index(max(counts))].key,
     )
 
 

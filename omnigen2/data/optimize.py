@@ -10,7 +10,7 @@ from typing import NamedTuple, TypeVar
 
 from omnigen2.data.batches import resized
 from omnigen2.data.chunks import ChunkWriter
-from omnigen2.data.jsonl import read_jsonl
+from omnigen2.data.jsonl import count_records, read_records
 from omnigen2.data.samples import (
     BadRecord,
     ByteLength,
@@ -121,7 +121,7 @@ def optimize(
     and listed; nothing takes its place.
 
     Args:
-        spec: A yml file in the official layout, or a jsonl file.
+        spec: A yml file in the official layout, a jsonl or json file, or a folder of pictures with captions.
         out: Gets `NAME/` for each entry, `report.json`, and `bad_records.jsonl` with file, line and problem.
         settings: How chunks are written.
         progress: Is told after every record.
@@ -165,13 +165,13 @@ def _write_entry(
     bad: list[BadRecord],
 ) -> SourceReport:
     writer = ChunkWriter(folder, settings.chunk_bytes, settings.origins)
-    lines = sum(_count_lines(file) for file in entry.files)
-    items = (Item(file, *read) for file in entry.files for read in read_jsonl(file, entry.image_root))
+    lines = sum(count_records(file) for file in entry.files)
+    items = (Item(file, *read) for file in entry.files for read in read_records(file, entry.image_root))
     progress(Advance(entry.name, 0, lines, 0))
     for done, made in enumerate(_in_order(lambda item: _prepare(item, settings), items, settings.threads), start=1):
         if isinstance(made, BadRecord):
             if settings.strict:
-                raise DataError(f"{made}\nmend or remove that line, or leave --strict out to go on without it")
+                raise DataError(str(made), "mend or remove it, or leave --strict out to go on without it")
             bad.append(made)
         else:
             writer.add(*made)
@@ -200,11 +200,6 @@ def _prepare(item: Item, settings: OptimizeSettings) -> tuple[Sample, SampleSize
         return replace(sample, references=references, target=target, latents=latents, states=states), sizes
     except (ImageFileError, DataError, OSError) as error:
         return BadRecord(item.file, item.line, str(error))
-
-
-def _count_lines(file: Path) -> int:
-    with file.open("rb") as lines:
-        return sum(1 for line in lines if line.strip())
 
 
 def _contents(image: ImageFile) -> bytes:

@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.nn import functional as F
 from torch.nn.attention.varlen import varlen_attn
 
+from omnigen2.errors import check_choice
 from omnigen2.layout import Offsets, Ragged, TokenIndex
 
 AttentionBackend: TypeAlias = Literal["auto", "sdpa", "varlen", "flash_attn"]
@@ -55,11 +56,13 @@ class Borders(NamedTuple):
 
 
 def check_backend(backend: AttentionBackend) -> None:
-    """Refuse a backend whose package is missing, before a model is built on it.
+    """Refuse a backend that there is not, or whose package is missing, before a model is built on it.
 
     Raises:
+        ValueError: If it is no backend.
         ImportError: If the backend's package is not installed.
     """
+    check_choice("the attention backend", backend, AttentionBackend)
     if backend == "flash_attn":
         _flash_attn()
 

@@ -19,10 +19,15 @@ from omnigen2.dit.backends import AttentionBackend
 from omnigen2.dit.model import DiffusionTransformer
 from omnigen2.dit.released import model_from_config, released_config, released_key
 from omnigen2.errors import UserError
+from omnigen2.files import compare, read_object, weight_files
 from omnigen2.rope import PositionScheme
 
 WEIGHTS = "diffusion_pytorch_model"
 INDEX = f"{WEIGHTS}.safetensors.index.json"
+
+
+IMPLIED = "expected the keys that config.json implies"
+EXPORT = "`omnigen2 export FILE --base FOLDER --out NEW` writes a file of weights as a model folder"
 
 
 class CheckpointError(UserError):
@@ -46,23 +51,27 @@ def load_transformer(
         backend: Attention kernel, see `omnigen2.dit.attend`.
 
     Raises:
-        CheckpointError: If a file is missing or broken, a key is missing or unexpected, or a shape is wrong.
+        CheckpointError: If a file is missing or broken, a key is missing or unexpected, or a shape or type is wrong.
         FileNotFoundError: If there is no such folder.
     """
     directory = Path(directory)
     if not directory.is_dir():
         raise FileNotFoundError(f"no folder {directory}; expected one with config.json and {WEIGHTS}*.safetensors")
-    config = _read_json(directory / "config.json")
+    if not (directory / "config.json").exists():
+        raise CheckpointError(f"{directory} has no config.json; is it a transformer's folder?")
+    config = dict(read_object(directory / "config.json", CheckpointError, "download the file again").values)
     try:
         with torch.device("meta"):
             model = model_from_config(config, positions, backend)
     except ValueError as error:
         raise CheckpointError(f"{directory / 'config.json'}: {error}") from error
     wanted = {released_key(name): name for name in model.state_dict()}
-    for path, keys in _shards(directory, set(wanted)).items():
+    files = weight_files(directory, WEIGHTS, CheckpointError, EXPORT)
+    place = next(iter(files)) if len(files) == 1 else directory / INDEX
+    compare(place, set(wanted), {key for header in files.values() for key in header}, IMPLIED, CheckpointError)
+    for path, header in files.items():
         with _open(path) as shard:
-            _check_keys(path, keys, set(shard.keys()))
-            for key in keys:
+            for key in header:
                 _place(model, wanted[key], _tensor(path, shard, key), path, key, dtype, device)
     return model
 
@@ -124,33 +133,6 @@ def _split(model: nn.Module, max_bytes: int) -> list[dict[str, Tensor]]:
     return shards
 
 
-def _shards(directory: Path, wanted: set[str]) -> dict[Path, set[str]]:
-    index = directory / INDEX
-    single = directory / f"{WEIGHTS}.safetensors"
-    if not index.exists():
-        if not single.exists():
-            raise CheckpointError(f"{directory} has neither {single.name} nor {INDEX}; is the download complete?")
-        return {single: wanted}
-    weight_map = _read_json(index).get("weight_map")
-    if not isinstance(weight_map, dict):
-        raise CheckpointError(f'{index} has no "weight_map", which says in which shard each key is')
-    _check_keys(index, wanted, set(cast(dict[str, str], weight_map)))
-    shards: dict[Path, set[str]] = {}
-    for key, name in cast(dict[str, str], weight_map).items():
-        shards.setdefault(directory / name, set()).add(key)
-    for path in shards:
-        if not path.exists():
-            raise CheckpointError(f"{index} names {path.name}, which is not there; is the download complete?")
-    return shards
-
-
-def _check_keys(path: Path, expected: set[str], found: set[str]) -> None:
-    for keys, problem in ((expected - found, "lacks"), (found - expected, "has unexpected")):
-        if keys:
-            some = ", ".join(sorted(keys)[:3]) + (f" and {len(keys) - 3} more" if len(keys) > 3 else "")
-            raise CheckpointError(f"{path} {problem} {some}; expected the keys that config.json implies")
-
-
 @contextmanager
 def _open(path: Path) -> Generator[Any]:
     try:
@@ -189,18 +171,6 @@ def _place(
         )
     placed = torch.empty(tensor.shape, dtype=dtype or tensor.dtype, device=device).copy_(tensor)
     setattr(owner, leaf, nn.Parameter(placed, requires_grad=placed.is_floating_point()))
-
-
-def _read_json(path: Path) -> dict[str, Any]:
-    try:
-        content = json.loads(path.read_text())
-    except FileNotFoundError as error:
-        raise CheckpointError(f"{path.parent} has no {path.name}; is it a transformer's folder?") from error
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise CheckpointError(f"{path} is not JSON: {error}") from error
-    if not isinstance(content, dict):
-        raise CheckpointError(f"{path} holds {type(content).__name__}, expected a JSON object")
-    return cast(dict[str, Any], content)
 
 
 def _write_json(path: Path, content: dict[str, Any]) -> Path:

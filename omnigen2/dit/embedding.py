@@ -1,5 +1,7 @@
 """Embeddings of the time and of the text features."""
 
+import math
+
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -13,10 +15,14 @@ FREQUENCIES = 256
 
 
 def sinusoid(t: Float[Tensor, " samples"], scale: float) -> Float[Tensor, "samples frequencies"]:
-    """Cosines, then sines, of `scale` times the time at 128 geometrically spaced frequencies, in float32."""
+    """Cosines, then sines, of `scale` times the time at 128 geometrically spaced frequencies, in float32.
+
+    The frequencies are formed as `exp(-ln(10000) k / 128)`, in float32 like the official ones, whose last bits count:
+    angles are up to a thousand times as large.
+    """
     half = FREQUENCIES // 2
-    exponent = torch.arange(half, dtype=torch.float32, device=t.device) / half
-    angle = scale * (t.float()[:, None] * 10000.0**-exponent)
+    exponent = -math.log(10000) * torch.arange(half, dtype=torch.float32, device=t.device) / half
+    angle = scale * (t.float()[:, None] * exponent.exp())
     return torch.cat((angle.cos(), angle.sin()), dim=1)
 
 

@@ -16,6 +16,7 @@ from omnigen2.dit.config import TransformerConfig
 from omnigen2.dit.embedding import TextEmbedder, TimeEmbedder
 from omnigen2.dit.modulation import Modulation, OutputLayer
 from omnigen2.dit.routing import Joint, Routes, joint_layout, own_segments
+from omnigen2.errors import check_choice, check_instance
 from omnigen2.layout import Layout, TokenStates
 from omnigen2.rope import ImageIndexEmbedding, OmniPositions, PositionScheme, RotaryEmbedding, Rotation
 
@@ -32,7 +33,7 @@ class Inputs(NamedTuple):
         layout: The plan of the packed batch.
         text: Features of all text tokens, sample by sample, shape (text tokens, text_dim).
         references: Patches of all clean reference latents, sample by sample, shape (reference tokens,
-            patch_channels).
+            patch_channels); None without references.
         joint: What attends together, if not each sample's own segments: for each joint sample the numbers of its
             segments, counted through the layout, text before references before target. A segment may stand in
             several joint samples, and is embedded and refined once: the branches of guidance share their target
@@ -42,7 +43,7 @@ class Inputs(NamedTuple):
 
     layout: Layout
     text: TextFeatures
-    references: Patches
+    references: Patches | None = None
     joint: Joint | None = None
 
 
@@ -108,8 +109,11 @@ class DiffusionTransformer(nn.Module):
         checkpointing: Sequence[BlockGroup] = (),
     ) -> None:
         super().__init__()
+        for group in checkpointing:
+            check_choice("a group of checkpointing", group, BlockGroup)
         self.config = config
         self.positions = OmniPositions() if positions is None else positions
+        check_instance("positions of DiffusionTransformer", self.positions, PositionScheme)
         self.backend: AttentionBackend = backend
         self.checkpointing = frozenset(checkpointing)
         hidden, patch_channels = config.hidden_size, config.patch_channels
@@ -158,8 +162,10 @@ class DiffusionTransformer(nn.Module):
         layout = inputs.layout
         device, dtype = self.target_embedder.weight.device, self.target_embedder.weight.dtype
         texts, references = layout.segments("text"), layout.segments("reference")
+        given = inputs.references
+        patches = inputs.text.new_empty((0, self.config.patch_channels)) if given is None else given
         _check(inputs.text, "text features", (texts.total, self.config.text_dim))
-        _check(inputs.references, "reference patches", (references.total, self.config.patch_channels))
+        _check(patches, "reference patches", (references.total, self.config.patch_channels))
         if self.reference_index is not None:
             self.reference_index.check(layout)
         joint = own_segments(layout) if inputs.joint is None else inputs.joint
@@ -168,7 +174,7 @@ class DiffusionTransformer(nn.Module):
         text = self.text_embedder(inputs.text.to(dtype))
         if texts.total:
             text = self._run("text_refiner", text, rotation.take(routes.text_place), Borders.of(texts, device))
-        embedded = self.reference_embedder(inputs.references.to(dtype))
+        embedded = self.reference_embedder(patches.to(dtype))
         if self.reference_index is not None:
             embedded = self.reference_index(embedded, layout.reference_numbers().to(device, non_blocking=True))
         return Condition(
@@ -182,12 +188,15 @@ class DiffusionTransformer(nn.Module):
         )
 
     @override
-    def forward(self, x_t: Patches, t: Times, condition: Condition | Inputs) -> Float[Tensor, "_ patch_channels"]:
+    def forward(
+        self, x_t: Patches, t: Times | float, condition: Condition | Inputs
+    ) -> Float[Tensor, "_ patch_channels"]:
         """The velocity of the noisy targets.
 
         Args:
             x_t: Patches of all noisy targets, sample by sample, shape (target tokens, patch_channels).
-            t: Time of each sample of the layout, 0 noise and 1 data, shape (samples,).
+            t: Time of each sample of the layout, 0 noise and 1 data, shape (samples,); or one of all, as a number. What
+                is outside of [0, 1] is refused where looking costs nothing: not on a device, and not when compiled.
             condition: What `prepare` made, or what it takes: then it is called here, so that wrappers of
                 `forward` (data-parallel ones above all) see the whole computation.
 
@@ -195,11 +204,16 @@ class DiffusionTransformer(nn.Module):
             Same dtype as `x_t`; same shape, or, with `Inputs.joint`, the tokens of all joint samples' targets.
 
         Raises:
-            ValueError: If shapes do not fit the layout.
+            ValueError: If shapes do not fit the layout, or a time is outside of [0, 1].
         """
         if isinstance(condition, Inputs):
             condition = self.prepare(condition)
         routes = condition.routes
+        if not isinstance(t, Tensor):
+            t = torch.full((condition.samples,), t, device="cpu")
+        if t.device.type == "cpu" and not torch.compiler.is_compiling():
+            _check_times(t)
+            t = t.to(x_t.device, non_blocking=True)
         _check(x_t, "x_t", (routes.target_place.shape[0], self.config.patch_channels))
         _check(t, "t", (condition.samples,))
         time = self.time_embedder(t)
@@ -234,6 +248,14 @@ class DiffusionTransformer(nn.Module):
     def _modulated_block(self) -> ModulatedBlock:
         config = self.config
         return ModulatedBlock(self._block(), Modulation(config.time_size, config.hidden_size, config.gate_bias))
+
+
+def _check_times(t: Tensor) -> None:
+    if not bool(((t >= 0) & (t <= 1)).all()):
+        raise ValueError(
+            f"times must be in [0, 1], 0 is noise and 1 is data, got {t.detach().flatten().tolist()[:8]}; a sigma or a "
+            "scheduler's timestep of 1000 is converted by t = 1 - sigma"
+        )
 
 
 def _check(tensor: Tensor, name: str, expected: tuple[int, ...]) -> None:

@@ -1,7 +1,8 @@
 """What the released checkpoint calls things: the entries of its `config.json`, and its parameters."""
 
 from dataclasses import MISSING, asdict, fields
-from typing import Any
+from math import inf
+from typing import Any, cast
 
 from omnigen2.dit.backends import AttentionBackend
 from omnigen2.dit.config import TransformerConfig
@@ -28,6 +29,11 @@ _OUR_NAMES = ("theta", "max_references")
 """Constants in the official code; written only where they differ from it."""
 _UNUSED = {"axes_lens", "out_channels"}
 """A table length, which our rotations do not need, and the channels of the output, which are those of the input."""
+_NUMBERS = ("ffn_multiplier", "norm_eps", "timestep_scale", "theta")
+_LAYERS = ("num_layers", "num_refiner_layers")
+_MAY_BE_ZERO = (*_LAYERS, "max_references")
+LARGEST, MOST_LAYERS = 2**20, 2**10
+"""What no size of a transformer exceeds: a larger one is a broken file, and is not built."""
 _SCHEMES: dict[str, type[PositionScheme]] = {
     scheme.__name__: scheme for scheme in (OmniPositions, LuminaPositions, QwenPositions)
 }
@@ -71,32 +77,57 @@ def read_config(content: dict[str, Any]) -> TransformerConfig:
     missing = sorted(CONFIG_NAMES[name] for name in required if CONFIG_NAMES[name] not in content)
     if missing:
         raise ValueError(f"missing keys {missing}")
-    for name in required:
-        _check_kind(CONFIG_NAMES[name], content[CONFIG_NAMES[name]])
+    if content.get("_class_name", CLASS_NAME) != CLASS_NAME:
+        raise ValueError(f"_class_name is {content['_class_name']!r}, expected {CLASS_NAME}")
+    names = CONFIG_NAMES | {name: name for name in _OUR_NAMES}
+    for name, key in names.items():
+        if key in content:
+            _check_kind(name, key, content[key])
     if content.get("out_channels") not in (None, content["in_channels"]):
         raise ValueError(
             f"out_channels is {content['out_channels']}, but the velocity has in_channels ({content['in_channels']})"
         )
-    names = CONFIG_NAMES | {name: name for name in _OUR_NAMES}
     sizes: dict[str, Any] = {name: content[released] for name, released in names.items() if released in content}
     sizes["axes"] = tuple(content["axes_dim_rope"])
     return TransformerConfig(**sizes)
 
 
-def _check_kind(key: str, value: Any) -> None:
-    several = key == CONFIG_NAMES["axes"]
+def _check_kind(name: str, key: str, value: Any) -> None:
+    """Refuse what is no size, at most `LARGEST` and for layers `MOST_LAYERS`, or no positive number where one belongs."""
+    if name in _NUMBERS:
+        fits = isinstance(value, int | float) and not isinstance(value, bool) and 0 < value < inf
+        if not fits and not (value is None and name == "ffn_multiplier"):
+            raise ValueError(f"{key} is {value!r}, expected a positive number")
+        return
+    several = name == "axes"
     sizes: Any = value if several and isinstance(value, list | tuple) else [value]
     if several != isinstance(value, list | tuple) or not all(type(size) is int for size in sizes):
         raise ValueError(f"{key} is {value!r}, expected {'a list of whole numbers' if several else 'a whole number'}")
+    least, most = int(name not in _MAY_BE_ZERO), MOST_LAYERS if name in _LAYERS else LARGEST
+    if (several and len(sizes) != 3) or not all(least <= size <= most for size in sizes):
+        what = "three numbers" if several else "a number"
+        raise ValueError(f"{key} is {_short(value)}, expected {what} from {least} to {most}")
 
 
-def _scheme(entry: dict[str, Any] | None) -> PositionScheme:
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else f"{text[:60]}…"
+
+
+def _scheme(entry: Any) -> PositionScheme:
     if entry is None:
         return OmniPositions()
-    name, options = entry.get("class"), {key: value for key, value in entry.items() if key != "class"}
-    if name not in _SCHEMES:
+    if not isinstance(entry, dict):
+        raise ValueError(f"positions is {_short(entry)}, expected an object with a class")
+    options = cast(dict[str, Any], entry)
+    name = options.get("class")
+    if not isinstance(name, str) or name not in _SCHEMES:
         raise ValueError(f'position scheme "{name}" is not one of {sorted(_SCHEMES)}; pass positions= when loading')
-    return _SCHEMES[name](**options)
+    scheme, given = _SCHEMES[name], {key: value for key, value in options.items() if key != "class"}
+    known = {field.name for field in fields(cast(Any, scheme))}
+    if unknown := sorted(set(given) - known):
+        raise ValueError(f"positions has {unknown[0]}, which {name} does not know; expected {sorted(known)}")
+    return scheme(**given)
 
 
 _STEMS = {

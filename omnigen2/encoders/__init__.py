@@ -28,14 +28,14 @@ from omnigen2.encoders.tiny import (
     write_tiny_vae,
     write_tiny_vlm,
 )
-from omnigen2.encoders.tokens import ChatTokenizer, PromptBatch, PromptRules
+from omnigen2.encoders.tokens import ChatTokenizer, PromptBatch, PromptRules, check_proportions
 from omnigen2.encoders.vae import FluxVAE, VAEMemory, codec_class, load_codec
 
 __all__ = [
     "IMAGE_TOKEN", "SPECIAL_TOKENS", "SYSTEM_PROMPT", "SYSTEM_PROMPT_DROPPED", "SYSTEM_PROMPT_PLAIN", "Answer",
     "BlockDCT", "ChatTokenizer", "CodecSize", "Conversation", "FluxVAE", "HiddenStateBridge", "ImageToken",
     "InitialRow", "KeptTemplate", "KeptTokens", "LatentCodec", "Message", "Moments", "PackedText", "PromptBatch",
-    "PromptRules", "QwenEncoder", "TokenRole", "VAEMemory", "check_folder", "codec_class", "draw", "drawing",
-    "fingerprint", "load_codec", "load_tokenizer", "random_vlm", "render", "token_roles", "write_image_processor",
+    "PromptRules", "QwenEncoder", "TokenRole", "VAEMemory", "check_folder", "check_proportions", "codec_class",
+    "draw", "drawing", "fingerprint", "load_codec", "load_tokenizer", "random_vlm", "render", "token_roles", "write_image_processor",
     "write_tiny_processor", "write_tiny_vae", "write_tiny_vlm",
 ]  # fmt: skip

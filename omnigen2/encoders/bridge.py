@@ -8,6 +8,7 @@ import torch
 from jaxtyping import Bool, Float, Int, Shaped
 from torch import Tensor
 
+from omnigen2.errors import check_choice
 from omnigen2.layout import Ragged
 
 TokenIds: TypeAlias = Int[Tensor, "batch length"]
@@ -72,16 +73,25 @@ class HiddenStateBridge:
     tokens: KeptTokens = "text"
     template: KeptTemplate = "keep"
 
+    def __post_init__(self) -> None:
+        check_choice("tokens of HiddenStateBridge", self.tokens, KeptTokens)
+        check_choice("template of HiddenStateBridge", self.template, KeptTemplate)
+
     def keeps(self, roles: TokenRoles) -> Bool[Tensor, "batch length"]:
         """True where the state of a token is passed on.
 
         Raises:
-            ValueError: If the roles are not on the host.
+            ValueError: If the roles are not on the host, or are none.
         """
         if roles.device.type != "cpu":
             raise ValueError(
                 f"token roles are on {roles.device}, but lengths must be known on the host; "
                 "keep the roles of the batch on the CPU (`PromptBatch.to` does)"
+            )
+        if roles.numel() and roles.dtype is not torch.int8 and int(roles.max()) <= TokenRole.TEMPLATE:
+            raise ValueError(
+                f"got {roles.dtype} roles of nothing but 0 and 1, which is a mask: it says where tokens are, not what "
+                "they are; token_roles makes roles of ids and a mask, of type int8"
             )
         kept = roles == TokenRole.TEXT
         if self.template == "keep":

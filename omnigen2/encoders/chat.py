@@ -6,6 +6,8 @@ from typing import Literal, TypeAlias
 
 from PIL import Image
 
+from omnigen2.errors import check_choice
+
 Speaker: TypeAlias = Literal["system", "user", "assistant"]
 
 SYSTEM_PROMPT = "You are a helpful assistant that generates high-quality images based on user instructions."
@@ -34,6 +36,7 @@ class Message:
     images: tuple[Image.Image, ...] = ()
 
     def __post_init__(self) -> None:
+        check_choice("the speaker of a Message", self.speaker, Speaker)
         try:
             self.text.encode()
         except UnicodeEncodeError as error:

@@ -12,6 +12,7 @@ from torch import Tensor
 from typing_extensions import override
 
 from omnigen2.encoders.codec import CodecSize, Latent, LatentCodec, Moments, Pixels, Posterior
+from omnigen2.files import Fields, WeightsError, read_object
 
 KEPT = 2
 """Frequencies that are kept in each direction: 2 x 2 for each of three colours, 12 channels."""
@@ -63,10 +64,12 @@ class BlockDCT(LatentCodec):
         Raises:
             ValueError: If the configuration is another codec's.
         """
-        config = json.loads((Path(directory) / "config.json").read_text())
-        if config.get("_class_name") != CLASS_NAME:
-            raise ValueError(f"{directory} holds a {config.get('_class_name')}, expected {CLASS_NAME}; use load_codec")
-        return cls(config["factor"], config["scale"]).to(device)
+        config = read_object(Path(directory) / "config.json", WeightsError)
+        kind = config.values.get("_class_name")
+        if kind != CLASS_NAME:
+            raise ValueError(f"{directory} holds a {kind}, expected {CLASS_NAME}; use load_codec")
+        config.only("_class_name", "factor", "scale")
+        return cls(config.whole("factor"), config.number("scale")).to(device)
 
     @override
     def encode(
@@ -103,7 +106,7 @@ class BlockDCT(LatentCodec):
     @override
     @staticmethod
     def size(config: Mapping[str, Any]) -> CodecSize:
-        return CodecSize(int(config["factor"]), widest=3, weights=False)
+        return CodecSize(Fields(config, "it", WeightsError).whole("factor"), widest=3, weights=False)
 
     def _encode(self, image: Pixels) -> Latent:
         side, (height, width) = self.reduction, image.shape[1:]

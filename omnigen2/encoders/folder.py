@@ -1,11 +1,8 @@
 """Looking into model folders before a library does, and the number formats that their weights work in."""
 
-from collections.abc import Generator
-from contextlib import contextmanager
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError
 
 
 def check_folder(folder: str | Path, needed: str) -> None:
@@ -21,30 +18,6 @@ def check_folder(folder: str | Path, needed: str) -> None:
         )
     if not (path / needed).is_file():
         raise FileNotFoundError(f"{path} has no {needed}; expected a model folder written by save_pretrained")
-
-
-@contextmanager
-def loading(folder: str | Path) -> Generator[None]:
-    """Say what to do about a folder that a library cannot load.
-
-    Yields:
-        To the library.
-
-    Raises:
-        OutOfMemoryError: As it comes.
-        ValueError: If a file is missing or broken, or the weights have other shapes than the config says.
-    """
-    try:
-        yield
-    except torch.OutOfMemoryError:
-        raise
-    except (SafetensorError, OSError, RuntimeError) as error:
-        reason = " ".join(str(error).split())
-        reason = reason if len(reason) <= 300 else f"{reason[:300]}…"
-        raise ValueError(
-            f"{folder} cannot be loaded ({reason}); is the download complete, and are config.json and weights of one "
-            "model?"
-        ) from error
 
 
 def check_dtype(dtype: torch.dtype, what: str) -> None:

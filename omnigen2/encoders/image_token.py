@@ -10,6 +10,9 @@ from safetensors.torch import save
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
+from omnigen2.errors import check_choice
+from omnigen2.files import WeightsError, check_types, read_header
+
 InitialRow: TypeAlias = Literal["row", "mean"]
 
 
@@ -53,6 +56,7 @@ class ImageToken(nn.Module):
         Raises:
             ValueError: If the model has no such row.
         """
+        check_choice("initial of ImageToken.of", initial, InitialRow)
         tables = _tables(model)
         rows = tables[0].shape[0]
         if not 0 <= token_id < rows:
@@ -111,13 +115,18 @@ class ImageToken(nn.Module):
         """Read what `save` wrote, not yet attached.
 
         Raises:
-            ValueError: If the file is something else.
+            WeightsError: If the file is something else.
         """
+        header = read_header(Path(path))
+        check_types(Path(path), header)
         with safe_open(path, framework="pt") as file:
             metadata: dict[str, str] = file.metadata() or {}
-            rows: dict[str, Tensor] = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        if "token_id" not in metadata or not {"input"} <= set(rows) <= {"input", "output"}:
-            raise ValueError(f"{path} has tensors {sorted(rows)} and metadata {metadata}; expected a saved ImageToken")
+            rows: dict[str, Tensor] = {name: file.get_tensor(name) for name in header}
+        known = {"input"} <= set(rows) <= {"input", "output"} and metadata.get("token_id", "").isdecimal()
+        if not known or len({row.shape for row in rows.values()}) > 1 or rows["input"].ndim != 1:
+            raise WeightsError(
+                f"{path} has tensors {sorted(rows)} and metadata {metadata}; expected a saved ImageToken"
+            )
         token = cls(int(metadata["token_id"]), rows["input"].shape[0], tied="output" not in rows)
         token.load_state_dict({"input": rows["input"], "output": rows.get("output", rows["input"])})
         return token

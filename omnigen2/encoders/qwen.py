@@ -11,8 +11,10 @@ from typing_extensions import override
 
 from omnigen2.encoders.bridge import HiddenStateBridge, PackedText
 from omnigen2.encoders.chat import Conversation
-from omnigen2.encoders.folder import check_dtype, check_folder, loading
+from omnigen2.encoders.configs import check_agreement, check_generation, check_vlm_config, qwen_image_settings
+from omnigen2.encoders.folder import check_dtype, check_folder
 from omnigen2.encoders.tokens import ChatTokenizer, PromptBatch, PromptRules
+from omnigen2.files import WeightsError, check_tokenizer, library_errors, load_pretrained
 
 Stop: TypeAlias = Literal["end", "image", "length"]
 
@@ -33,7 +35,7 @@ class QwenEncoder(nn.Module):
 
     Args:
         model: A `Qwen2_5_VLForConditionalGeneration`. Its embedding tables grow only if the tokenizer has more
-            tokens than they have rows; nothing else about it changes.
+            tokens than they have rows, by their mean row; nothing else about it changes.
         tokenizer: Tokenises conversations.
         bridge: Which hidden states are passed on; text tokens and template by default.
 
@@ -52,7 +54,7 @@ class QwenEncoder(nn.Module):
         self.bridge = HiddenStateBridge() if bridge is None else bridge
         vlm = cast(Any, model)
         if len(tokenizer) > vlm.get_input_embeddings().num_embeddings:
-            vlm.resize_token_embeddings(len(tokenizer))
+            _grow(vlm, len(tokenizer))
         model.requires_grad_(False)
         self.eval()
 
@@ -79,18 +81,19 @@ class QwenEncoder(nn.Module):
 
         Raises:
             FileNotFoundError: If a folder or its config is missing.
-            ValueError: If the dtype is not supported, or the weights cannot be loaded.
+            ValueError: If the dtype is not supported, the weights are not those that the configuration implies, or
+                a configuration says what nobody follows.
         """
         from transformers import Qwen2_5_VLForConditionalGeneration
 
         check_dtype(dtype, "Qwen2.5-VL")
         check_folder(mllm_dir, "config.json")
+        check_vlm_config(Path(mllm_dir))
         tokenizer = load_tokenizer(processor_dir, rules)
-        with loading(mllm_dir):
-            model = Qwen2_5_VLForConditionalGeneration.from_pretrained(
-                str(mllm_dir), dtype=dtype, local_files_only=True, use_safetensors=True
-            )
-        return cls(cast(nn.Module, model), tokenizer, bridge).to(device)
+        check_generation(Path(mllm_dir), tokenizer.ends)
+        model = load_pretrained(Qwen2_5_VLForConditionalGeneration, mllm_dir, dtype=dtype)
+        check_agreement(model, tokenizer, Path(mllm_dir), Path(processor_dir))
+        return cls(model, tokenizer, bridge).to(device)
 
     @property
     def dim(self) -> int:
@@ -195,16 +198,27 @@ def load_tokenizer(processor_dir: str | Path, rules: PromptRules | None = None) 
     """Load the tokenizer, and the image processor if the folder has one: all that a data loader needs.
 
     Raises:
-        FileNotFoundError: If the folder or its tokenizer is missing.
+        FileNotFoundError: If the folder is missing, or its tokenizer_config.json.
+        ValueError: If a file is missing or broken, or says what nobody follows.
     """
     from transformers import AutoImageProcessor, AutoTokenizer
 
     check_folder(processor_dir, "tokenizer_config.json")
     folder = Path(processor_dir)
-    if not any((folder / name).is_file() for name in ("tokenizer.json", "vocab.json")):
-        raise FileNotFoundError(f"{folder} has neither tokenizer.json nor vocab.json; is the download complete?")
-    tokenizer = AutoTokenizer.from_pretrained(str(folder), local_files_only=True)
-    images = None
-    if any((folder / name).exists() for name in ("preprocessor_config.json", "processor_config.json")):
-        images = AutoImageProcessor.from_pretrained(str(folder), local_files_only=True, backend="pil")
+    check_tokenizer(folder, WeightsError)
+    settings = qwen_image_settings(folder)
+    with library_errors(folder):
+        tokenizer = AutoTokenizer.from_pretrained(str(folder), local_files_only=True)
+        images = None
+        if settings is not None:
+            images = AutoImageProcessor.from_pretrained(str(folder), local_files_only=True, backend="pil")
     return ChatTokenizer(tokenizer, images, rules)
+
+
+@torch.no_grad()
+def _grow(vlm: Any, rows: int) -> None:
+    """Give a model's embedding tables as many rows as there are tokens: the new ones are the mean of those it has."""
+    before = vlm.get_input_embeddings().num_embeddings
+    vlm.resize_token_embeddings(rows, mean_resizing=False)
+    for table in (vlm.get_input_embeddings().weight, vlm.get_output_embeddings().weight):
+        table[before:] = table[:before].float().mean(0).to(table)

@@ -11,10 +11,13 @@ from torch import Tensor
 
 from omnigen2.encoders.bridge import TokenIds, TokenRole, TokenRoles
 from omnigen2.encoders.chat import IMAGE_TOKEN, SYSTEM_PROMPT, Conversation, Piece, drawing, render
+from omnigen2.errors import UserError, check_choice
 
 VisionInput: TypeAlias = Literal["text", "text_and_images"]
 Overflow: TypeAlias = Literal["refuse", "cut"]
 PaddingSide: TypeAlias = Literal["left", "right"]
+MOST_STRETCHED = 200
+"""Longest side of a picture over its shortest one, as Qwen2.5-VL's image processor takes it."""
 
 
 @dataclass(frozen=True)
@@ -36,6 +39,8 @@ class PromptRules:
     overflow: Overflow = "refuse"
 
     def __post_init__(self) -> None:
+        check_choice("sees of PromptRules", self.sees, VisionInput)
+        check_choice("overflow of PromptRules", self.overflow, Overflow)
         if self.max_tokens is not None and self.max_tokens < 1:
             raise ValueError(f"max_tokens must be at least 1, got {self.max_tokens}; use None for no limit")
 
@@ -95,8 +100,10 @@ class ChatTokenizer:
 
     def __init__(self, tokenizer: Any, image_processor: Any = None, rules: PromptRules | None = None) -> None:
         self.rules = PromptRules() if rules is None else rules
+        before = len(tokenizer)
         if IMAGE_TOKEN not in tokenizer.get_vocab():
             tokenizer.add_tokens([IMAGE_TOKEN], special_tokens=True)
+        self.added = len(tokenizer) - before
         self.tokenizer = tokenizer
         self.image_processor = image_processor
         names = ("<|im_start|>", "<|im_end|>", "<|vision_start|>", "<|vision_end|>", "<|image_pad|>", IMAGE_TOKEN)
@@ -120,6 +127,11 @@ class ChatTokenizer:
     def image_token_id(self) -> int:
         """Id of `<|img|>`."""
         return self.special_ids[IMAGE_TOKEN]
+
+    @property
+    def ends(self) -> tuple[int, ...]:
+        """Ids at which an answer ends."""
+        return (self.end_id, self.pad_id, self.image_token_id)
 
     @property
     def end_id(self) -> int:
@@ -180,7 +192,10 @@ class ChatTokenizer:
             count = sum(len(message.images) for message in talk)
             pieces = render(talk, None if answers is None else answers[number])
             row = self._row(pieces, lengths[first : first + count])
-            rows.append(self._limited(row, number, open_end=answers is not None))
+            name = (
+                "the conversation" if len(conversations) == 1 else f"conversation {number + 1} of {len(conversations)}"
+            )
+            rows.append(self._limited(row, name, open_end=answers is not None))
             first += count
         ids, roles = self._padded(rows, padding)
         return PromptBatch(ids, roles, pixels, grids)
@@ -194,10 +209,18 @@ class ChatTokenizer:
                 f"got {len(images)} images, but no image processor was loaded; the processor folder needs a "
                 "preprocessor_config.json, or leave the images out"
             )
+        for number, image in enumerate(images, start=1):
+            check_proportions(image, f"image {number} of {len(images)}")
         made = self.image_processor(images=images, return_tensors="pt")
         grids: Tensor = made["image_grid_thw"]
         lengths = (grids.prod(1) // self.image_processor.merge_size**2).tolist()
         return made["pixel_values"], grids, lengths
+
+    def unknown(self, text: str) -> tuple[str, ...]:
+        """The words of a text that the vocabulary lacks, each once; none where it has a token for every byte."""
+        encoding, unknown = self._encode(text), self.tokenizer.unk_token_id
+        places = [place for token, place in zip(encoding.ids, encoding.offsets, strict=True) if token == unknown]
+        return tuple(dict.fromkeys(text[start:end] for start, end in places))
 
     def _encode(self, text: str) -> Any:
         """Tokenise letters as letters."""
@@ -220,16 +243,17 @@ class ChatTokenizer:
             row.roles.extend(TokenRole.TEXT if end > piece.template else TokenRole.TEMPLATE for end in ends)
         return row
 
-    def _limited(self, row: _Row, number: int, open_end: bool) -> _Row:
+    def _limited(self, row: _Row, name: str, open_end: bool) -> _Row:
         limit = self.rules.max_tokens
         words = sum(role != TokenRole.IMAGE for role in row.roles)
         if limit is None or words <= limit:
             return row
         keep = len(row.ids) - (words - limit)
         if self.rules.overflow == "refuse" or open_end or TokenRole.IMAGE in row.roles[keep:]:
-            raise ValueError(
-                f"conversation {number} has {words} text tokens (template included), at most {limit} are allowed; "
-                "shorten it, raise max_tokens, or use overflow='cut' (which cuts neither images nor open answers)"
+            raise UserError(
+                f"{name} has {words} text tokens (template included), at most {limit} are allowed",
+                "shorten it",
+                {"max_tokens": "raise {}", "overflow": "use {}='cut' (which cuts neither images nor open answers)"},
             )
         return _Row(row.ids[:keep], row.roles[:keep])
 
@@ -242,3 +266,21 @@ class ChatTokenizer:
             ids[number, span] = torch.tensor(row.ids, dtype=torch.int64)
             roles[number, span] = torch.tensor(row.roles, dtype=torch.int8)
         return ids, roles
+
+
+def check_proportions(image: Image.Image, name: str) -> None:
+    """Refuse a picture that is too long for its width to be shown to the model.
+
+    Args:
+        name: What messages call it.
+
+    Raises:
+        UserError: If it is.
+    """
+    long, short = max(image.size), min(image.size)
+    if long > MOST_STRETCHED * short:
+        raise UserError(
+            f"{name} has {image.width} x {image.height} pixels; the vision-language model takes pictures at most "
+            f"{MOST_STRETCHED} times as long as wide",
+            "cut it",
+        )

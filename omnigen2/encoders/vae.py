@@ -1,6 +1,5 @@
 """The FLUX autoencoder: pixels to scaled latents and back."""
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, TypeAlias, assert_never, cast
@@ -10,9 +9,14 @@ from torch import Tensor, nn
 from typing_extensions import override
 
 from omnigen2.encoders.codec import CodecSize, Latent, LatentCodec, Moments, Pixels, Posterior
+from omnigen2.encoders.configs import check_vae_config
 from omnigen2.encoders.dct import CLASS_NAME, BlockDCT
-from omnigen2.encoders.folder import check_dtype, check_folder, loading
+from omnigen2.encoders.folder import check_dtype, check_folder
+from omnigen2.errors import check_choice
+from omnigen2.files import WeightsError, load_pretrained, read_object
 
+STEM = "diffusion_pytorch_model"
+"""How the names of diffusers' weights begin."""
 VAEMemory: TypeAlias = Literal["together", "one_by_one", "tiled"]
 
 
@@ -43,6 +47,7 @@ class FluxVAE(LatentCodec):
         self, vae: nn.Module, memory: VAEMemory = "one_by_one", patch_size: int = 2, tile_size: int = 512
     ) -> None:
         super().__init__()
+        check_choice("memory of FluxVAE", memory, VAEMemory)
         config: Any = cast(Any, vae).config
         if config.scaling_factor is None or config.shift_factor is None:
             raise ValueError(
@@ -83,11 +88,9 @@ class FluxVAE(LatentCodec):
 
         check_dtype(dtype, "the VAE")
         check_folder(vae_dir, "config.json")
-        with loading(vae_dir):
-            vae = AutoencoderKL.from_pretrained(
-                str(vae_dir), torch_dtype=dtype, local_files_only=True, use_safetensors=True, low_cpu_mem_usage=False
-            )
-        return cls(cast(nn.Module, vae), memory).to(device)
+        check_vae_config(Path(vae_dir))
+        vae = load_pretrained(AutoencoderKL, vae_dir, stem=STEM, torch_dtype=dtype, low_cpu_mem_usage=False)
+        return cls(vae, memory).to(device)
 
     def scaled(self, z: Tensor) -> Tensor:
         """`(z - shift) * scale` in float32: what the transformer learns of what the autoencoder makes."""
@@ -202,5 +205,5 @@ def load_codec(
         FileNotFoundError: If the folder or its config is missing.
     """
     check_folder(directory, "config.json")
-    kind = codec_class(json.loads((Path(directory) / "config.json").read_text()))
+    kind = codec_class(read_object(Path(directory) / "config.json", WeightsError).values)
     return kind.from_folder(directory, dtype, device, memory)

@@ -18,6 +18,7 @@ from omnigen2.evaluation.benchmarks import (
     Reader,
 )
 from omnigen2.evaluation.compare import compare
+from omnigen2.evaluation.drawn import drawn
 from omnigen2.evaluation.metrics import (
     EditBench,
     EvaluationError,
@@ -34,6 +35,6 @@ from omnigen2.evaluation.runner import EvaluationProgress, evaluate
 __all__ = [
     "Answerer", "Benchmark", "ChoiceBenchmark", "EditBench", "EditBenchmark", "EmuEditBenchmark", "EvaluationError",
     "EvaluationProgress", "GenEval", "GenEvalBenchmark", "GroupedMean", "ImgEditBench", "ImgEditBenchmark",
-    "OmniContext", "OmniContextBenchmark", "Reader", "Share", "ask", "compare", "evaluate", "letter_protocol", "marked",
-    "write_report",
+    "OmniContext", "OmniContextBenchmark", "Reader", "Share", "ask", "compare", "drawn", "evaluate", "letter_protocol",
+    "marked", "write_report",
 ]  # fmt: skip

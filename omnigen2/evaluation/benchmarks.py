@@ -11,8 +11,17 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 from typing_extensions import override
 
-from omnigen2.evaluation.judging import BenchmarkItem, Choice, ChoiceAccuracy, EmuEdit, Record, read_mmmu
-from omnigen2.evaluation.metrics import EditBench, GenEval, GroupedMean, ImgEditBench, OmniContext, PaperTable, Summary
+from omnigen2.evaluation.judging import INTERSECTION, BenchmarkItem, Choice, ChoiceAccuracy, EmuEdit, Record, read_mmmu
+from omnigen2.evaluation.metrics import (
+    EditBench,
+    EvaluationError,
+    GenEval,
+    GroupedMean,
+    ImgEditBench,
+    OmniContext,
+    PaperTable,
+    Summary,
+)
 from omnigen2.rl import Failure, Outcome
 
 Reader: TypeAlias = Callable[[Path, Path | None], list[BenchmarkItem]]
@@ -37,6 +46,8 @@ class Benchmark(ABC):
     scores: ClassVar[tuple[str, ...]]
     lowest: ClassVar[float] = 0.0
     highest: ClassVar[float]
+    perfect: ClassVar[bool] = True
+    """Whether a picture with the highest overall score is right."""
 
     @abstractmethod
     def metrics(self, records: Sequence[Record]) -> list[GroupedMean]:
@@ -45,6 +56,18 @@ class Benchmark(ABC):
     def summaries(self, records: Sequence[Record]) -> list[Summary]:
         """The tables."""
         return [metric.summary() for metric in self.metrics(records)]
+
+    def check(self, items: Sequence[BenchmarkItem]) -> None:
+        """Find out before anything is drawn or judged whether all items are of groups that the benchmark has.
+
+        Raises:
+            EvaluationError: If one is not; it is named with its file and row.
+        """
+        for item in {(item.group, item.language): item for item in reversed(items)}.values():
+            try:
+                self.metrics([Record.of(item, "", Failure("not judged"))])
+            except ValueError as error:
+                raise EvaluationError(f"{item.where or item.key}: {error}", "is this the benchmark's data?") from error
 
     def checked(self, outcome: Outcome) -> Outcome:
         """Refuse a judgement that the benchmark cannot use: a score is missing or out of range."""
@@ -77,7 +100,7 @@ class OmniContextBenchmark(Benchmark):
 
 @dataclass(frozen=True)
 class EditBenchmark(Benchmark):
-    """Judged by semantic consistency and perceptual quality."""
+    """Judged by semantic consistency and perceptual quality; the intersection subset, if marked, in a second table."""
 
     bench: Callable[[], EditBench] = EditBench
     scores: ClassVar[tuple[str, ...]] = ("semantic_consistency", "perceptual_quality")
@@ -85,12 +108,20 @@ class EditBenchmark(Benchmark):
 
     @override
     def metrics(self, records: Sequence[Record]) -> list[GroupedMean]:
+        metrics: list[GroupedMean] = [self._metric(records)]
+        if subset := [record for record in records if INTERSECTION in record.subsets]:
+            metrics.append(self._metric(subset))
+            metrics[1].title = f"{metrics[0].title}, intersection subset"
+            metrics[0].title = f"{metrics[0].title}, full set"
+        return metrics
+
+    def _metric(self, records: Sequence[Record]) -> EditBench:
         metric = self.bench()
         languages = [record.language for record in records]
         consistency, quality = (_scores(records, name) for name in self.scores)
         overall = _scores(records, "overall")
         metric.update(_groups(records), languages, consistency, quality, _valid(records), overall)
-        return [metric]
+        return metric
 
 
 @dataclass(frozen=True)
@@ -134,6 +165,7 @@ class EmuEditBenchmark(Benchmark):
     scores: ClassVar[tuple[str, ...]] = ("clip_i", "clip_out", "dino")
     lowest: ClassVar[float] = -1.0
     highest: ClassVar[float] = 1.0
+    perfect: ClassVar[bool] = False
 
     @override
     def metrics(self, records: Sequence[Record]) -> list[GroupedMean]:

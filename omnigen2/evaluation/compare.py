@@ -129,7 +129,16 @@ def compare(
 
 
 def _columns(benchmark: Benchmark, records: Sequence[Record]) -> Float[np.ndarray, "records columns"]:
-    return np.array([list(column_values(benchmark, record).values()) for record in records])
+    return np.array([_values(benchmark, record) for record in records])
+
+
+def _values(benchmark: Benchmark, record: Record) -> list[float]:
+    try:
+        return list(column_values(benchmark, record).values())
+    except ValueError as error:  # a group, or a score, that the benchmark has not
+        raise EvaluationError(
+            f"the result of {'/'.join(record.name)}: {error}", "evaluate the pictures again"
+        ) from error
 
 
 def _valid(records: Mapping[tuple[str, str, str], Record], name: tuple[str, str, str]) -> bool:

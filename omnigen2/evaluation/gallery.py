@@ -19,13 +19,18 @@ SIDE = 320
 
 STYLE = """
 :root { color-scheme: light dark; }
-body { font: 15px/1.45 system-ui, sans-serif; margin: 2rem auto; max-width: 78rem; padding: 0 1rem; }
-article { border-top: 1px solid #8886; padding: 1rem 0; }
+body { font: 15px/1.45 system-ui, sans-serif; margin: 2rem auto; max-width: 130rem; padding: 0 1rem; }
+main { display: grid; grid-template-columns: repeat(auto-fill, minmax(24rem, 1fr)); gap: 0 2rem; }
+article { border-top: 1px solid #8886; padding: 1rem 0; min-width: 0; }
+table { border-collapse: collapse; margin: 1rem 0; font-variant-numeric: tabular-nums; }
+th, td { padding: .15rem .7rem; text-align: right; border-bottom: 1px solid #8883; }
+th:first-child, td:first-child { text-align: left; }
 h2 { font-size: 1rem; margin: 0; }
 .pictures { display: flex; flex-wrap: wrap; gap: .75rem; margin: .6rem 0; }
 figure { margin: 0; }
-figure img { display: block; max-width: 320px; height: auto; border: 1px solid #8886; }
-figure.output img { border: 3px solid #2a7; }
+figure img { display: block; max-width: min(320px, 100%); height: auto; border: 1px solid #8886; }
+figure.output img { border-width: 3px; }
+figure.output.right img { border-color: #2a7; }
 figcaption { font-size: .8rem; opacity: .75; }
 .instruction { white-space: pre-wrap; overflow-wrap: anywhere; margin: .3rem 0; }
 .problem { color: #c33; font-weight: 600; overflow-wrap: anywhere; }
@@ -43,7 +48,8 @@ def write_gallery(folder: Path, benchmark: Benchmark, result: BenchmarkResult, i
         for record, item in zip(result.records, items, strict=True)
     ]
     pairs.sort(key=lambda pair: (_rank(pair[2]), pair[0].name))
-    articles = "\n".join(_article(folder, *pair) for pair in pairs)
+    least = benchmark.highest if benchmark.perfect else math.inf
+    articles = "\n".join(_article(folder, *pair, _rank(pair[2]) >= least) for pair in pairs)
     valid = sum(record.valid for record in result.records)
     title = escape(f"{benchmark.name}: {result.name}")
     judged = escape(f"{result.protocol.judge}, {result.protocol.model}, prompt {result.protocol.prompt_version}")
@@ -52,8 +58,9 @@ def write_gallery(folder: Path, benchmark: Benchmark, result: BenchmarkResult, i
         f'<meta http-equiv="Content-Security-Policy" content="{escape(POLICY)}">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
         f"<title>{title}</title>\n<style>{STYLE}</style>\n</head>\n<body>\n<h1>{title}</h1>\n"
-        f"<p>Worst first; failed judgements before all. Valid {valid} of {len(result.records)}. "
-        f"Judge: {judged}.</p>\n{articles}\n</body>\n</html>\n"
+        f"<p>Worst first; failed judgements before all. Valid {valid} of {len(result.records)}. Judge: {judged}. "
+        "A green frame is around pictures with the best score there is.</p>\n"
+        f"{_summary(benchmark, result)}\n<main>\n{articles}\n</main>\n</body>\n</html>\n"
     )
     (folder / "index.html").write_text(page, encoding="utf-8")
 
@@ -63,10 +70,24 @@ def _rank(values: dict[str, float]) -> float:
     return list(values.values())[-1] if values else -math.inf
 
 
-def _article(folder: Path, record: Record, item: BenchmarkItem, values: dict[str, float]) -> str:
+def _summary(benchmark: Benchmark, result: BenchmarkResult) -> str:
+    """The benchmark's first table."""
+    summary = benchmark.summaries(result.records)[0]
+    head = "".join(f"<th>{escape(name)}</th>" for name in ("", *summary.columns, "valid / total"))
+    rows = "\n".join(
+        f"<tr><td>{escape(line.name)}</td>"
+        + "".join(f"<td>{number(line.values[column], summary.digits)}</td>" for column in summary.columns)
+        + f"<td>{escape(line.count)}</td></tr>"
+        for line in summary.lines
+        if line.total
+    )
+    return f"<table>\n<tr>{head}</tr>\n{rows}\n</table>"
+
+
+def _article(folder: Path, record: Record, item: BenchmarkItem, values: dict[str, float], right: bool) -> str:
     figures = [_figure(folder, file, f"input {n}", "input") for n, file in enumerate(item.inputs, start=1)]
     if item.output.is_file():
-        figures.append(_figure(folder, item.output, "output", "output"))
+        figures.append(_figure(folder, item.output, "output", "output right" if right else "output"))
     said = "".join(f'<span class="score">{escape(name)} <b>{number(x)}</b></span>' for name, x in values.items())
     if record.problem:
         said = f'<strong class="problem">not judged: {escape(record.problem)}</strong>'

@@ -9,7 +9,9 @@ from typing import TypeAlias
 from PIL import Image
 
 from omnigen2.evaluation.judging import Choice, JudgeProtocol, Mark, Record, contents, mark, read_image
-from omnigen2.files import drop_half_line, read_json_lines
+from omnigen2.evaluation.metrics import EvaluationError
+from omnigen2.files import Fields, Keys, drop_half_line, read_json_lines
+from omnigen2.rl.rewards.remote import writable
 
 SYSTEM = "You are a helpful assistant."
 REQUEST = "Answer with the letter of the right option."
@@ -34,21 +36,33 @@ def ask(
         facts: What answers depend on besides the question, as JSON: who answers, and how long.
         path: A file of JSON lines that grows; it need not exist, and a last line that was cut off is dropped.
         show: Told of each answer, also of those of earlier calls, that so many of how many are there.
+
+    Raises:
+        EvaluationError: If the file has something else, or two answers to one question.
+        ImageFileError: If a picture of a question that is still to be asked cannot be read; none is asked then.
     """
     digests = {choice.key: _digest(choice, facts) for choice in choices}
     drop_half_line(path)
-    rows = [line.value for line in read_json_lines(path)] if path.exists() else []
-    known = {str(row.get("key")): str(row.get("answer")) for row in rows if row.get("digest") in digests.values()}
+    said: Keys[str] = Keys("answer to", EvaluationError, "remove one of the two lines")
+    for line in read_json_lines(path, EvaluationError) if path.exists() else []:
+        row = Fields(line.value, line.where, EvaluationError, "remove the line")
+        key, text = row.text("key"), row.text("answer")
+        if digests.get(key) == row.text("digest"):
+            said.add(key, text, line.where, repeats=True)
+    known = said.values
     for number in range(1, len(known) + 1):
         show(number, len(choices))
     pending = [choice for choice in choices if choice.key not in known]
     if not pending:
         return known
+    for choice in pending:
+        for image in choice.images:
+            read_image(image, f"picture of {choice.key}")
     answer = answerer()
     with path.open("a", encoding="utf-8") as file:
         for choice in pending:
             images = tuple(read_image(image, f"picture of {choice.key}") for image in choice.images)
-            known[choice.key] = answer(SYSTEM, _prompt(choice), images)
+            known[choice.key] = writable(answer(SYSTEM, _prompt(choice), images))
             row = {"key": choice.key, "answer": known[choice.key], "digest": digests[choice.key]}
             file.write(json.dumps(row, ensure_ascii=False) + "\n")
             file.flush()

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from omnigen2.evaluation.benchmarks import Benchmark, ChoiceBenchmark
+from omnigen2.evaluation.drawn import drawn_table
 from omnigen2.evaluation.gallery import write_gallery
 from omnigen2.evaluation.judging import BenchmarkItem, BenchmarkResult
 from omnigen2.evaluation.metrics import PaperTable, Summary
@@ -39,6 +40,8 @@ def report_text(benchmark: Benchmark, result: BenchmarkResult, summaries: Sequen
     if not isinstance(benchmark, ChoiceBenchmark):
         parts.append("[Gallery, worst first](gallery/index.html)")
     parts += ["## What failed", problems(result), "## How it was judged", protocol_table(result)]
+    if result.drawn:
+        parts += ["## How the pictures were drawn", drawn_table(result.drawn)]
     if command:
         parts += ["## Command", f"    {command}"]
     return "\n\n".join(parts) + "\n"

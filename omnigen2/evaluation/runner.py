@@ -6,7 +6,8 @@ from pathlib import Path
 
 from omnigen2.evaluation.benchmarks import Benchmark
 from omnigen2.evaluation.judging import BenchmarkItem, BenchmarkJudge, BenchmarkResult, Journal, Record
-from omnigen2.rl import Failure
+from omnigen2.evaluation.metrics import EvaluationError
+from omnigen2.rl import Failure, Judgement
 
 NO_PICTURE = "no picture"
 """The problem of items whose output file is missing."""
@@ -42,7 +43,12 @@ def evaluate(
     Returns:
         One record for each item, in order. Valid judgements of an earlier run are used again if instruction, pictures
         and protocol are the same; failed ones are tried again.
+
+    Raises:
+        EvaluationError: If an item is of a group that the benchmark has not, or a judgement of an earlier run is none
+            of the benchmark's.
     """
+    benchmark.check(items)
     folder.mkdir(parents=True, exist_ok=True)
     journal = Journal(folder / "judgements.jsonl")
     records: dict[int, Record] = {}
@@ -55,8 +61,10 @@ def evaluate(
         known = journal.get(item, digest)
         if known is None:
             waiting.append((index, digest))
-        else:
-            records[index] = known
+            continue
+        if isinstance(wrong := benchmark.checked(Judgement(0.0, known.scores)), Failure):
+            raise EvaluationError(f"{journal.path}: the judgement of {'/'.join(item.name)}: {wrong}", "remove its line")
+        records[index] = known
     reused = sum(record.valid for record in records.values())
     show(_progress(records, len(items), reused))
     for start in range(0, len(waiting), batch_size):

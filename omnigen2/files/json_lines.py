@@ -1,15 +1,12 @@
 """Files with one JSON object a line: the one reader of the library, and how a journal of such lines is kept."""
 
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
 from omnigen2.errors import UserError
-
-MARK = b"\xef\xbb\xbf"
-"""A byte order mark, as some editors put it before UTF-8."""
+from omnigen2.files.json_text import MARK, JsonProblem, decoded, elements, parsed
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +71,40 @@ def each_json_line(path: Path, error: type[UserError] = UserError) -> Iterator[J
                 yield _parsed(path, number, content)
 
 
+def each_json_item(path: Path, error: type[UserError] = UserError) -> Iterator[JsonLine | BadLine]:
+    """Read the objects of a file that is one JSON list, or has one object a line.
+
+    Args:
+        path: UTF-8.
+        error: What is raised.
+
+    Yields:
+        As `each_json_line`; an element of a list has the number of the line on which it begins.
+
+    Raises:
+        UserError: Also if a list is no JSON as a whole.
+    """
+    lines = each_json_line(path, error)
+    first = next(lines, None)
+    if first is None:
+        return
+    if not (isinstance(first, BadLine) and _is_list(path)):
+        yield first
+        yield from lines
+        return
+    try:
+        text = decoded(path.read_bytes())
+        whole: object = parsed(text)
+    except JsonProblem as wrong:
+        raise error(f"{path} {wrong.problem}", wrong.remedy) from wrong
+    if not isinstance(whole, list):
+        raise error(f"{path} is a JSON {type(whole).__name__}, expected a list")
+    number, seen = 1, 0
+    for place, part, value in elements(text):
+        number, seen = number + text.count("\n", seen, place), place
+        yield _line(path, number, part, value, "mend or remove the element")
+
+
 def read_json_lines(path: Path, error: type[UserError] = UserError) -> list[JsonLine]:
     """Read a file that has to be right; see `each_json_line`.
 
@@ -96,28 +127,24 @@ def drop_half_line(path: Path) -> None:
             path.write_bytes(whole + newline)
 
 
+def _is_list(path: Path) -> bool:
+    with path.open("rb") as file:
+        return (
+            next((line.removeprefix(MARK).lstrip()[:1] for line in file if line.removeprefix(MARK).strip()), b"")
+            == b"["
+        )
+
+
 def _parsed(path: Path, number: int, content: bytes) -> JsonLine | BadLine:
     remedy = "mend or remove the line"
     try:
-        text = content.decode("utf-8")
-        value: object = json.loads(text, object_pairs_hook=_unique)
-    except UnicodeDecodeError as error:
-        return BadLine(path, number, f"is no UTF-8 ({error.reason} at byte {error.start + 1})", "convert the file")
-    except json.JSONDecodeError as error:
-        return BadLine(path, number, f"is no JSON ({error.msg} at character {error.pos + 1})", remedy)
-    except RecursionError:
-        return BadLine(path, number, "is nested too deeply", remedy)
-    except ValueError as error:
-        return BadLine(path, number, str(error), remedy)
+        text = decoded(content)
+        return _line(path, number, text, parsed(text, remedy), remedy)
+    except JsonProblem as wrong:
+        return BadLine(path, number, wrong.problem, wrong.remedy)
+
+
+def _line(path: Path, number: int, text: str, value: object, remedy: str) -> JsonLine | BadLine:
     if not isinstance(value, dict):
         return BadLine(path, number, f"is a JSON {type(value).__name__}, expected an object", remedy)
     return JsonLine(path, number, text, cast(dict[str, Any], value))
-
-
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    fields = dict(pairs)
-    if len(fields) < len(pairs):
-        names = [name for name, _ in pairs]
-        twice = sorted({name for name in names if names.count(name) > 1})
-        raise ValueError(f"has {', '.join(twice)} twice; keep one of them")
-    return fields

@@ -6,6 +6,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from omnigen2.files.fields import read_object
+
 
 @contextmanager
 def written_beside(path: Path) -> Generator[Path]:
@@ -41,5 +43,9 @@ def write_json(path: Path, data: Mapping[str, Any]) -> None:
 
 
 def read_json(path: Path) -> dict[str, Any] | None:
-    """The content of a JSON file, or None if there is no such file."""
-    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
+    """The object that a JSON file holds, or None if there is no such file.
+
+    Raises:
+        UserError: If it holds something else; see `omnigen2.files.read_object`.
+    """
+    return dict(read_object(path).values) if path.is_file() else None

@@ -20,6 +20,7 @@ from jaxtyping import Float
 from torch import Tensor
 from typing_extensions import override
 
+from omnigen2.errors import check_instance
 from omnigen2.flow.model import VelocityModel, call_model
 from omnigen2.flow.packed import PerSample, SampleIndex, States, mean_per_sample, spread, sum_per_sample
 
@@ -131,6 +132,7 @@ class RescaledGuidance(Guidance):
     amount: float = 0.7
 
     def __post_init__(self) -> None:
+        check_instance("inner of RescaledGuidance", self.inner, Guidance)
         if not 0 <= self.amount <= 1:
             raise ValueError(f"RescaledGuidance needs an amount in [0, 1], got {self.amount}")
 
@@ -160,6 +162,9 @@ class ZeroStarGuidance(Guidance):
     """
 
     inner: Guidance
+
+    def __post_init__(self) -> None:
+        check_instance("inner of ZeroStarGuidance", self.inner, Guidance)
 
     @property
     @override

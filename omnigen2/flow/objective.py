@@ -15,6 +15,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from omnigen2.errors import check_instance
 from omnigen2.flow.elements import ElementCount, LossWeighting, Unweighted, share_of_elements
 from omnigen2.flow.model import VelocityModel, call_model
 from omnigen2.flow.packed import PerSample, SampleIndex, elements_per_sample, sum_per_sample
@@ -80,6 +81,8 @@ class RectifiedFlowObjective:
     def __init__(
         self, sampler: TimeSampler, shift: TimeShift, weighting: LossWeighting | None = None, num_bins: int = 10
     ) -> None:
+        check_instance("the sampler of RectifiedFlowObjective", sampler, TimeSampler)
+        check_instance("the shift of RectifiedFlowObjective", shift, TimeShift)
         if num_bins < 1:
             raise ValueError(f"num_bins must be at least 1, got {num_bins}")
         self.sampler = sampler

@@ -12,16 +12,21 @@ without it, gradients flow through all steps.
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, TypeAlias
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 from typing_extensions import override
 
+from omnigen2.errors import check_choice
 from omnigen2.flow.grid import Models, Times, Walk, plan_walk
 from omnigen2.flow.model import VelocityModel, call_model
 from omnigen2.flow.packed import SampleIndex, States, spread
+
+Order: TypeAlias = Literal[2, 3]
+Correction: TypeAlias = Literal["midpoint", "heun"]
+SecondDifference: TypeAlias = Literal["integrated", "halved"]
 
 
 @dataclass(slots=True)
@@ -138,9 +143,14 @@ class DPMSolver(Solver):
             of that (`"halved"`).
     """
 
-    order: Literal[2, 3] = 2
-    correction: Literal["midpoint", "heun"] = "midpoint"
-    second_difference: Literal["integrated", "halved"] = "integrated"
+    order: Order = 2
+    correction: Correction = "midpoint"
+    second_difference: SecondDifference = "integrated"
+
+    def __post_init__(self) -> None:
+        check_choice("order of DPMSolver", self.order, Order)
+        check_choice("correction of DPMSolver", self.correction, Correction)
+        check_choice("second_difference of DPMSolver", self.second_difference, SecondDifference)
 
     @override
     def coefficients(self, times: Times) -> Float[Tensor, "steps numbers samples"]:

@@ -27,6 +27,7 @@ from jaxtyping import Float
 from torch import Tensor
 from typing_extensions import override
 
+from omnigen2.errors import check_instance
 from omnigen2.flow.packed import PerSample
 
 
@@ -155,6 +156,7 @@ class AtTokens(TimeShift):
     tokens: int
 
     def __post_init__(self) -> None:
+        check_instance("the shift of AtTokens", self.shift, TimeShift)
         if self.tokens < 1:
             raise ValueError(f"AtTokens needs a picture of at least 1 token, got {self.tokens}")
 
@@ -192,6 +194,7 @@ def time_grid(steps: int, shift: TimeShift, tokens: Sequence[int]) -> Float[Tens
     """
     if steps < 1:
         raise ValueError(f"steps must be at least 1, got {steps}; 28 to 50 are usual with the Euler solver")
+    check_instance("the shift of time_grid", shift, TimeShift)
     even = torch.linspace(0, 1, steps + 1, dtype=torch.float64)
     rows = [shift(t.expand(len(tokens)), tokens) for t in even]
     return torch.stack(rows).to(torch.float32)

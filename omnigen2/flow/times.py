@@ -12,6 +12,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from omnigen2.errors import check_instance
 from omnigen2.flow.packed import PerSample
 
 Quantiles: TypeAlias = Float[Tensor, " samples"]
@@ -112,6 +113,7 @@ class StratifiedTimes:
     world_size: int = 1
 
     def __post_init__(self) -> None:
+        check_instance("the distribution of StratifiedTimes", self.distribution, TimeDistribution)
         if not 0 <= self.rank < self.world_size:
             raise ValueError(
                 f"StratifiedTimes needs 0 <= rank < world_size, got rank {self.rank} of {self.world_size} processes"

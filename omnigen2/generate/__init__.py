@@ -11,19 +11,21 @@ from omnigen2.generate.branches import BRANCHES, Branch, EncodedSample, PackedBr
 from omnigen2.generate.denoise import Progress, denoise
 from omnigen2.generate.encode import Encoders, Offload
 from omnigen2.generate.errors import GenerateError
-from omnigen2.generate.export import export_model
-from omnigen2.generate.folder import ModelFolder
+from omnigen2.generate.export import check_adapters, export_adapter, export_model
+from omnigen2.generate.folder import ModelFolder, scheduler_config, shift_text
 from omnigen2.generate.generator import Generator
-from omnigen2.generate.jobs import Job, batches, jobs_of_file, jobs_of_prompt
+from omnigen2.generate.jobs import Job, batches, check_jobs, jobs_of_file, jobs_of_prompt
 from omnigen2.generate.memory import Estimate, estimate, planner_of
+from omnigen2.generate.notices import NoEffectWarning, notices
 from omnigen2.generate.picture import Picture, Reply, Result, check_png_name, read_parameters
 from omnigen2.generate.request import ImageInput, Request, Sampling, SamplingOptions, SolverName
 from omnigen2.generate.tiny import INDEX, SCHEDULER, make_tiny, randomize
 
 __all__ = [
     "BRANCHES", "INDEX", "SCHEDULER", "Branch", "EncodedSample", "Encoders", "Estimate", "GenerateError", "Generator",
-    "ImageInput", "Job", "Message", "ModelFolder", "Offload", "PackedBranches", "Picture", "Progress", "Reply",
-    "Request", "Result", "Sampling", "SamplingOptions", "SolverName", "TextStates", "batches", "check_png_name",
-    "denoise", "estimate", "export_model", "jobs_of_file", "jobs_of_prompt", "make_tiny", "planner_of", "randomize",
-    "read_parameters",
+    "ImageInput", "Job", "Message", "ModelFolder", "NoEffectWarning", "Offload", "PackedBranches", "Picture",
+    "Progress", "Reply", "Request", "Result", "Sampling", "SamplingOptions", "SolverName", "TextStates", "batches",
+    "check_adapters", "check_jobs", "check_png_name", "denoise", "estimate", "export_adapter", "export_model",
+    "jobs_of_file", "jobs_of_prompt", "make_tiny", "notices", "planner_of", "randomize", "read_parameters",
+    "scheduler_config", "shift_text",
 ]  # fmt: skip

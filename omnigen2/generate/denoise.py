@@ -32,7 +32,7 @@ def denoise(
         dit: The transformer.
         samples: At least one.
         sampling: Steps, scales, solver.
-        shift: It depends on each sample's size.
+        shift: The model's own, which may depend on each sample's size.
         progress: Told after each step.
 
     Returns:
@@ -41,7 +41,7 @@ def denoise(
     patch_size, device = dit.config.patch_size, dit.target_embedder.weight.device
     conditional = PackedBranches(dit, tuple(samples), BRANCHES[1])
     borders = Ragged.of(target.tokens for target in conditional.targets)
-    times = time_grid(sampling.steps, shift, borders.lengths)
+    times = time_grid(sampling.steps, sampling.shift(shift), borders.lengths)
     models = _models(conditional, sampling, borders.owners(device))
     noise = torch.cat([patchify(sample.noise.to(device), patch_size) for sample in samples])
     state = noise

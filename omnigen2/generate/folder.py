@@ -1,18 +1,42 @@
-"""Model folders in the released layout."""
+"""Model folders in the released layout, and the time shift that their schedulers ask for."""
 
-import json
 from dataclasses import dataclass
+from math import isfinite
 from pathlib import Path
-from typing import Any, cast, get_args
+from typing import Any, get_args
 
 from omnigen2.encoders import HiddenStateBridge, KeptTemplate, KeptTokens
-from omnigen2.flow import IdentityShift, SquareRootShift, TimeShift
+from omnigen2.files import Fields, read_object
+from omnigen2.flow import FixedShift, IdentityShift, SquareRootShift, TimeShift
 from omnigen2.generate.errors import GenerateError
 
 PARTS = ("transformer", "vae", "mllm", "processor", "scheduler")
 INDEX = "model_index.json"
 LATENT_SIDE = 40
 """Side of the square picture that the official sampler does not shift, in latent pixels (320 pixels)."""
+REDUCTION = 8
+"""Pixels per latent pixel, as the schedulers count them."""
+SCHEDULER_CLASS = "FlowMatchEulerDiscreteScheduler"
+SHIFTS = ("dynamic_time_shift", "time_shift_base_res", "shift")
+"""The keys of a scheduler's configuration that say the time shift."""
+WITHOUT_EFFECT: dict[str, tuple[object, ...]] = {
+    "num_train_timesteps": (1000,),
+    "use_dynamic_shifting": (False,),
+    "base_shift": (0.5,),
+    "max_shift": (1.15,),
+    "base_image_seq_len": (256,),
+    "max_image_seq_len": (4096,),
+    "time_shift_type": ("exponential",),
+    "shift_terminal": (None,),
+    "invert_sigmas": (False,),
+    "use_karras_sigmas": (False,),
+    "use_exponential_sigmas": (False,),
+    "use_beta_sigmas": (False,),
+    "stochastic_sampling": (False,),
+}
+"""What diffusers writes into a scheduler's configuration, and the values at which it changes nothing."""
+DOWNLOAD = "is the download complete?"
+OTHER_SHIFT = "take it out, and give the shift as time_shift if you know it"
 
 
 @dataclass(frozen=True)
@@ -51,31 +75,57 @@ class ModelFolder:
         Raises:
             GenerateError: If the file is missing or no JSON object.
         """
-        path = self.part(part) / name
-        try:
-            content = json.loads(path.read_text())
-        except FileNotFoundError as error:
-            raise GenerateError(f"{path} is missing", "is the download complete?") from error
-        except (json.JSONDecodeError, UnicodeDecodeError) as error:
-            raise GenerateError(f"{path} is not JSON: {error}", "download the file again") from error
-        if not isinstance(content, dict):
-            raise GenerateError(f"{path} holds a {type(content).__name__}", "a configuration is a JSON object")
-        return cast(dict[str, Any], content)
+        return dict(self._fields(part, name).values)
 
-    def shift(self, patch_size: int) -> TimeShift:
-        """The time shift that the scheduler's configuration asks for: none if `dynamic_time_shift` is false.
+    def shift(self, patch_size: int, time_shift: float | None = None) -> TimeShift:
+        """The time shift of the sampler, as the scheduler's configuration says it.
+
+        `time_shift_base_res` is the side, in pixels, of the square picture that is not shifted (320 if it does not
+        say); `dynamic_time_shift` false is no shift; `shift` is the same one for every size, whatever else it says.
 
         Args:
             patch_size: The transformer's.
+            time_shift: A fixed shift, positive, instead of what the configuration says; 1 is none.
 
         Raises:
-            GenerateError: If it is neither true nor false.
+            GenerateError: If the configuration says what is not known here, or the number is none.
         """
-        dynamic = self.config("scheduler", "scheduler_config.json").get("dynamic_time_shift", True)
-        if not isinstance(dynamic, bool):
-            path = self.part("scheduler") / "scheduler_config.json"
-            raise GenerateError(f"{path} has the dynamic_time_shift {dynamic!r}", "expected true or false")
-        return SquareRootShift(side=LATENT_SIDE / patch_size) if dynamic else IdentityShift()
+        found = self._scheduler_shift(patch_size)
+        if time_shift is None:
+            return found
+        if not (isfinite(time_shift) and time_shift > 0):
+            raise GenerateError(f"time_shift must be a positive number, got {time_shift}", "1 is no shift, 3 is usual")
+        return FixedShift(time_shift)
+
+    def _scheduler_shift(self, patch_size: int) -> TimeShift:
+        fields = self._fields("scheduler", "scheduler_config.json")
+        named = [name for name in fields.values if not name.startswith("_")]
+        for name in named:
+            if name not in SHIFTS and name not in WITHOUT_EFFECT:
+                known = ", ".join(sorted((*SHIFTS, *WITHOUT_EFFECT)))
+                raise GenerateError(f"{fields.where} has the key {name}, known are {known}", OTHER_SHIFT)
+        if fields.has("_class_name") and fields.text("_class_name") != SCHEDULER_CLASS:
+            raise fields.refusal("_class_name", f"{SCHEDULER_CLASS}: the solver is chosen when sampling")
+        for name, values in WITHOUT_EFFECT.items():
+            fields.inert(name, *values)
+        said = {name for name in SHIFTS if fields.has(name)}
+        dynamic = fields.flag("dynamic_time_shift") if "dynamic_time_shift" in said else True
+        fixed = fields.number("shift") if "shift" in said else 1.0
+        base = fields.number("time_shift_base_res") if "time_shift_base_res" in said else LATENT_SIDE * REDUCTION
+        if fixed <= 0 or base <= 0:
+            raise fields.refusal("shift" if fixed <= 0 else "time_shift_base_res", "a positive number")
+        if "time_shift_base_res" in said and (fixed != 1 or not dynamic):
+            other = "shift" if fixed != 1 else "dynamic_time_shift false"
+            raise GenerateError(f"{fields.where} has time_shift_base_res and {other}", "take one of them out")
+        if "shift" in said and (fixed != 1 or not {"dynamic_time_shift", "time_shift_base_res"} & said):
+            return FixedShift(fixed)
+        return SquareRootShift(side=base / REDUCTION / patch_size) if dynamic else IdentityShift()
+
+    def _fields(self, part: str, name: str) -> Fields:
+        path = self.part(part) / name
+        if not path.is_file():
+            raise GenerateError(f"{path} is missing", DOWNLOAD)
+        return read_object(path, GenerateError, "download the file again")
 
     def bridge(self) -> HiddenStateBridge:
         """Which hidden states the transformer was trained with: `bridge` in `model_index.json`, if it says.
@@ -92,3 +142,52 @@ class ModelFolder:
         if not isinstance(said, dict) or any(value not in choices.get(key, ()) for key, value in said.items()):
             raise GenerateError(f"{index} has the bridge {said}", f"expected a mapping with any of {choices}")
         return HiddenStateBridge(**said)
+
+    def untrained(self) -> tuple[str, ...]:
+        """Parts that nobody has trained, as `model_index.json` says; none if it says nothing.
+
+        Raises:
+            GenerateError: If what it says are no names.
+        """
+        index = self.path / INDEX
+        said = read_object(index, GenerateError, "expected a list of parts") if index.is_file() else None
+        return said.texts("untrained") if said is not None and said.has("untrained") else ()
+
+
+def scheduler_config(shift: TimeShift, patch_size: int) -> dict[str, Any]:
+    """What `scheduler_config.json` says of a shift: the inverse of `ModelFolder.shift`.
+
+    Raises:
+        GenerateError: If it cannot say this shift.
+    """
+    content: dict[str, Any] = {
+        "_class_name": SCHEDULER_CLASS,
+        "dynamic_time_shift": isinstance(shift, SquareRootShift),
+        "num_train_timesteps": 1000,
+    }
+    match shift:
+        case IdentityShift():
+            return content
+        case FixedShift(m):
+            return content | {"shift": m}
+        case SquareRootShift(side):
+            base = side * patch_size * REDUCTION
+            return content if base == LATENT_SIDE * REDUCTION else content | {"time_shift_base_res": base}
+        case _:
+            known = "IdentityShift, FixedShift and SquareRootShift"
+            raise GenerateError(
+                f"a model folder cannot hold the shift {type(shift).__name__}, only {known}", "set saved: transformer"
+            )
+
+
+def shift_text(shift: TimeShift, patch_size: int) -> str:
+    """One line that tells a shift to people: what stands in a picture's parameters and in results."""
+    match shift:
+        case IdentityShift():
+            return "none"
+        case FixedShift(m):
+            return f"fixed, {m:g}"
+        case SquareRootShift(side):
+            return f"square root of the size, none at {side * patch_size * REDUCTION:g} pixels"
+        case _:
+            return repr(shift)

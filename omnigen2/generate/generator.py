@@ -1,6 +1,7 @@
 """From prompts and pictures to pictures, or to words."""
 
 import secrets
+import warnings
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -8,7 +9,7 @@ from typing import Unpack
 
 import torch
 
-from omnigen2.adapters import load_lora
+from omnigen2.adapters import ScaledAdapter, load_lora
 from omnigen2.dit import AttentionBackend, DiffusionTransformer, load_transformer
 from omnigen2.encoders import (
     SYSTEM_PROMPT,
@@ -25,7 +26,8 @@ from omnigen2.generate.branches import EncodedSample
 from omnigen2.generate.denoise import Progress, denoise
 from omnigen2.generate.encode import Encoders, Offload
 from omnigen2.generate.errors import GenerateError
-from omnigen2.generate.folder import LATENT_SIDE, ModelFolder
+from omnigen2.generate.folder import LATENT_SIDE, ModelFolder, shift_text
+from omnigen2.generate.notices import NoEffectWarning, notices
 from omnigen2.generate.picture import Picture, Reply, Result
 from omnigen2.generate.plan import Plan, Planner
 from omnigen2.generate.request import ImageInput, Request, Sampling, SamplingOptions
@@ -136,7 +138,8 @@ class Generator:
             seed: Of the first picture; the others have the seeds after it. Drawn if None, and told by the pictures.
             num_images: Number of pictures, at least 1.
             progress: Told after each step.
-            **sampling: `steps`, `text_scale`, `image_scale`, `guidance_interval`, `solver`; see `Sampling`.
+            **sampling: `steps`, `text_scale`, `image_scale`, `guidance_interval`, `solver`, `time_shift`; see
+                `Sampling`.
 
         Returns:
             The pictures, each with everything that made it.
@@ -215,22 +218,30 @@ class Generator:
         prompt = self.encoders.vlm.tokenizer([conversation], answers=[answer.text])
         return Reply(answer.text, self._draw([plan], [prompt], settings, progress))
 
-    def load_lora(self, path: str | Path) -> None:
-        """Add a LoRA adapter to the transformer, see `omnigen2.adapters.load_lora`; pictures name it from now on."""
-        load_lora(self.transformer, path, f"adapter_{len(self.adapters)}")
-        self.adapters = (*self.adapters, Path(path).resolve().name)
+    def load_lora(self, path: str | Path, scale: float = 1.0) -> None:
+        """Add a LoRA adapter to the transformer, see `omnigen2.adapters.load_lora`; pictures name it from now on.
+
+        Args:
+            path: Its folder or file.
+            scale: How strongly it acts; 1 as trained, any finite number.
+        """
+        load_lora(self.transformer, path, f"adapter_{len(self.adapters)}", scale)
+        self.adapters = (*self.adapters, ScaledAdapter(Path(path), scale).name)
 
     @torch.no_grad()
     def _draw(
         self, plans: Sequence[Plan], prompts: Sequence[PromptBatch], sampling: Sampling, progress: Progress | None
     ) -> tuple[Picture, ...]:
+        for sentence in notices([plan.request for plan in plans], sampling, self.encoders.vlm.tokenizer):
+            warnings.warn(sentence, NoEffectWarning, stacklevel=4)
         texts, negatives = self.encoders.read(prompts, [plan.request.negative_prompt for plan in plans])
         references = self.encoders.encode([plan.references for plan in plans])
         vae = self.encoders.vae
         noise = [plan.noise(vae.channels, vae.reduction) for plan in plans]
         samples = [EncodedSample(*parts) for parts in zip(texts, negatives, references, noise, strict=True)]
         images = self.encoders.decode(denoise(self.transformer, samples, sampling, self.shift, progress))
+        shift = shift_text(sampling.shift(self.shift), self.transformer.config.patch_size)
         return tuple(
-            Picture(image, plan.request, sampling, self.name, self.adapters)
+            Picture(image, plan.request, sampling, self.name, self.adapters, shift)
             for image, plan in zip(images, plans, strict=True)
         )

@@ -1,14 +1,18 @@
 """What there is to draw: one prompt several times, or a file of prompts."""
 
+import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import asdict, dataclass, fields, replace
 from itertools import groupby
 from pathlib import Path
 from typing import Any
 
+from omnigen2.encoders import ChatTokenizer
+from omnigen2.errors import UserError, user_errors
 from omnigen2.files import JsonLine, read_json_lines
 from omnigen2.generate.errors import GenerateError
-from omnigen2.generate.picture import check_png_name
+from omnigen2.generate.picture import called, check_png_name, read_parameters
+from omnigen2.generate.plan import Planner
 from omnigen2.generate.request import Request, Sampling
 
 TYPES: Mapping[str, tuple[type, ...]] = {
@@ -23,6 +27,7 @@ TYPES: Mapping[str, tuple[type, ...]] = {
     "image_scale": (int, float),
     "guidance_interval": (list,),
     "solver": (str,),
+    "time_shift": (int, float),
     "out": (str,),
 }
 """Keys of a line, and what JSON may hold there."""
@@ -30,16 +35,49 @@ TYPES: Mapping[str, tuple[type, ...]] = {
 
 @dataclass(frozen=True)
 class Job:
-    """One picture to draw, and the file that it is written to."""
+    """One picture to draw, and the file that it is written to.
+
+    Attributes:
+        where: The file and line that ask for it; empty where it was asked for otherwise.
+    """
 
     out: Path
     request: Request
     sampling: Sampling
+    where: str = ""
 
-    @property
-    def done(self) -> bool:
-        """Whether the file is there: files take their name only when they are whole."""
-        return self.out.exists()
+    def done(self, model: str, adapters: tuple[str, ...]) -> bool:
+        """Whether the picture is there: files take their name only when they are whole.
+
+        Args:
+            model: Name of the model, as pictures tell it.
+            adapters: Names of its adapters, as pictures tell them.
+
+        Raises:
+            GenerateError: If there is another file of this name, or a picture that was drawn otherwise.
+        """
+        if not self.out.exists():
+            return False
+        found, request = read_parameters(self.out), self.request
+        wanted: dict[str, Any] = {
+            "prompt": request.prompt,
+            "negative_prompt": request.negative_prompt,
+            "images": [called(image) for image in request.images],
+            "height": request.height,
+            "width": request.width,
+            "seed": request.seed,
+            **asdict(self.sampling),
+            "model": model,
+            "adapters": adapters,
+        }
+        for key, value in json.loads(json.dumps(wanted)).items():
+            if value is not None and key in found and found[key] != value:
+                raise GenerateError(
+                    f"{self.where}: {self.out} is there already, drawn with {key} {found[key]!r} in place of {value!r}",
+                    "write into another folder",
+                    {"overwrite": "draw it again with {}"},
+                )
+        return True
 
 
 def jobs_of_prompt(request: Request, sampling: Sampling, out: Path, num_images: int) -> list[Job]:
@@ -87,6 +125,27 @@ def jobs_of_file(path: Path, folder: Path, defaults: Mapping[str, Any]) -> list[
             raise GenerateError(f"{line.where} writes {job.out.name} a second time", "give each line its own out")
         jobs[job.out] = job
     return list(jobs.values())
+
+
+def check_jobs(jobs: Sequence[Job], planner: Planner, tokenizer: ChatTokenizer) -> None:
+    """Look at every request, then open every picture and count the tokens of every prompt.
+
+    Raises:
+        UserError: If something cannot be drawn; it is told with the job's place.
+    """
+
+    def read(request: Request) -> None:
+        plan = planner(request)
+        with user_errors():
+            tokenizer.drawings([request.prompt], [plan.references])
+            tokenizer.drawings([request.negative_prompt])
+
+    for check in (planner.check, read):
+        for job in jobs:
+            try:
+                check(job.request)
+            except UserError as error:
+                raise (error.at(job.where) if job.where else error) from error
 
 
 def batches(jobs: Sequence[Job], size: int) -> Iterator[tuple[Job, ...]]:
@@ -138,9 +197,9 @@ def _job(line: JsonLine, folder: Path, defaults: Mapping[str, Any]) -> Job:
     request = {key: value for key, value in settings.items() if key not in own}
     try:
         check_png_name(out)
-        return Job(out, Request(images=images, **request), Sampling(**sampling))
+        return Job(out, Request(images=images, **request), Sampling(**sampling), line.where)
     except GenerateError as error:
-        raise GenerateError(f"{line.where}: {error.message}", error.remedy) from error
+        raise error.at(line.where) from error
 
 
 def _pair(values: Sequence[Any], where: str) -> tuple[float, float]:

@@ -25,7 +25,8 @@ class Picture:
         request: What was asked for, with the size and the seed that were used.
         sampling: How it was sampled.
         model: Name of the model folder, without its place on the disk; empty for a model built in memory.
-        adapters: Names of the LoRA adapters that were loaded.
+        adapters: Names of the LoRA adapters that were loaded, each with `:` and its strength if that is not 1.
+        shift: The time shift that was followed, in words.
     """
 
     image: Image.Image
@@ -33,6 +34,7 @@ class Picture:
     sampling: Sampling
     model: str = ""
     adapters: tuple[str, ...] = ()
+    shift: str = ""
 
     @property
     def parameters(self) -> dict[str, Any]:
@@ -41,11 +43,12 @@ class Picture:
         return {
             "prompt": request.prompt,
             "negative_prompt": request.negative_prompt,
-            "images": [_called(image) for image in request.images],
+            "images": [called(image) for image in request.images],
             "height": request.height,
             "width": request.width,
             "seed": request.seed,
             **asdict(self.sampling),
+            "shift": self.shift,
             "model": self.model,
             "adapters": list(self.adapters),
             "version": version("omnigen2"),
@@ -112,18 +115,25 @@ def read_parameters(path: str | Path) -> dict[str, Any]:
     """The parameters that `Picture.save` stored, as JSON values.
 
     Raises:
-        GenerateError: If the file is no picture of ours.
+        GenerateError: If there is no such file, or it is no picture of ours.
     """
+    ours = "give a picture that this library wrote"
+    if not Path(path).is_file():
+        raise GenerateError(f"there is no picture {path}", ours)
     try:
         with Image.open(path, formats=("PNG",)) as image:
             image.load()
             text = cast(Any, image).text.get(PNG_KEY)
+        found: Any = None if text is None else json.loads(text)
     except UnidentifiedImageError as error:
-        raise GenerateError(f"{path} is not a PNG file", "give a picture that this library wrote") from error
-    if text is None:
+        raise GenerateError(f"{path} is not a PNG file", ours) from error
+    except (OSError, SyntaxError, ValueError, RecursionError) as error:
+        raise GenerateError(f"{path} cannot be read ({error})", ours) from error
+    if not isinstance(found, dict):
         raise GenerateError(f"{path} has no parameters inside", "other programs drop them when they save a picture")
-    return cast(dict[str, Any], json.loads(text))
+    return cast(dict[str, Any], found)
 
 
-def _called(image: ImageInput) -> str:
+def called(image: ImageInput) -> str:
+    """What parameters call a reference: its file's name without its place, or its size."""
     return f"<{image.width}x{image.height}>" if isinstance(image, Image.Image) else Path(image).name

@@ -10,12 +10,14 @@ from PIL import Image
 from omnigen2.flow import (
     DPMSolver,
     EulerSolver,
+    FixedShift,
     Guidance,
     GuidanceSchedule,
     HeunSolver,
     Solver,
     TextGuidance,
     TextImageGuidance,
+    TimeShift,
 )
 from omnigen2.generate.errors import GenerateError
 
@@ -32,6 +34,7 @@ class SamplingOptions(TypedDict, total=False):
     image_scale: float
     guidance_interval: tuple[float, float]
     solver: SolverName
+    time_shift: float | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,6 +50,7 @@ class Sampling:
             included; the other steps cost a half or a third.
         solver: `"euler"` (order 1), `"heun"` (order 2, two evaluations per step), `"dpm2"` and `"dpm3"`
             (DPM-Solver++ multistep of order 2 and 3).
+        time_shift: A fixed time shift for every size, above 0 (1 is none, 3 is usual); None for the model's own.
 
     Raises:
         GenerateError: If a value is out of range.
@@ -57,6 +61,7 @@ class Sampling:
     image_scale: float = 1.0
     guidance_interval: tuple[float, float] = (0.0, 1.0)
     solver: SolverName = "euler"
+    time_shift: float | None = None
 
     def __post_init__(self) -> None:
         if self.steps < 1:
@@ -75,6 +80,8 @@ class Sampling:
             raise GenerateError(
                 f"there is no solver {self.solver!r}", f"choose one of {', '.join(get_args(SolverName))}"
             )
+        if self.time_shift is not None and not (isfinite(self.time_shift) and self.time_shift > 0):
+            raise GenerateError(f"time_shift must be a number above 0, got {self.time_shift}", "1 is none, 3 is usual")
 
     def guidance(self, references: bool) -> Guidance | None:
         """The rule that joins the branches; None if the conditional branch alone is enough.
@@ -87,6 +94,10 @@ class Sampling:
         if self.image_scale > 1 and references:
             return TextImageGuidance(self.text_scale, self.image_scale)
         return TextGuidance(self.text_scale)
+
+    def shift(self, own: TimeShift) -> TimeShift:
+        """The time shift: the fixed one if it is given, otherwise the model's own."""
+        return own if self.time_shift is None else FixedShift(self.time_shift)
 
     def schedule(self) -> GuidanceSchedule:
         """Which steps are guided."""

@@ -57,14 +57,16 @@ def make_tiny(directory: str | Path, seed: int = 0, overwrite: bool = False) -> 
     if directory.exists() and not directory.is_dir():
         raise GenerateError(f"{directory} is a file", "give the name of a folder")
     if directory.is_dir() and any(directory.iterdir()) and not overwrite:
-        raise GenerateError(f"{directory} has files already", "give another folder, or allow to overwrite")
+        raise GenerateError(
+            f"{directory} has files already", "give another folder", {"overwrite": "write into it with {}"}
+        )
     save_transformer(tiny_transformer(seed), directory / "transformer", overwrite=overwrite)
     write_tiny_vlm(directory / "mllm", CONFIG.text_dim, seed=seed)
     write_tiny_processor(directory / "processor")
     write_tiny_vae(directory / "vae", CONFIG.in_channels, seed)
     (directory / "scheduler").mkdir(exist_ok=True)
     write_json(directory / "scheduler" / "scheduler_config.json", SCHEDULER)
-    write_json(directory / "model_index.json", INDEX)
+    write_json(directory / "model_index.json", INDEX | {"untrained": ["mllm", "transformer", "vae"]})
     return directory
 
 

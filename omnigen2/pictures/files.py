@@ -3,14 +3,16 @@
 import io
 import struct
 import zlib
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, TypeAlias
 
-import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image, UnidentifiedImageError
 
 from omnigen2.errors import UserError
+from omnigen2.pictures.deep import is_deep, to_8_bits, unknown_white
+from omnigen2.pictures.metadata import load, plainer, turn_of
 
 AnimatedImages: TypeAlias = Literal["refuse", "first_frame"]
 
@@ -45,9 +47,11 @@ class ImageReader:
 
     - EXIF orientation is applied.
     - Transparent pixels are laid over `background` (the official code shows whatever colour hides below them).
-    - Grey, palette and black-and-white images become RGB; 16-bit grey is scaled to 8 bits (the official code clips it
-      to white); CMYK is converted without colour management. Images of floats or 32-bit integers have no defined
-      white and are refused.
+    - Grey, palette and black-and-white images become RGB; grey of 12 and 16 bits is scaled to 8 bits (the official code
+      clips it to white), and turned where 0 is white; CMYK is converted without colour management. Images whose white
+      nobody knows are refused: floats, signed and 32-bit integers, TIFF without a photometric tag, CMYK in JPEG without
+      Adobe's mark.
+    - Metadata that cannot be read are passed over: then the picture is upright as it lies.
     - Animations are refused, or their first frame is taken, by choice. A photo with previews (MPO) counts as a photo.
     - Broken, truncated and oversized files are refused.
 
@@ -87,15 +91,15 @@ class ImageReader:
             raise ImageFileError(f"there is no image file {called}; check the path")
         Image.init()
         try:
-            with Image.open(source, formats=[kind for kind in FORMATS if kind in Image.OPEN]) as image:
-                self._check(image, called)
-                image.load()
-                return self.to_rgb(image, called)
+            return self._opened(source, called)
         except ImageFileError:
             raise
         except DECODING_ERRORS as error:
+            if (image := self._opened_without_metadata(file, called)) is not None:
+                return image
+            reason = "of no known format" if isinstance(error, UnidentifiedImageError) else error
             raise ImageFileError(
-                f"image file {called} cannot be read ({error}); it is broken, truncated, too large or no "
+                f"image file {called} cannot be read ({reason}); it is broken, truncated, too large or no "
                 f"{'/'.join(FORMATS)} file: repair, convert or remove it"
             ) from error
 
@@ -105,20 +109,31 @@ class ImageReader:
         Raises:
             ImageFileError: If its mode has no defined range of values.
         """
-        upright = ImageOps.exif_transpose(image)
-        # Pillow opens 16-bit grey PNG and PPM as 32-bit integers in some versions
-        if upright.mode.startswith("I;16") or (upright.mode == "I" and image.format in ("PNG", "PPM")):
-            upright = _to_8_bits(upright)
-        if upright.mode not in MODES:
-            raise ImageFileError(
-                f"image {name} has pixels of mode {upright.mode}, which have no defined black and white; convert it to "
-                "RGB, or to grey of 8 or 16 bits"
-            )
-        if upright.has_transparency_data:
-            behind = Image.new("RGBA", upright.size, (*self.background, 255))
-            upright = Image.alpha_composite(behind, upright.convert("RGBA"))
-        rgb = upright.convert("RGB")
+        problem, turn = unknown_white(image), turn_of(image)
+        if not is_deep(image) and image.mode not in MODES:
+            problem = f"pixels of mode {image.mode}, which have no defined black and white"
+        if problem:
+            raise ImageFileError(f"image {name} has {problem}; convert it to RGB, or to grey of 8 or 16 bits")
+        image = to_8_bits(image) if is_deep(image) else image
+        image = image if turn is None else image.transpose(turn)
+        if image.has_transparency_data:
+            behind = Image.new("RGBA", image.size, (*self.background, 255))
+            image = Image.alpha_composite(behind, image.convert("RGBA"))
+        rgb = image.convert("RGB")
         return Image.frombytes("RGB", rgb.size, rgb.tobytes())
+
+    def _opened(self, source: Path | io.BytesIO, name: str) -> Image.Image:
+        with Image.open(source, formats=[kind for kind in FORMATS if kind in Image.OPEN]) as image:
+            self._check(image, name)
+            load(image)
+            return self.to_rgb(image, name)
+
+    def _opened_without_metadata(self, file: str | Path | bytes, name: str) -> Image.Image | None:
+        """The picture, if only its metadata cannot be read; None if it is something else."""
+        for content in plainer(file if isinstance(file, bytes) else Path(file).read_bytes()):
+            with suppress(*DECODING_ERRORS):
+                return self._opened(io.BytesIO(content), name)
+        return None
 
     def _check(self, image: Image.Image, name: str) -> None:
         width, height = image.size
@@ -132,13 +147,3 @@ class ImageReader:
             raise ImageFileError(
                 f"image file {name} has {frames} frames; use animated='first_frame' to take the first, or convert it"
             )
-
-
-def _to_8_bits(image: Image.Image) -> Image.Image:
-    """16-bit grey to 8-bit grey, with alpha where one grey value is marked as transparent."""
-    values = np.asarray(image).astype(np.int64)
-    grey = Image.fromarray((values / 257).round().astype(np.uint8))
-    transparent = image.info.get("transparency")
-    if transparent is not None:
-        grey.putalpha(Image.fromarray(np.where(values == transparent, 0, 255).astype(np.uint8)))
-    return grey

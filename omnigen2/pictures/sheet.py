@@ -37,7 +37,7 @@ class Panel:
     """One task.
 
     Attributes:
-        title: The kind of task.
+        title: The kind of task; takes no room if it is empty.
         pictures: Name and pixels of each, in [-1, 1], on the CPU; all shown in squares of the same size.
         text: Caption, instruction, or question.
         verdict: What the verifier says.
@@ -68,9 +68,14 @@ class Panel:
         ]
 
     @property
+    def above_names(self) -> float:
+        """Height above the names of the pictures, in inches."""
+        return TITLE if self.title else 0.0
+
+    @property
     def head(self) -> float:
         """Height above the pictures, in inches."""
-        return TITLE + (NAMES if any(name for name, _ in self.pictures) else 0)
+        return self.above_names + (NAMES if any(name for name, _ in self.pictures) else 0)
 
     @property
     def height(self) -> float:
@@ -103,7 +108,7 @@ class Section:
 
 
 def sheet_png(title: str, sections: Sequence[Section]) -> bytes:
-    """A contact sheet as a PNG file."""
+    """A contact sheet as a PNG file; a title that is empty takes no room."""
     file = io.BytesIO()
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Glyph .* missing")
@@ -113,7 +118,8 @@ def sheet_png(title: str, sections: Sequence[Section]) -> bytes:
 
 def contact_sheet(title: str, sections: Sequence[Section]) -> "Figure":
     """Lay sections, at least one, out below one another; the figure is as high as it needs to be."""
-    height = HEADING + PANEL_GAP
+    heading = HEADING if title else 0.0
+    height = heading + PANEL_GAP
     for section in sections:
         height += HEADING + sum(max(panel.height for panel in row) for row in section.rows())
     from matplotlib.figure import Figure
@@ -121,7 +127,7 @@ def contact_sheet(title: str, sections: Sequence[Section]) -> "Figure":
     figure = Figure(figsize=(WIDTH, height), facecolor="white")
     top = PANEL_GAP
     _write(figure, PANEL_GAP, top, title, size=13, weight="bold")
-    top += HEADING
+    top += heading
     for section in sections:
         _write(figure, PANEL_GAP, top, section.heading, size=11, weight="bold")
         top += HEADING - 0.1
@@ -140,7 +146,7 @@ def _draw(figure: "Figure", panel: Panel, left: float, top: float) -> None:
     below = top + panel.head
     for number, (name, pixels) in enumerate(panel.pictures):
         start = left + number * (PICTURE + GAP)
-        _write(figure, start, top + TITLE, name, size=7, colour=FAINT)
+        _write(figure, start, top + panel.above_names, name, size=7, colour=FAINT)
         _show(figure, start, below, pixels)
     below += PICTURE + LINE / 2
     for number, (line, colour) in enumerate(panel.lines):

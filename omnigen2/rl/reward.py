@@ -111,6 +111,11 @@ class Scores:
 
     def __post_init__(self) -> None:
         columns = {"value": self.value} | {f"part {name}": part for name, part in self.parts.items()}
+        for name, column in {**columns, "valid": self.valid}.items():
+            if column.ndim != 1:
+                raise RewardError(f"{name} has the shape {tuple(column.shape)}, expected ({len(self)},); flatten it")
+        if self.valid.dtype != torch.bool:
+            raise RewardError(f"valid holds {self.valid.dtype}, expected torch.bool; say True where there is a reward")
         lengths = {name: column.shape[0] for name, column in columns.items()}
         lengths |= {"valid": self.valid.shape[0], "problem": len(self.problem), "reason": len(self.reason)}
         if len(set(lengths.values())) > 1:

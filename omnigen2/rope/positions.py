@@ -19,6 +19,7 @@ from typing import Literal, NamedTuple, assert_never
 import torch
 from typing_extensions import override
 
+from omnigen2.errors import check_choice
 from omnigen2.layout import ImageSegment, Layout, PositionIds, TextSegment
 
 InstanceAdvance = Literal["extent", "consecutive"]
@@ -88,6 +89,10 @@ class OmniPositions(PositionScheme):
 
     advance: InstanceAdvance = "extent"
     target: TargetPlace = "last"
+
+    def __post_init__(self) -> None:
+        check_choice("advance of OmniPositions", self.advance, InstanceAdvance)
+        check_choice("target of OmniPositions", self.target, TargetPlace)
 
     @override
     def origins(self, text_length: int, images: Sequence[ImageSegment]) -> list[Origin]:

@@ -1,5 +1,6 @@
 """Rotations: from position ids to cosines and sines, and from those to rotated queries and keys."""
 
+from math import isfinite
 from typing import NamedTuple, TypeAlias
 
 import torch
@@ -9,7 +10,7 @@ from typing_extensions import override
 
 from omnigen2.layout import PositionIds, TokenIndex
 
-Heads: TypeAlias = Float[Tensor, "tokens heads head_dim"]
+Heads: TypeAlias = Float[Tensor, "*batch tokens heads head_dim"]
 
 
 class Rotation(NamedTuple):
@@ -44,9 +45,11 @@ class RotaryEmbedding(nn.Module):
 
     def __init__(self, axes: tuple[int, int, int], theta: float = 10000.0) -> None:
         super().__init__()
+        if len(axes) != 3 or not all(type(axis) is int for axis in axes):
+            raise ValueError(f"RotaryEmbedding needs channels of three axes (instance, row, column), got {axes!r}")
         if any(axis < 2 or axis % 2 for axis in axes):
             raise ValueError(f"RotaryEmbedding axes must be even and at least 2, got {axes}; channels turn in pairs")
-        if theta <= 1:
+        if not (isfinite(theta) and theta > 1):
             raise ValueError(f"RotaryEmbedding theta must be above 1, got {theta}; 10000 is usual")
         self.axes = axes
         self.theta = theta
@@ -72,7 +75,27 @@ class RotaryEmbedding(nn.Module):
 
 
 def apply_rotation(states: Heads, rotation: Rotation) -> Heads:
-    """Turn the channel pairs (0, 1), (2, 3), … of every query or key head by the token's rotation, in float32."""
+    """Turn the channel pairs (0, 1), (2, 3), … of every query or key head by the token's rotation, in float32.
+
+    Args:
+        states: Queries or keys, packed, (tokens, heads, head_dim), or of a dense batch whose samples all stand at the
+            same places, (batch, tokens, heads, head_dim). Tokens come before heads.
+        rotation: One rotation per token, of as many channel pairs as a head has.
+
+    Raises:
+        ValueError: If the shapes do not fit, or those of a dense batch do not tell tokens from heads.
+    """
+    tokens, half_dim = rotation.cos.shape
+    if states.ndim not in (3, 4) or states.shape[-3] != tokens or states.shape[-1] != 2 * half_dim:
+        raise ValueError(
+            f"apply_rotation got states of shape {tuple(states.shape)} and rotations of {tokens} tokens with "
+            f"{half_dim} channel pairs; expected ({tokens}, heads, {2 * half_dim}), tokens before heads"
+        )
+    if states.ndim == 4 and states.shape[1] == states.shape[2]:
+        raise ValueError(
+            f"apply_rotation got a dense batch of shape {tuple(states.shape)}, which does not say whether tokens or "
+            "heads come first; pack it: (tokens, heads, head_dim), a rotation for each token"
+        )
     turn = turn_complex if states.device.type == "cpu" else turn_pairs
     return turn(states.float(), rotation).type_as(states)
 

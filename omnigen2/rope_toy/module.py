@@ -26,7 +26,7 @@ from omnigen2.rope_toy.data import EVALUATIONS
 from omnigen2.rope_toy.model import CopyModel
 from omnigen2.rope_toy.samples import answers, richest, save_answers
 from omnigen2.rope_toy.task import CopyTask, Patches, ToyBatch
-from omnigen2.training.parts import LearningRate, OptimizerRecipe, lambda_lr
+from omnigen2.training.parts import LearningRate, OptimizerRecipe, scheduled
 
 Objective: TypeAlias = Literal["reconstruction", "flow"]
 
@@ -145,9 +145,7 @@ class ToyModule(L.LightningModule):
 
     @override
     def configure_optimizers(self) -> OptimizerLRScheduler:
-        optimizer = self.optimizer.build(self.named_parameters())
-        schedule = lambda_lr(optimizer, self.schedule.resolved(self.trainer.max_steps))
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+        return scheduled(self.optimizer.build(self.named_parameters()), self.schedule, self.trainer.max_steps)
 
     def _velocity(self, batch: ToyBatch) -> VelocityModel:
         return partial(self.model.dit, condition=self.model.dit.prepare(self.model.inputs(batch)))

@@ -1,10 +1,10 @@
-"""A tiny transformer with adapters, and what it answers."""
+"""A tiny transformer with adapters, and what it answers; its layers by their released names."""
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from omnigen2.adapters import ATTENTION, LoRA, add_lora, is_adapter
-from omnigen2.dit import DiffusionTransformer, Inputs
+from omnigen2.dit import DiffusionTransformer, Inputs, released_key
 from omnigen2.generate.tiny import CONFIG, tiny_transformer
 from omnigen2.layout import ImageSegment, Layout, TextSegment
 
@@ -37,3 +37,18 @@ def adapted(lora: LoRA = STYLE, trained: bool = True) -> DiffusionTransformer:
     if trained:
         train(dit)
     return dit
+
+
+def released_tree(dit: DiffusionTransformer) -> nn.Module:
+    """Bare linear layers with the released names and the sizes of a transformer's: what other programs adapt."""
+    root = nn.Module()
+    for name, part in dit.named_modules():
+        if isinstance(part, nn.Linear):
+            *above, leaf = released_key(f"{name}.weight").split(".")[:-1]
+            owner = root
+            for step in above:
+                if not hasattr(owner, step):
+                    owner.add_module(step, nn.Module())
+                owner = owner.get_submodule(step)
+            owner.add_module(leaf, nn.Linear(part.in_features, part.out_features, bias=False))
+    return root

@@ -64,7 +64,8 @@ def test_different_ranks_and_rank_stabilised_scaling(tmp_path: Path) -> None:
         tensors[f"base_model.model.{layer}.lora_A.weight"] = torch.randn(rank, 48)
         tensors[f"base_model.model.{layer}.lora_B.weight"] = torch.randn(48, rank)
     save_file(tensors, tmp_path / "adapter_model.safetensors")
-    config = {"r": 4, "lora_alpha": 6, "alpha_pattern": {"layers.1.attn.to_q": 2}, "use_rslora": True}
+    patterns = {"alpha_pattern": {"layers.1.attn.to_q": 2}, "rank_pattern": {"layers.1.attn.to_q": 1}}
+    config = {"r": 4, "lora_alpha": 6, "use_rslora": True, **patterns}
     (tmp_path / "adapter_config.json").write_text(json.dumps(config))
     pairs = read_lora(tmp_path)
     assert {layer: pair.scaling for layer, pair in pairs.items()} == {"layers.0.attn.to_q": 3, "layers.1.attn.to_q": 2}

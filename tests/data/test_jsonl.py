@@ -52,7 +52,11 @@ def test_empty_lines_and_a_byte_order_mark_are_no_records(folder: Path) -> None:
         ('{"instruction": "x", "instruction": "y"}', "has instruction twice; keep one of them"),
         (t2i("data:image/png;base64," + "A" * 5000), r"A…, where nothing can be looked for \(File name too long\)"),
         (t2i("c.png"), r"names the image .*c.png, which does not exist"),
-        (t2i("a.png", task_type="draw"), "task_type 'draw', expected one of text_to_image"),
+        (t2i("a.png", task_type="draw", answer="x"), "task_type 'draw', expected one of text_to_image"),
+        (t2i("a.png", task_type=" "), "task_type ' ', expected one of text_to_image"),
+        (t2i("a.png", meta="x", meta_data={}), "both meta and meta_data; keep one of them"),
+        (t2i("a.png", input_images=False), "input_images False, expected a list of paths"),
+        (t2i(""), "names the image '', which is no file"),
         (t2i("a.png", task_type=None), "task_type None, expected text"),
         (t2i("a.png", instruction=""), "has an empty instruction"),
         (t2i("a.png", instruction=["x", "y"]), r"instruction \['x', 'y'\], expected text"),
@@ -124,7 +128,7 @@ def test_ratios_are_shares_and_nested_ones_shares_of_shares(folder: Path) -> Non
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("data: [", "is no YAML file"),
+        ("data: [", "line 1 is no valid YAML"),
         ("[]", "has no list `data:`"),
         ("data: []", "has no list `data:`"),
         ("data: [x.jsonl]", "entry 1 of .*data.yml is 'x.jsonl'; expected"),

@@ -82,7 +82,7 @@ def test_an_entry_without_usable_records_is_an_error_after_the_report(spec: Path
 
 def test_a_damaged_report_is_refused(tmp_path: Path) -> None:
     (tmp_path / REPORT_FILE).write_text('{"sources": [{}]}')
-    with pytest.raises(DataError, match=r"report.json is damaged \(KeyError"):
+    with pytest.raises(DataError, match=r"report.json, sources\[0\], has no name, expected text"):
         open_data(tmp_path)
 
 

@@ -178,8 +178,8 @@ FAULTS: dict[str, tuple[Callable[[Path], object], str]] = {
     ),
     "no weights": (lambda d: (d / SINGLE).unlink(), f"neither {SINGLE} nor {INDEX}"),
     "no config": (lambda d: (d / "config.json").unlink(), "has no config.json"),
-    "config not JSON": (lambda d: (d / "config.json").write_text("{"), "config.json is not JSON"),
-    "config a list": (lambda d: (d / "config.json").write_text("[]"), "holds list, expected a JSON object"),
+    "config not JSON": (lambda d: (d / "config.json").write_text("{"), "config.json is no JSON"),
+    "config a list": (lambda d: (d / "config.json").write_text("[]"), r"config.json is \[\], expected an object"),
     "config key unknown": (config(hidden=3), r"config.json: unknown keys \['hidden'\]; expected"),
     "config key missing": (
         lambda d: edit_json(d / "config.json", lambda c: c.pop("text_feat_dim")),

@@ -73,7 +73,7 @@ def test_block_unmodulated() -> None:
     case.check(padded(case, plain(*packed(case))), "outputs.hidden_states")
 
 
-@pytest.mark.parametrize("name", ["block_modulated", pytest.param("block_released_dims", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("name", ["block_modulated", "block_released_dims"])
 def test_block_modulated(name: str) -> None:
     case = Case(name)
     h = case.hyperparameters
@@ -130,7 +130,7 @@ def test_time_and_text_embedding(name: str) -> None:
     fill(both, weights, {key: released_key(key).removeprefix("time_caption_embed.") for key in both.state_dict()})
     t = case["inputs.timestep"]
     if "outputs.sinusoid" in case.tensors:
-        case.check(sinusoid(t, h["timestep_scale"]), "outputs.sinusoid")
+        torch.testing.assert_close(sinusoid(t, h["timestep_scale"]), case["outputs.sinusoid"], rtol=0, atol=2e-7)
     case.check(time(t), "outputs.time_embed")
     features = case["inputs.text_features"]
     case.check(text(features.flatten(0, 1)).view(*features.shape[:2], -1), "outputs.caption_embed")
@@ -147,6 +147,11 @@ def test_output_layer(name: str) -> None:
     owner = torch.arange(samples).repeat_interleave(length)
     out = layer(states.flatten(0, 1), case["inputs.temb"], owner)
     case.check(out.view(samples, length, -1), "outputs.y")
+
+
+MEASURED = 5e-6
+"""The whole model differs from the official code by 2e-6 at most (and gradients by 2e-6 of their largest entry): with
+frequencies formed in another way it is 1e-5 (3e-5). The tolerances of the manifest leave room for any of them."""
 
 
 def transformer(case: Case) -> DiffusionTransformer:
@@ -189,6 +194,7 @@ def test_transformer(name: str) -> None:
     velocities = latents_of(dit(x_t, case["inputs.timestep"], inputs), inputs.layout)
     for i, velocity in enumerate(velocities):
         case.check(velocity, f"outputs.latent.{i}")
+        torch.testing.assert_close(velocity, case[f"outputs.latent.{i}"], rtol=0, atol=MEASURED)
     loss = sum((v * case[f"inputs.grad_weight.{i}"]).sum() for i, v in enumerate(velocities))
     assert isinstance(loss, Tensor)
     case.check(loss.view(1), "outputs.loss")
@@ -203,6 +209,7 @@ def test_transformer(name: str) -> None:
         gradient = grads[key]
         assert gradient is not None
         case.check(gradient, key)
+        torch.testing.assert_close(gradient, case[key], rtol=0, atol=MEASURED * float(case[key].abs().max()))
 
 
 @pytest.mark.parametrize("name", ["transformer_a", "transformer_b"])

@@ -2,6 +2,7 @@
 
 import copy
 import pickle
+import re
 import unicodedata
 from pathlib import Path
 
@@ -11,12 +12,15 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from PIL import Image
 
+from omnigen2.dit import variants
 from omnigen2.encoders import ChatTokenizer, Message, PromptBatch, PromptRules, TokenRole, drawing, load_tokenizer
 from omnigen2.encoders.chat import SYSTEM_PROMPT, SYSTEM_PROMPT_DROPPED, SYSTEM_PROMPT_PLAIN, render
 from omnigen2.encoders.tiny import SPECIAL_TOKENS
 from tests.encoders.conftest import parity
+from tests.paths import RECIPES
 
 PICTURE = Image.new("RGB", (100, 70), "red")
+LIMIT = re.compile(r"rules: \{[^}]*max_tokens: (\d+)")
 letters = st.text(st.characters(exclude_categories=("Cs",)), max_size=40)
 nasty = st.lists(st.one_of(st.sampled_from(SPECIAL_TOKENS), letters), max_size=6).map("".join)
 
@@ -54,6 +58,14 @@ def test_prompts_are_those_the_weights_were_trained_with() -> None:
     for system in (SYSTEM_PROMPT, SYSTEM_PROMPT_DROPPED, SYSTEM_PROMPT_PLAIN):
         for prompt in ("", "x", "two\nlines "):
             assert written(drawing(prompt, system=system)) == template.format(system=system, prompt=prompt)
+
+
+def test_limits_and_sizes_are_the_official_ones() -> None:
+    values = parity("chat_template")["values"]
+    assert PromptRules().max_tokens == values["max_tokens"]["inference_script"] == values["max_tokens"]["rl_negative"]
+    trained = [limit for path in (RECIPES / "paper").glob("*.yaml") for limit in LIMIT.findall(path.read_text())]
+    assert set(trained) == {str(values["max_tokens"]["training"])}
+    assert variants.OMNIGEN2_4B.text_dim == values["text_feature_dim"]
 
 
 def test_the_chat_prompt_shows_numbered_images_in_front() -> None:
@@ -117,7 +129,7 @@ def test_very_long_prompts_are_read_and_half_characters_refused(tokenizer: ChatT
 def test_too_long_is_refused_or_cut(folder: Path) -> None:
     whole = load_tokenizer(folder / "processor").drawings(["x" * 50])
     words = whole.ids.shape[1]
-    with pytest.raises(ValueError, match=f"conversation 1 has {words} text tokens .* at most 130 are allowed"):
+    with pytest.raises(ValueError, match=f"conversation 2 of 2 has {words} text tokens .* at most 130 are allowed"):
         load_tokenizer(folder / "processor", PromptRules(max_tokens=130)).drawings(["", "x" * 50])
     cutting = load_tokenizer(folder / "processor", PromptRules(max_tokens=130, overflow="cut"))
     cut = cutting.drawings(["x" * 50])

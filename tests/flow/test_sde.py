@@ -147,7 +147,9 @@ def test_parity_rl_sde() -> None:
     shift = SquareRootShift(side=settings["time_shift_base_res"] / 16)
     steps, pixels = settings["num_steps"], settings["num_tokens"]
     times = time_grid(steps, shift, [count // 4 for count in pixels])
-    torch.testing.assert_close(times.T.contiguous(), tensors["outputs.timesteps_full"], **tolerance)
+    for name in ("timesteps_full", "euler_timesteps_full"):  # drawn with noise and without
+        torch.testing.assert_close(times.T.contiguous(), tensors[f"outputs.{name}"], **tolerance)
+    torch.testing.assert_close(times[:, 0], tensors["outputs.scalar_tokens_timesteps_full"], **tolerance)
     level = FlowGRPONoise(settings["sigma_coef"])
     mask = tensors["inputs.img_mask"].bool()
     index = torch.repeat_interleave(torch.arange(3), mask.sum(1))
@@ -159,6 +161,15 @@ def test_parity_rl_sde() -> None:
         torch.testing.assert_close(step.mean, tensors["outputs.mean"][k][mask], **tolerance)
         drawn = step.mean + step.std[index][:, None] * tensors["inputs.noise"][k][mask]
         torch.testing.assert_close(drawn, x_next, **tolerance)
+        everywhere = transition(  # the official means are those of the padding too
+            tensors["outputs.latents"][k].flatten(0, 1),
+            tensors["inputs.model_pred"][k].flatten(0, 1),
+            times[k],
+            times[k + 1],
+            torch.arange(3).repeat_interleave(mask.shape[1]),
+            level,
+        )
+        torch.testing.assert_close(everywhere.mean, tensors["outputs.mean"][k].flatten(0, 1), **tolerance)
         for name in ("log_prob", "log_prob_recomputed"):
             torch.testing.assert_close(step.log_prob(x_next), tensors[f"outputs.{name}"][:, k], **tolerance)
     rules = {"cfg3": TextImageGuidance(4.0, 2.0), "cfg2": TextGuidance(3.0)}

@@ -68,7 +68,7 @@ def test_adapters_learn_ten_pictures_and_change_what_is_drawn(place: Path) -> No
     after = drawn(place / "tiny", run / "weights/adapter")
     assert np.abs(after - before).max() > 5
     assert np.array_equal(before, drawn(place / "tiny"))
-    assert sorted(path.name for path in (run / "weights").iterdir()) == ["adapter", "optimizer.pt"]
+    assert sorted(path.name for path in (run / "weights").iterdir()) == ["adapter", "optimizer.safetensors"]
     assert {path.suffix for path in (run / "samples").iterdir()} == {".png", ".json"}
     # the checkpoint holds the adapters and not the model
     checkpoint = committed_checkpoint(run)

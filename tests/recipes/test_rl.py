@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from omnigen2.adapters import is_adapter
+from omnigen2.flow import SquareRootShift
 from omnigen2.microworld.runs import MicroPrompts
 from omnigen2.rl import NoiseScaled
 from omnigen2.rl.rewards import JudgeReward
@@ -38,6 +39,7 @@ def test_a_paper_recipe_builds_with_the_official_numbers(name: str, released: Pa
     assert trainer.max_steps == STEPS[name]
     rollout, update = model.rollout, model.update
     assert (rollout.groups, rollout.members, update.updates) == (48, 12, 2)
+    assert model.shift == rollout.shift == SquareRootShift(side=168 / 16)  # the official base resolution
     sampling = rollout.sampling
     assert (sampling.steps, sampling.text_scale, sampling.image_scale) == (20, 4, 2)
     assert sampling.guidance_interval == (0, 0.6)

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from omnigen2.layout import ImageSegment, Layout, TextSegment
+from omnigen2.layout import ImageSegment, Layout, TextSegment, unpack_padded
 from omnigen2.rope import OmniPositions, RotaryEmbedding, apply_rotation
 from tests.parity.cases import Case
 
@@ -24,6 +24,16 @@ def test_omni_rope(name: str) -> None:
     ids = OmniPositions()(layout)
     rotation = RotaryEmbedding(tuple(h["axes_dim"]), h["theta"])(ids)
     turned = apply_rotation(case["inputs.q"][real], rotation)
+    for kind, name in (("text", "text"), ("reference", "ref"), ("target", "image")):
+        if f"outputs.freqs_{name}.real" in case.tensors:
+            part, borders = rotation.take(layout.indices(kind)), layout.per_sample(kind)
+            for tensor, side in ((part.cos, "real"), (part.sin, "imag")):
+                key = f"outputs.freqs_{name}.{side}"
+                expected = case[key]
+                padded = unpack_padded(tensor.double(), borders.mask(expected.shape[1]))
+                torch.testing.assert_close(
+                    padded, expected, rtol=0, atol=2e-6, msg=lambda text, key=key: f"{key}: {text}"
+                )
     for tensor, key in (
         (ids.int(), "outputs.position_ids"),
         (rotation.cos.double(), "outputs.freqs_joint.real"),

@@ -7,6 +7,7 @@ import torch
 from lightning.pytorch import LightningDataModule, LightningModule
 from torch import Tensor, nn
 
+from omnigen2.runner.keep import read_optimizer
 from omnigen2.runner.reports.stages import StagesReport, StagesResult
 from omnigen2.training.parts.loader import StepLoader
 
@@ -37,7 +38,7 @@ class Linear(LightningModule):
     def configure_optimizers(self) -> torch.optim.Optimizer:
         optimizer = torch.optim.AdamW(self.parameters(), lr=self.lr)
         if self.optimizer_state is not None:
-            optimizer.load_state_dict(torch.load(self.optimizer_state, weights_only=True))
+            optimizer.load_state_dict(read_optimizer(self.optimizer_state))
         return optimizer
 
     def save_weights(self, folder: Path) -> None:

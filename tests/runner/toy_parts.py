@@ -127,3 +127,13 @@ class OwnReport(Callback):
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         (Path(trainer.default_root_dir) / "report.md").write_text("my own words\n")
+
+
+class CosineNet(Net):
+    """Its learning rate falls towards the end of the run."""
+
+    def configure_optimizers(self) -> Any:
+        found = super().configure_optimizers()
+        length = self.trainer.max_steps
+        schedule = torch.optim.lr_scheduler.CosineAnnealingLR(found["optimizer"], T_max=length)
+        return found | {"lr_scheduler": {"scheduler": schedule, "interval": "step"}}

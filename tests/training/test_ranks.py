@@ -260,7 +260,7 @@ def test_another_number_of_processes_is_said(tmp_path: Path) -> None:
     with pytest.warns(UserWarning, match="made by 2 processes, and now there are 1: its random states"):
         point.load_state_dict(state)
     torch.rand(1)
-    point._set_random_states(epoch_ended=False)
+    point.restore_random_states(epoch_ended=False)
     assert not torch.equal(torch.get_rng_state(), before)
 
 

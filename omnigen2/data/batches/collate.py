@@ -21,6 +21,7 @@ from omnigen2.data.samples import (
     Source,
     StatesOrigin,
     Task,
+    skipping,
 )
 from omnigen2.layout import ImageSegment, Layout
 from omnigen2.pictures import ImageFileError, ImageReader, ResizePolicy, to_pixels
@@ -72,7 +73,7 @@ class Batch:
     """What one rank trains on in one step.
 
     Attributes:
-        examples: At least one.
+        examples: At least one, in what a `Mixture` yields.
         budget: What the batch was packed for.
         broken: What is wrong with samples that could not be decoded and were skipped.
     """
@@ -131,8 +132,8 @@ class Collate:
         dropout: Which conditions are dropped; none if None.
         reader: Decodes images.
         broken: What happens to a sample that cannot be read or decoded: `"refuse"` raises and names it, `"skip"`
-            leaves it out of its batch and says so in `Batch.broken`. Nothing takes its place. A batch of which no
-            sample is left raises.
+            leaves it out of its batch and says so in `Batch.broken`. Nothing takes its place, so a batch may be left
+            without examples.
         precomputed: Whether latents and text states that samples bring are used, or left out so that pixels are
             encoded and instructions read anew.
     """
@@ -150,28 +151,32 @@ class Collate:
             sources: By name.
             budget: What the batch may hold; its resize policy is used.
 
+        Returns:
+            A batch without examples if all samples are broken and left out.
+
         Raises:
-            DataError: If a sample is broken and is to be refused, or all are.
+            DataError: If a sample is broken and is to be refused.
             Mismatch: If latents are to be used, but belong to images of other sizes.
         """
         examples: list[Example] = []
         broken: list[str] = []
         for pick in picks:
+            name = f"sample {pick.number} of source {pick.source}"
             try:
-                examples.append(self._example(pick, sources[pick.source][pick.number], budget))
+                sample = sources[pick.source][pick.number]
+                name = f"{name} ({sample.key})"
+                examples.append(self._example(pick, sample, budget))
             except Mismatch:
                 raise
             except (ImageFileError, DataError) as error:
-                problem = f"sample {pick.number} of source {pick.source}: {error}"
                 match self.broken:
                     case "refuse":
-                        raise DataError(f"{problem}\nmend or remove it, or use broken='skip'") from error
+                        problem = f"{name}: {error.message}"
+                        raise DataError(problem, error.remedy or "mend it", skipping("broken")) from error
                     case "skip":
-                        broken.append(problem)
+                        broken.append(f"{name}: {error}")
                     case _:
                         assert_never(self.broken)
-        if not examples:
-            raise DataError(f"all {len(picks)} samples of a batch are broken, the first: {broken[0]}; check the data")
         return Batch(tuple(examples), budget, tuple(broken))
 
     def _example(self, pick: Pick, sample: Sample, budget: TokenBudget) -> Example:

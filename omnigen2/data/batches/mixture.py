@@ -1,10 +1,11 @@
 """The loader: batches of mixed tasks, resumable anywhere, with any number of ranks and workers."""
 
 import signal
+import warnings
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, Literal, TypeAlias, TypedDict, assert_never
+from typing import Any, Literal, NotRequired, TypeAlias, TypedDict, assert_never
 
 import torch
 import torch.distributed
@@ -23,10 +24,12 @@ class MixtureState(TypedDict):
     Attributes:
         planner: Where the plan is after the last batch that was handed out.
         broken: Broken samples that were skipped so far, on this rank.
+        lost: Planned steps without a batch, because all of its samples were broken; none if it is missing.
     """
 
     planner: PlannerState
     broken: int
+    lost: NotRequired[int]
 
 
 @dataclass(frozen=True)
@@ -95,23 +98,48 @@ class Mixture:
         self.broken = 0
         self._first = planner.state_dict()
         self._state = self._first
+        self._lost = 0
         self._loaded = False
 
     def __len__(self) -> int:
         return self.steps
 
     def __iter__(self) -> Iterator[Batch]:
-        """Yield one epoch; the rest of it where a state was loaded or the last iteration was left in its middle."""
+        """Yield one epoch; the rest of it where a state was loaded or the last iteration was left in its middle.
+
+        A planned step whose samples are all broken has no batch, and the next one takes its turn. Of several ranks none
+        may do so alone: there it is an error.
+
+        Raises:
+            DataError: If a sample is refused, or nothing could be read for a whole epoch of the sources.
+        """
         match self.epochs:
             case "continue":
-                start = self._state
+                again = False
             case "repeat":
-                start = self._state if self._loaded else self._first
+                again = not self._loaded
             case _:
                 assert_never(self.epochs)
+        if again:
+            self._state, self._lost = self._first, 0
         self._loaded = False
-        self.planner.load_state_dict(start)
-        plan = _Plan(self.planner, self.steps - start["step"] % self.steps, self.replica or Replica.here())
+        left = self.steps - (self._state["step"] - self._lost) % self.steps
+        in_a_row = 0
+        while left:
+            for batch in self._planned(left):
+                self.broken += len(batch.broken)
+                if batch.examples:
+                    left, in_a_row = left - 1, 0
+                    yield batch
+                else:
+                    self._lost += 1
+                    in_a_row += len(batch.broken)
+                    self._check_lost(batch, in_a_row)
+
+    def _planned(self, steps: int) -> Iterator[Batch]:
+        """The batches of the next steps of the plan, those without examples among them."""
+        self.planner.load_state_dict(self._state)
+        plan = _Plan(self.planner, steps, self.replica or Replica.here())
         data = _Reading(self.planner, self.collate)
         # a generator of its own: the loader must not draw from the global one, or a resumed run would differ
         own = torch.Generator().manual_seed(self.planner.seed)
@@ -126,8 +154,24 @@ class Mixture:
             if isinstance(batch, DataError):
                 raise batch
             self._state = plan.states.popleft()
-            self.broken += len(batch.broken)
+            for problem in batch.broken:
+                warnings.warn(f"left out: {problem}", stacklevel=2)
             yield batch
+
+    def _check_lost(self, batch: Batch, in_a_row: int) -> None:
+        """Refuse to go on without a batch where the ranks would come apart, or for ever.
+
+        Raises:
+            DataError: If so.
+        """
+        first = batch.broken[0] if batch.broken else "none was planned"
+        if (ranks := (self.replica or Replica.here()).world) > 1:
+            raise DataError(
+                f"all {len(batch.broken)} samples of a batch on one of {ranks} ranks are broken, the first: {first}",
+                "repair the files where they lie",
+            )
+        if in_a_row >= sum(len(source) for source in self.planner.sources.values()):
+            raise DataError(f"{in_a_row} samples in a row are broken, the last of them: {first}", "check the data")
 
     @property
     def skipped(self) -> dict[str, int]:
@@ -136,13 +180,14 @@ class Mixture:
 
     def state_dict(self) -> MixtureState:
         """Return the position after the last batch, for a checkpoint."""
-        return MixtureState(planner=self._state, broken=self.broken)
+        return MixtureState(planner=self._state, broken=self.broken, lost=self._lost)
 
     def load_state_dict(self, state: MixtureState) -> None:
         """Go to the position of a checkpoint, which a mixture of the same sources and seed has written."""
         self.planner.load_state_dict(state["planner"])
         self._state = self.planner.state_dict()
         self.broken = state["broken"]
+        self._lost = state.get("lost", 0)
         self._loaded = True
 
 

@@ -13,35 +13,29 @@ a model that sees them, and for a training with another codec or other sizes.
 import json
 import struct
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import accumulate, pairwise
-from typing import Any, cast
+from typing import cast
 
 from omnigen2.data.samples import (
     NUMBER_TYPES,
+    TASKS,
     DataError,
     LatentOrigin,
+    NumberType,
     Origin,
     Origins,
     Sample,
     StatesOrigin,
     Stored,
     StoredTensor,
+    Task,
 )
+from omnigen2.files import Fields, object_in
 
 MAGIC = b"omnigen1"
 PREFIX = struct.Struct("<8sII")
-FIELDS: dict[str, type | tuple[type, ...]] = {
-    "task": str,
-    "instruction": str,
-    "answer": (str, type(None)),
-    "key": str,
-    "meta": str,
-    "lengths": list,
-    "latents": list,
-    "states": list,
-    "has_target": bool,
-}
+FIELDS = ("task", "instruction", "answer", "key", "meta", "lengths", "latents", "states", "has_target")
 """What the header holds, no more and no less."""
 
 
@@ -95,50 +89,50 @@ def decode(record: bytes | memoryview, name: str, origins: Origins | None = None
     if checksum_of(length, body) != checksum:
         raise DataError(f"{name} is damaged or truncated (its checksum is wrong); copy the chunk anew, or {remedy}")
     header = _header(body[:length], name, remedy)
-    borders = pairwise(accumulate(header["lengths"], initial=length))
-    parts = tuple(body[start:end] for start, end in borders)
-    images = parts[: len(parts) - len(header["latents"]) - len(header["states"])]
+    has_target = header.flag("has_target")
+    borders = list(accumulate(header.wholes("lengths", low=0), initial=length))
+    parts = tuple(body[start:end] for start, end in pairwise(borders))
+    stored = header.objects("latents"), header.objects("states")
+    images = parts[: max(0, len(parts) - sum(map(len, stored)))]
+    if borders[-1] != len(body) or len(parts) < sum(map(len, stored)) + has_target:
+        raise DataError(f"{name} has lengths of {len(parts)} parts, which are not those of its content; {remedy}")
     rest = iter(parts[len(images) :])
-    latents, states = (tuple(_tensors(header[what], rest, name)) for what in ("latents", "states"))
+    latents, states = (tuple(_tensors(entries, rest)) for entries in stored)
     known = Origins() if origins is None else origins
     found: list[tuple[type[Origin], int, Origin | None]] = [
         (LatentOrigin, len(latents), known.latents),
         (StatesOrigin, len(states), known.states),
     ]
     for kind, count, origin in found:
-        if bool(count) != (origin is not None and header["has_target"]):
+        if bool(count) != (origin is not None and has_target):
             raise DataError(
                 f"{name} has {count} {kind.kind}, but its folder says that they were made by {origin}; files of two "
                 f"runs are mixed, or {kind.file} is missing: copy the folder anew, or {remedy}"
             )
     return Sample(
-        task=header["task"],
-        instruction=header["instruction"],
-        references=images[:-1] if header["has_target"] else images,
-        target=images[-1] if header["has_target"] else None,
-        answer=header["answer"],
-        key=header["key"],
-        meta=header["meta"],
+        task=cast(Task, header.choice("task", *TASKS)),
+        instruction=header.text("instruction"),
+        references=images[:-1] if has_target else images,
+        target=images[-1] if has_target else None,
+        answer=header.text("answer") if header.has("answer") else None,
+        key=header.text("key"),
+        meta=header.text("meta"),
         latents=None if known.latents is None or not latents else Stored(latents, known.latents),
         states=None if known.states is None or not states else Stored(states, known.states),
     )
 
 
-def _tensors(entries: list[Any], contents: Iterator[bytes], name: str) -> Iterator[StoredTensor]:
+def _tensors(entries: Sequence[Fields], contents: Iterator[bytes]) -> Iterator[StoredTensor]:
     for entry in entries:
-        if entry["stored_as"] not in NUMBER_TYPES:
-            raise DataError(f"{name} has numbers of type {entry['stored_as']!r}, expected {' or '.join(NUMBER_TYPES)}")
-        yield StoredTensor(tuple(entry["shape"]), entry["stored_as"], next(contents))
+        stored_as = cast(NumberType, entry.choice("stored_as", *NUMBER_TYPES))
+        yield StoredTensor(entry.wholes("shape", low=0), stored_as, next(contents))
 
 
-def _header(text: bytes, name: str, remedy: str) -> dict[str, Any]:
-    header: Any = json.loads(text)
-    if not isinstance(header, dict):
-        raise DataError(f"{name} has a header that is no JSON object; {remedy}")
-    fields = cast(dict[str, Any], header)
-    if fields.keys() != FIELDS.keys():
-        raise DataError(f"{name} has the fields {sorted(fields)}, expected {sorted(FIELDS)}; {remedy}")
-    for field, kind in FIELDS.items():
-        if not isinstance(fields[field], kind):
-            raise DataError(f"{name} has a {type(fields[field]).__name__} as its {field}; {remedy}")
-    return fields
+def _header(text: bytes, name: str, remedy: str) -> Fields:
+    try:
+        header = object_in(json.loads(text), f"the header of {name}", DataError, remedy)
+    except (ValueError, RecursionError) as error:
+        raise DataError(f"{name} has a header that is no JSON object ({error}); {remedy}") from error
+    if set(header.values) != set(FIELDS):
+        raise DataError(f"{name} has the fields {sorted(header.values)}, expected {sorted(FIELDS)}; {remedy}")
+    return header

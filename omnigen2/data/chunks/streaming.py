@@ -1,7 +1,7 @@
 """Reading the chunks that `omnigen2 data optimize` writes."""
 
-import json
 import os
+import struct
 from itertools import accumulate
 from pathlib import Path
 from typing import Any
@@ -10,12 +10,13 @@ import numpy as np
 from jaxtyping import Int64
 from typing_extensions import override
 
+from omnigen2.data.chunks.index import chunk_lengths
 from omnigen2.data.chunks.record import decode
 from omnigen2.data.chunks.sizes import SizeTable
 from omnigen2.data.samples import DataError, Origins, Sample, SampleSizes, Source, Task
 
-DATA_FORMAT = ["bytes"]
-"""The only format of records that we read: one leaf of bytes. litdata's fallback is pickle, which runs code."""
+UNREADABLE = (OSError, ValueError, LookupError, TypeError, RuntimeError, AssertionError, EOFError, struct.error)
+"""What litdata raises on chunks that it did not write."""
 
 
 class StreamingSource(Source):
@@ -37,7 +38,7 @@ class StreamingSource(Source):
             raise DataError(f"window must be at least 1 chunk, got {window}")
         self.folder = Path(folder)
         self.window = window
-        self.chunks = _chunk_lengths(self.folder)
+        self.chunks = chunk_lengths(self.folder)
         self.table = SizeTable.load(self.folder)
         if len(self.table) != sum(self.chunks):
             raise DataError(
@@ -53,7 +54,13 @@ class StreamingSource(Source):
     def __getitem__(self, index: int) -> Sample:
         if not 0 <= index < len(self):
             raise IndexError(f"{self.folder} has samples 0 to {len(self) - 1}, got {index}")
-        return decode(self._open()[index], f"sample {index} of {self.folder}", self._origins)
+        name = f"sample {index} of {self.folder}"
+        try:
+            record = self._open()[index]
+        except UNREADABLE as error:
+            remedy = "copy the chunk anew or write the folder again"
+            raise DataError(f"{name} cannot be read ({error})", remedy) from error
+        return decode(record, name, self._origins)
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_dataset": None}
@@ -92,35 +99,3 @@ def open_chunks(folder: Path) -> Any:
     from litdata import StreamingDataset
 
     return StreamingDataset(str(folder))
-
-
-def _chunk_lengths(folder: Path) -> list[int]:
-    """Number of records in each chunk, after checking that the chunks are ours and whole.
-
-    Raises:
-        DataError: If they are not.
-    """
-    index = folder / "index.json"
-    if not index.is_file():
-        raise DataError(f"{folder} has no index.json; write it with `omnigen2 data optimize`, or check the path")
-    try:
-        content = json.loads(index.read_text())
-        found, chunks = content["config"]["data_format"], content["chunks"]
-        lengths = [int(chunk["chunk_size"]) for chunk in chunks]
-        files = [(folder / chunk["filename"], int(chunk["chunk_bytes"])) for chunk in chunks]
-    except (ValueError, KeyError, TypeError) as error:
-        raise DataError(f"{index} is no index of litdata ({error!r}); copy it anew or write it again") from error
-    if found != DATA_FORMAT:
-        danger = "; pickle runs whatever code it holds" if any("pickle" in str(kind) for kind in found or ()) else ""
-        raise DataError(
-            f"{index} has data_format {found}, expected {DATA_FORMAT}{danger}\n"
-            "only chunks written by `omnigen2 data optimize` are read; write them again from their jsonl files"
-        )
-    for file, size in files:
-        if not file.is_file():
-            raise DataError(f"the chunk {file} is missing; copy it anew or write the folder again")
-        if file.stat().st_size != size:
-            raise DataError(
-                f"the chunk {file} has {file.stat().st_size} bytes, expected {size}; it is truncated: copy it anew"
-            )
-    return lengths

@@ -1,6 +1,6 @@
 """What a training example is, how large it is, where it comes from, and what may be computed of it beforehand."""
 
-from omnigen2.data.samples.errors import BadRecord, DataError
+from omnigen2.data.samples.errors import BadRecord, DataError, skipping
 from omnigen2.data.samples.kinds import (
     ImageEncoder,
     InstructionEncoder,
@@ -18,6 +18,7 @@ from omnigen2.data.samples.stored import (
     NUMBER_TYPES,
     Loaded,
     Mismatch,
+    NumberType,
     Origin,
     SampleEncoder,
     Stored,
@@ -27,7 +28,7 @@ from omnigen2.data.samples.text import ByteLength, TextLength, TokenizerLength
 
 __all__ = [
     "NAMES", "NUMBER_TYPES", "TASKS", "BadRecord", "ByteLength", "DataError", "ImageEncoder", "ImageFile",
-    "InstructionEncoder", "LatentOrigin", "LatentType", "ListSource", "Loaded", "Mismatch", "Origin", "Origins",
-    "PixelRange", "Pixels", "Sample", "SampleEncoder", "SampleSizes", "Size", "Source", "States", "StatesOrigin",
-    "Stored", "StoredTensor", "Task", "TextLength", "TokenizerLength", "measure",
+    "InstructionEncoder", "LatentOrigin", "LatentType", "ListSource", "Loaded", "Mismatch", "NumberType", "Origin",
+    "Origins", "PixelRange", "Pixels", "Sample", "SampleEncoder", "SampleSizes", "Size", "Source", "States",
+    "StatesOrigin", "Stored", "StoredTensor", "Task", "TextLength", "TokenizerLength", "measure", "skipping",
 ]  # fmt: skip

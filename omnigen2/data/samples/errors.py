@@ -15,7 +15,7 @@ class BadRecord:
     """A record that cannot be used.
 
     Attributes:
-        file: The jsonl file.
+        file: The jsonl file; of a folder of pictures, the picture.
         line: Its line, counted from 1; 0 for the file as a whole.
         problem: What is wrong with it.
     """
@@ -25,4 +25,14 @@ class BadRecord:
     problem: str
 
     def __str__(self) -> str:
-        return f"{self.file}, line {self.line}: {self.problem}"
+        return f"{self.file}, line {self.line}: {self.problem}" if self.line else f"{self.file}: {self.problem}"
+
+    def error(self, argument: str) -> DataError:
+        """The record as an error, where an argument could have said that such records are left out."""
+        remedy = f"mend or remove that {'line' if self.line else 'file'}"
+        return DataError(str(self), remedy, skipping(argument))
+
+
+def skipping(argument: str) -> dict[str, str]:
+    """What a message says can be done instead: leave bad data out and count them, by an argument of this name."""
+    return {argument: f"leave such data out with {{}}='skip' (in a recipe: `reading: {{{{{argument}: skip}}}}`)"}

@@ -1,10 +1,9 @@
 """The two kinds of numbers that are stored beside images and words: latents of pictures, and states of texts."""
 
-import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
-from typing import Any, Literal, TypeAlias, get_args
+from typing import Literal, TypeAlias, cast, get_args
 
 from jaxtyping import Float
 from safetensors import safe_open
@@ -13,7 +12,7 @@ from typing_extensions import override
 
 from omnigen2.data.samples.errors import DataError
 from omnigen2.data.samples.stored import NAMES, NumberType, Origin, SampleEncoder, StoredTensor
-from omnigen2.files import save_tensors, write_json
+from omnigen2.files import read_object, save_tensors, write_json
 from omnigen2.pictures import ResizePolicy
 
 LATENTS_FORMAT, STATES_FORMAT = "omnigen2 latents 1", "omnigen2 states 1"
@@ -69,16 +68,19 @@ class LatentOrigin(Origin):
     @classmethod
     @override
     def read(cls, file: Path) -> "LatentOrigin":
-        content: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
-        if content["format"] != LATENTS_FORMAT or content["stored_as"] not in LATENT_TYPES:
-            raise DataError(
-                f"{file} has format {content['format']!r} with numbers as {content['stored_as']!r}, expected "
-                f"{LATENTS_FORMAT!r} with {' or '.join(LATENT_TYPES)}",
-                "write the chunks again",
-            )
-        resize = dict(content["resize"])
-        resize["reference_pixels"] = tuple(resize["reference_pixels"])
-        return cls(str(content["codec"]), ResizePolicy(**resize), content["stored_as"])
+        content = read_object(file, DataError, "copy it anew or write the chunks again")
+        content.only("format", *(field.name for field in fields(cls)))
+        content.choice("format", LATENTS_FORMAT)
+        stored_as = cast(LatentType, content.choice("stored_as", *LATENT_TYPES))
+        resize = content.object("resize")
+        resize.only(*(field.name for field in fields(ResizePolicy)))
+        policy = ResizePolicy(
+            max_pixels=resize.whole("max_pixels", low=1),
+            max_side=resize.whole("max_side", low=1) if resize.has("max_side") else None,
+            multiple=resize.whole("multiple", low=1),
+            reference_pixels=resize.wholes("reference_pixels", low=1),
+        )
+        return cls(content.text("codec"), policy, stored_as)
 
 
 @dataclass(frozen=True)

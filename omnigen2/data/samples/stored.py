@@ -134,7 +134,7 @@ class Origin(ABC):
             return cls.read(file)
         except DataError:
             raise
-        except (KeyError, TypeError, ValueError, SafetensorError) as error:
+        except (OSError, KeyError, TypeError, ValueError, SafetensorError) as error:
             raise DataError(f"{file} is damaged ({error!r})", "copy it anew or write the chunks again") from error
 
     def check(self, where: str, **wanted: object) -> None:

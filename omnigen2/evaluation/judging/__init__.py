@@ -11,6 +11,7 @@ from omnigen2.evaluation.judging.judge import (
     read_image,
 )
 from omnigen2.evaluation.judging.layouts import (
+    INTERSECTION,
     emu_edit_items,
     gedit_items,
     geneval_items,
@@ -19,14 +20,14 @@ from omnigen2.evaluation.judging.layouts import (
     unique,
 )
 from omnigen2.evaluation.judging.question_files import read_answers, read_mmbench, read_mmmu
-from omnigen2.evaluation.judging.results import BenchmarkResult, Journal, Record
-from omnigen2.evaluation.judging.tables import Row, json_object
+from omnigen2.evaluation.judging.results import BenchmarkResult, Drawn, Journal, Record
+from omnigen2.evaluation.judging.tables import Row
 from omnigen2.evaluation.judging.understanding import Choice, ChoiceAccuracy, Mark, mark
 from omnigen2.evaluation.judging.verdicts import DetectorResults, ImgEditAnswers
 
 __all__ = [
-    "BenchmarkItem", "BenchmarkJudge", "BenchmarkResult", "ChatJudge", "Choice", "ChoiceAccuracy", "DetectorResults",
-    "EmuEdit", "FeatureJudge", "ImgEditAnswers", "Journal", "JudgeProtocol", "Mark", "PictureFile", "Record", "Row",
-    "contents", "emu_edit_items", "gedit_items", "geneval_items", "imgedit_items", "json_object", "mark",
-    "omnicontext_items", "read_answers", "read_image", "read_mmbench", "read_mmmu", "unique",
+    "INTERSECTION", "BenchmarkItem", "BenchmarkJudge", "BenchmarkResult", "ChatJudge", "Choice", "ChoiceAccuracy",
+    "DetectorResults", "Drawn", "EmuEdit", "FeatureJudge", "ImgEditAnswers", "Journal", "JudgeProtocol", "Mark",
+    "PictureFile", "Record", "Row", "contents", "emu_edit_items", "gedit_items", "geneval_items", "imgedit_items",
+    "mark", "omnicontext_items", "read_answers", "read_image", "read_mmbench", "read_mmmu", "unique",
 ]  # fmt: skip

@@ -35,6 +35,7 @@ class ChatJudge(BenchmarkJudge):
                 "max_tokens": settings.max_tokens,
                 "answer_format": settings.answer_format,
                 "needed": reward.needed,
+                **({} if settings.token_field == "max_tokens" else {"token_field": settings.token_field}),  # noqa: S105
             },
         )
 

@@ -26,6 +26,8 @@ class BenchmarkItem:
         group: Subtask, tag or kind.
         output: The picture that it made; the file may be missing.
         meta: Further facts for the judge, as text; the micro-world's task in JSON.
+        subsets: Names of published subsets that it belongs to, such as GEdit-Bench's `"intersection"`.
+        where: The file and the row that asked for it, for messages.
     """
 
     key: str
@@ -35,6 +37,8 @@ class BenchmarkItem:
     output: Path
     language: str = "en"
     meta: str = ""
+    subsets: tuple[str, ...] = ()
+    where: str = field(default="", compare=False)
 
     @property
     def name(self) -> tuple[str, str, str]:
@@ -54,6 +58,7 @@ class JudgeProtocol:
 
     Attributes:
         judge: The kind of judge, such as `"chat"` or `"rules"`.
+        temperature: Of its answers; None if it was asked without one.
         passes: Answers that are averaged for each score.
         image_size: Longest side of the pictures that it is shown, in pixels; None if they are shown as they are.
         settings: Whatever else its answers depend on, by name.
@@ -62,7 +67,7 @@ class JudgeProtocol:
     judge: str
     model: str
     prompt_version: str
-    temperature: float = 0.0
+    temperature: float | None = 0.0
     passes: int = 1
     image_size: int | None = None
     seed: int = 0

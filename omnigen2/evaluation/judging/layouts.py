@@ -5,12 +5,14 @@ What is missing, comes twice or cannot be a file's name is an `EvaluationError` 
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, cast
 
 from omnigen2.evaluation.judging.judge import BenchmarkItem
-from omnigen2.evaluation.judging.tables import Row, json_object, rows
+from omnigen2.evaluation.judging.tables import Row, rows
 from omnigen2.evaluation.metrics import EvaluationError
-from omnigen2.files import read_json_lines
+from omnigen2.files import Keys, inside, read_json_lines, read_object
+
+INTERSECTION = "intersection"
+"""GEdit-Bench's subset of the instructions that all models of its paper have answered."""
 
 
 def omnicontext_items(images: Path, data: Path, language: str = "en") -> list[BenchmarkItem]:
@@ -23,11 +25,11 @@ def omnicontext_items(images: Path, data: Path, language: str = "en") -> list[Be
     folder = fullset(images)
     items: list[BenchmarkItem] = []
     for row in rows(data):
-        if row.values.get("instruction_language", language) != language:
+        if (row.maybe("instruction_language") or language) != language:
             continue
-        key, (group, instruction) = row.file_name("key"), row.texts("task_type", "instruction")
-        inputs = tuple(map(row.picture, row.values.get("input_images") or ()))
-        items.append(BenchmarkItem(key, group, instruction, inputs, folder / group / f"{key}.png", language))
+        key, group, instruction = row.file_name("key"), row.file_name("task_type"), row.text("instruction")
+        inputs, output = row.pictures("input_images"), folder / group / f"{key}.png"
+        items.append(BenchmarkItem(key, group, instruction, inputs, output, language, where=row.where))
     return unique(items, data)
 
 
@@ -38,20 +40,37 @@ def gedit_items(images: Path, data: Path) -> list[BenchmarkItem]:
         images: `results/{method}`, with pictures as `fullset/{task_type}/{language}/{key}.png`.
         data: The published data set. `input_image_raw` is preferred to `input_image` where both are.
 
+    Returns:
+        One item per row; where the rows say so (`Intersection_exist`), those of the intersection subset are marked.
+
     Raises:
-        EvaluationError: Also if a row has no picture.
+        EvaluationError: Also if a row has no picture, or only some rows say whether they are of the intersection.
 
     Source: the columns and the folders of GEdit-Bench/generate_image_example.py in stepfun-ai/Step1X-Edit.
     """
     folder = fullset(images)
     items: list[BenchmarkItem] = []
+    said: set[bool] = set()
     for row in rows(data):
-        group, instruction, language = row.texts("task_type", "instruction", "instruction_language")
-        key, source = row.file_name("key"), row.values.get("input_image_raw") or row.values.get("input_image")
+        group, language, key = (row.file_name(name) for name in ("task_type", "instruction_language", "key"))
+        instruction = row.text("instruction")
+        source = row.values.get("input_image_raw") or row.values.get("input_image")
         if source is None:
             raise EvaluationError(f"{row.where} has no input_image", "is this the published GEdit-Bench?")
         output = folder / group / language / f"{key}.png"
-        items.append(BenchmarkItem(key, group, instruction, (row.picture(source),), output, language))
+        subset = row.flag("Intersection_exist")
+        said.add(subset is not None)
+        if len(said) > 1:
+            raise EvaluationError(
+                f"{row.where}: Intersection_exist is {subset}, unlike in the rows before",
+                "either all rows say whether they are of the intersection, or none",
+            )
+        subsets = (INTERSECTION,) if subset else ()
+        items.append(
+            BenchmarkItem(
+                key, group, instruction, (row.picture(source),), output, language, subsets=subsets, where=row.where
+            )
+        )
     return unique(items, data)
 
 
@@ -77,7 +96,8 @@ def geneval_items(images: Path) -> list[BenchmarkItem]:
         if not pictures:
             pictures = [metadata.parent / "samples" / "0000.png"]
         items += [
-            BenchmarkItem(file.relative_to(images).as_posix(), tag, prompt, (), file, meta=meta) for file in pictures
+            BenchmarkItem(file.relative_to(images).as_posix(), tag, prompt, (), file, meta=meta, where=str(metadata))
+            for file in pictures
         ]
     if not items:
         raise EvaluationError(f"{images} has no */metadata.jsonl", "expected GenEval's layout: 00000/metadata.jsonl, …")
@@ -102,16 +122,16 @@ def imgedit_items(images: Path, data: Path) -> list[BenchmarkItem]:
     if not path.is_file():
         raise EvaluationError(f"there is no file {path}", "--data names the folder with ImgEdit's basic_edit.json")
     items: list[BenchmarkItem] = []
-    for key, values in json_object(path.read_text(encoding="utf-8"), str(path)).items():
-        where = f"{path}, key {key}"
-        if not isinstance(values, dict):
-            raise EvaluationError(f"{where} is {values!r:.80}", "expected id, prompt and edit_type")
-        row = Row({"key": key, **cast(dict[str, Any], values)}, where, data)
+    listed = read_object(path, EvaluationError, "expected ImgEdit's basic_edit.json: id, prompt and edit_type by key")
+    for key in listed.values:
+        row = Row({**listed.object(key).values, "key": key}, f"{path}, key {key!r:.80}", data)
         source, prompt, kind = row.texts("id", "prompt", "edit_type")
         kind = "adjust" if kind == "alter" else kind
+        inside(data, source, f"{row.where}: the picture", EvaluationError)
         folders = [data, *sorted(folder for folder in data.iterdir() if (folder / source).is_file())]
         given = replace(row, folder=folders[-1]).picture(source)
-        items.append(BenchmarkItem(key, kind, prompt, (given,), images / f"{row.file_name('key')}.png"))
+        output = images / f"{row.file_name('key')}.png"
+        items.append(BenchmarkItem(key, kind, prompt, (given,), output, where=row.where))
     return unique(items, data)
 
 
@@ -135,10 +155,9 @@ def emu_edit_items(images: Path, data: Path) -> list[BenchmarkItem]:
     for row in rows(data):
         key, (task, instruction, caption) = row.file_name("idx"), row.texts("task", "instruction", "output_caption")
         given = row.picture(row.values.get("image"))
-        items.append(BenchmarkItem(key, task, instruction, (given,), images / f"{key}.png", meta=caption))
-    if len({item.key for item in items}) < len(items):
-        raise EvaluationError(f"{data} has an idx twice", f"name one split: --data {data / 'test'}")
-    return unique(items, data)
+        output = images / f"{key}.png"
+        items.append(BenchmarkItem(key, task, instruction, (given,), output, meta=caption, where=row.where))
+    return unique(items, data, f"keys must differ; name one split: --data {data / 'test'}")
 
 
 def fullset(images: Path) -> Path:
@@ -166,19 +185,19 @@ def fullset(images: Path) -> Path:
     return below[0]
 
 
-def unique(items: list[BenchmarkItem], data: Path) -> list[BenchmarkItem]:
-    """Check that no item comes twice.
+def unique(
+    items: list[BenchmarkItem], data: Path, remedy: str = "keys must differ within a subtask"
+) -> list[BenchmarkItem]:
+    """Check that no item comes twice, and no two items name one picture.
 
     Raises:
         EvaluationError: If there are none, or one comes twice.
     """
-    seen: set[tuple[str, str, str]] = set()
+    names: Keys[None] = Keys("item", EvaluationError, remedy)
+    outputs: Keys[None] = Keys("picture to judge", EvaluationError, remedy)
     for item in items:
-        if item.name in seen:
-            raise EvaluationError(
-                f"{data} has the item {'/'.join(item.name)} twice", "keys must differ within a subtask"
-            )
-        seen.add(item.name)
+        names.add("/".join(item.name), None, item.where or str(data))
+        outputs.add(str(item.output), None, item.where or str(data))
     if not items:
         raise EvaluationError(f"{data} has no rows for this benchmark", "check --data")
     return items

@@ -7,10 +7,11 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-from omnigen2.evaluation.judging.tables import Row, json_object, rows
+from omnigen2.evaluation.judging.tables import Row, rows
 from omnigen2.evaluation.judging.understanding import LETTERS, Choice
 from omnigen2.evaluation.metrics import EvaluationError
-from omnigen2.files import read_json_lines
+from omnigen2.files import Fields, Keys, read_json_lines, read_object
+from omnigen2.rl.rewards.remote import writable
 
 ROTATION = 1_000_000
 """What MMBench adds to a question's index for each rotation of its options."""
@@ -28,31 +29,73 @@ def read_mmbench(path: Path) -> list[Choice]:
         options; the rest of the division is the question's own index.
 
     Raises:
-        EvaluationError: If a column is missing, a picture or an index cannot be read, or nothing has an answer.
+        EvaluationError: If a column is missing, a picture or an index cannot be read, an index comes twice, or nothing
+            has an answer.
 
     Source: vlmeval/dataset/image_mcq.py (columns) and utils/multiple_choice.py (rotations) in open-compass/VLMEvalKit.
     """
+    questions = [_mmbench_index(fields) for fields in _table(path)]
+    by_key: Keys[Fields] = Keys("index", EvaluationError, "keep one of the two rows")
+    for key, fields in questions:
+        by_key.add(key, fields, fields.where)
+    pictures = {key: fields.values.get("image") or "" for key, fields in questions}
+    asked = [(key, fields) for key, fields in questions if fields.values["answer"]]
+    return _checked([_mmbench_row(key, fields, pictures) for key, fields in asked], path)
+
+
+def _table(path: Path) -> list[Fields]:
+    """The rows of a `.tsv` file, each with as many cells as the head.
+
+    Raises:
+        EvaluationError: If it is none, or a row has more or fewer.
+    """
+    remedy = "expected MMBench's published .tsv; is the file whole?"
     csv.field_size_limit(sys.maxsize)
-    with path.open(encoding="utf-8", newline="") as file:
-        table = csv.DictReader(file, delimiter="\t")
-        missing = {"index", "question", "A", "B", "answer", "category"} - set(table.fieldnames or ())
-        if missing:
-            raise EvaluationError(f"{path} has no column {sorted(missing)[0]}", "expected MMBench's published .tsv")
-        lines = [row for row in table if row["answer"]]
-    pictures = {row["index"]: row.get("image") or "" for row in lines}
-    return _checked([_mmbench_row(row, pictures, path) for row in lines], path)
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            table = csv.DictReader(file, delimiter="\t")
+            names = list(table.fieldnames or ())
+            missing = sorted({"index", "question", "A", "B", "answer", "category"} - set(names))
+            if missing or len(set(names)) < len(names):
+                problem = f"has no column {missing[0]}" if missing else "has a column twice"
+                raise EvaluationError(f"{path} {problem}", remedy)
+            found = [Fields(row, f"{path}, line {table.line_num}", EvaluationError, remedy) for row in table]
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise EvaluationError(f"{path} cannot be read ({error})", remedy) from error
+    except OSError as error:
+        raise EvaluationError(f"{path} cannot be read ({error.strerror})", "--data names MMBench's .tsv") from error
+    for fields in found:
+        if None in fields.values or None in fields.values.values():
+            raise EvaluationError(f"{fields.where} has more or fewer cells than the first line", remedy)
+    return found
 
 
-def _mmbench_row(row: Mapping[str, str], pictures: Mapping[str, str], path: Path) -> Choice:
-    key = row["index"]
-    if not key.isdigit():
-        raise EvaluationError(f"{path}: the index {key!r} is no whole number", "expected MMBench's published .tsv")
+def _mmbench_index(fields: Fields) -> tuple[str, Fields]:
+    """The index as a number is written, and the row.
+
+    Raises:
+        EvaluationError: If it is no number.
+    """
+    given = fields.text("index")
+    if not (given.isascii() and given.isdigit() and len(given) < 19):
+        raise EvaluationError(f"{fields.where}: the index {given!r:.40} is no whole number", fields.remedy)
+    return str(int(given)), fields
+
+
+def _mmbench_row(key: str, fields: Fields, pictures: Mapping[str, str]) -> Choice:
+    row = fields.values
     image = pictures[key]
     image = pictures.get(image, image)
     try:
+        if image.isdigit():
+            raise ValueError("it is the index of no row that has a picture")
         images = (base64.b64decode(image, validate=True),) if image else ()
     except ValueError as error:
-        raise EvaluationError(f"{path}: the picture of question {key} is no base64", "is the file whole?") from error
+        raise EvaluationError(
+            f"{fields.where}: the picture of question {key} is no base64 ({error})", "is the file whole?"
+        ) from error
+    if not row["category"] or not row["question"]:
+        raise EvaluationError(f"{fields.where} has no category or no question", fields.remedy)
     return Choice(
         key,
         row["category"],
@@ -83,23 +126,25 @@ def read_mmmu(data: Path) -> list[Choice]:
         the subject out of the id.
     """
     found: list[Choice] = []
+    keys: Keys[Choice] = Keys("id", EvaluationError, "keep one of the two rows, or name one split")
     for row in rows(data):
-        if row.values.get("question_type", "multiple-choice") != "multiple-choice":
+        if (row.maybe("question_type") or "multiple-choice") != "multiple-choice":
             continue
         key, question, answer = row.texts("id", "question", "answer")
         options = row.values.get("options")
         try:
             listed = ast.literal_eval(options) if isinstance(options, str) else options
-        except (ValueError, SyntaxError):
+        except (ValueError, SyntaxError, RecursionError, MemoryError):
             listed = None
-        if not isinstance(listed, list) or not all(isinstance(one, str) for one in listed):
-            raise EvaluationError(f"{row.where}: options is {options!r:.80}", "expected a list of texts")
+        if not isinstance(listed, list) or not all(isinstance(one, str) for one in listed) or len(listed) > 26:
+            raise EvaluationError(f"{row.where}: options is {options!r:.80}", "expected a list of at most 26 texts")
         subject = "_".join(key.split("_")[1:-1])
         if not subject:
             raise EvaluationError(f"{row.where}: the id {key!r} has no subject", "expected such as validation_Art_1")
         files = (row.values.get(f"image_{number}") for number in range(1, 8))
         images = tuple(row.picture(file) for file in files if file is not None)
         found.append(Choice(key, subject, question, dict(zip(LETTERS, listed, strict=False)), answer, images))
+        keys.add(key, found[-1], row.where)
     return _checked(found, data)
 
 
@@ -123,23 +168,30 @@ def read_answers(path: Path) -> dict[str, str]:
             official program takes it.
 
     Returns:
-        Answers by key. Of a key that comes twice, the last.
+        Answers by key. A line that comes again as it was is passed over.
 
     Raises:
-        EvaluationError: If it is something else.
+        EvaluationError: If it is something else, or a key has two answers that differ.
     """
     if not path.is_file():
         raise EvaluationError(f"there is no file {path}", "--answers names a file with answers")
     if path.suffix == ".json":
-        found = json_object(path.read_text(encoding="utf-8"), str(path))
-        wrong = [key for key, answer in found.items() if not isinstance(answer, str)]
-        if wrong:
-            raise EvaluationError(f"{path}: the answer {wrong[0]} is {found[wrong[0]]!r:.80}", "expected texts by key")
-        return dict(found)
-    answers: dict[str, str] = {}
+        fields = read_object(path, EvaluationError, "expected texts by key")
+        return {key: _answer(fields, key) for key in fields.values}
+    answers: Keys[str] = Keys("key", EvaluationError, "keep the right one of the two lines")
     for line in read_json_lines(path, EvaluationError):
-        answer = line.value.get("answer")
-        if not isinstance(answer, str):
-            raise EvaluationError(f"{line.where}: answer is {answer!r:.80}", "expected a text")
-        answers[Row(line.value, line.where, path.parent).text("key")] = answer
-    return answers
+        said = _answer(Fields(line.value, line.where, EvaluationError, "expected key and answer"), "answer")
+        answers.add(Row(line.value, line.where, path.parent).text("key"), said, line.where, repeats=True)
+    return answers.values
+
+
+def _answer(fields: Fields, name: str) -> str:
+    """What a model said, in letters that can be written again.
+
+    Raises:
+        EvaluationError: If it is no text.
+    """
+    value = fields.values.get(name)
+    if not isinstance(value, str):
+        raise EvaluationError(f"{fields.where}: the answer {name} is {value!r:.80}", "expected a text")
+    return writable(value)

@@ -1,19 +1,20 @@
 """Judged pictures on disk: a journal that grows line by line, and the result file that can be compared."""
 
 import json
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 from omnigen2.evaluation.judging.judge import BenchmarkItem, JudgeProtocol
 from omnigen2.evaluation.metrics import EvaluationError
-from omnigen2.files import drop_half_line, read_json_lines, write_text
+from omnigen2.files import Fields, Keys, drop_half_line, read_json_lines, read_object, write_text
 from omnigen2.rl import Failure, Outcome
 
 FORMAT = 1
 """Version of the result file."""
+WRITER = "`omnigen2 evaluate BENCH …` writes one"
+"""What to do without a result file."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +25,7 @@ class Record:
         group: See `BenchmarkItem`, as key and language.
         digest: Of all that the judgement depends on; empty if there was no picture.
         problem: Why there are no scores; None if there are.
+        subsets: See `BenchmarkItem`.
     """
 
     group: str
@@ -33,13 +35,15 @@ class Record:
     scores: Mapping[str, float] = field(default_factory=dict[str, float])
     reasons: Mapping[str, str] = field(default_factory=dict[str, str])
     problem: str | None = None
+    subsets: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, item: BenchmarkItem, digest: str, outcome: Outcome, voice: str = "judge") -> "Record":
         """The record of an item, with its `BenchmarkItem.digest` and the judge's `voice`."""
         if isinstance(outcome, Failure):
-            return cls(*item.name, digest, problem=str(outcome))
-        return cls(*item.name, digest, outcome.parts, {voice: outcome.reason} if outcome.reason else {})
+            return cls(*item.name, digest, problem=str(outcome), subsets=item.subsets)
+        reasons = {voice: outcome.reason} if outcome.reason else {}
+        return cls(*item.name, digest, outcome.parts, reasons, subsets=item.subsets)
 
     @property
     def name(self) -> tuple[str, str, str]:
@@ -56,41 +60,50 @@ class Record:
         return asdict(self)
 
     @classmethod
-    def from_json(cls, value: object, where: str) -> "Record":
+    def read(cls, fields: Fields) -> "Record":
         """Read what `to_json` has written.
 
         Raises:
             EvaluationError: If something is missing, or a score is no finite number.
         """
-        match value:
-            case {
-                "group": str(group),
-                "language": str(language),
-                "key": str(key),
-                "digest": str(digest),
-                "scores": dict(scores),
-                "reasons": dict(reasons),
-                "problem": str() | None as problem,
-            }:
-                pass
-            case _:
-                raise EvaluationError(f"{where} is no judgement: {str(value)[:120]}", "was it written by this program?")
-        for name, score in scores.items():
-            if isinstance(score, bool) or not isinstance(score, int | float) or not math.isfinite(score):
-                raise EvaluationError(f"{where}: the score {name} is {score!r}", "expected a finite number")
-        if bool(scores) == (problem is not None):
-            raise EvaluationError(f"{where} has scores {scores} and the problem {problem!r}", "expected one of the two")
-        return cls(group, language, key, digest, cast(dict[str, float], scores), cast(dict[str, str], reasons), problem)
+        scores, reasons = fields.object("scores"), fields.object("reasons")
+        problem = fields.text("problem") if fields.has("problem") else None
+        if bool(scores.values) == (problem is not None):
+            expected = "scores, or a problem and no scores"
+            raise EvaluationError(f"{fields.where} has {len(scores.values)} scores and problem {problem!r}", expected)
+        return cls(
+            fields.text("group"),
+            fields.text("language"),
+            fields.text("key"),
+            fields.text("digest"),
+            {name: scores.number(name) for name in scores.values},
+            {name: reasons.text(name) for name in reasons.values},
+            problem,
+            fields.texts("subsets") if fields.has("subsets") else (),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Drawn:
+    """A way of drawing, as the pictures' files tell it (empty if they do not), and how many pictures it made."""
+
+    settings: Mapping[str, Any]
+    pictures: int
 
 
 @dataclass(frozen=True, slots=True)
 class BenchmarkResult:
-    """All judgements of one folder of pictures: a record for each item, also where the picture is missing."""
+    """All judgements of one folder of pictures: a record for each item, also where the picture is missing.
+
+    Attributes:
+        drawn: How the pictures were drawn; empty if nobody has looked.
+    """
 
     benchmark: str
     name: str
     protocol: JudgeProtocol
     records: tuple[Record, ...]
+    drawn: tuple[Drawn, ...] = ()
 
     def save(self, path: Path, summaries: Sequence[Mapping[str, Any]] = ()) -> None:
         """Write the result file, with the tables for whoever reads it without this program."""
@@ -99,6 +112,7 @@ class BenchmarkResult:
             "benchmark": self.benchmark,
             "name": self.name,
             "protocol": self.protocol.to_json(),
+            "drawn": [asdict(way) for way in self.drawn],
             "valid": sum(record.valid for record in self.records),
             "total": len(self.records),
             "summaries": list(summaries),
@@ -118,74 +132,85 @@ class BenchmarkResult:
         """
         path = path / "result.json" if path.is_dir() else path
         if not path.is_file():
-            raise EvaluationError(f"there is no result file {path}", "`omnigen2 evaluate BENCH …` writes one")
-        content = read_json(path.read_text(encoding="utf-8"), str(path))
-        match content:
-            case {"format": int(version)} if version != FORMAT:
-                raise EvaluationError(f"{path} has format {version}, expected {FORMAT}", "evaluate the pictures again")
-            case {"format": int(), "benchmark": str(benchmark), "name": str(name), "records": list(records)}:
-                protocol = _protocol(cast(dict[str, Any], content).get("protocol"), path)
-            case _:
-                raise EvaluationError(f"{path} is no result file", "`omnigen2 evaluate BENCH …` writes one")
-        read = [Record.from_json(record, f"{path}, record {n}") for n, record in enumerate(records, start=1)]
-        if len({record.name for record in read}) != len(read):
-            raise EvaluationError(f"{path} has an item twice", "evaluate the pictures again")
-        return cls(benchmark, name, protocol, tuple(read))
+            raise EvaluationError(f"there is no result file {path}", WRITER)
+        content = read_object(path, EvaluationError, WRITER)
+        if (version := content.whole("format")) != FORMAT:
+            raise EvaluationError(f"{path} has format {version}, expected {FORMAT}", "evaluate the pictures again")
+        benchmark, name, protocol = content.text("benchmark"), content.text("name"), _protocol(content)
+        names: Keys[Record] = Keys("item", EvaluationError, "evaluate the pictures again")
+        for number, fields in enumerate(content.objects("records"), start=1):
+            record = Record.read(replace(fields, where=f"{path}, record {number}"))
+            names.add("/".join(record.name), record, f"{path}, record {number}")
+        ways = content.objects("drawn") if content.has("drawn") else ()
+        drawn = tuple(Drawn(way.object("settings").values, way.whole("pictures", low=1)) for way in ways)
+        return cls(benchmark, name, protocol, tuple(names.values.values()), drawn)
 
 
 class Journal:
     """Judgements by digest, in a file that grows by a line for each: what is in it is never judged again.
 
     Failed judgements are written too, but are not found again: they are worth another try. The file need not exist; a
-    last line that was cut off by a crash is dropped.
+    last line that was cut off by a crash is dropped. Two judgements of one item that differ are refused, since nobody
+    could say which counts; the same one twice is one.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._known: dict[str, Record] = {}
+        self._by_item: dict[tuple[str, ...], Record] = {}
+        self._by_digest: dict[str, Record] = {}
+        said: Keys[Mapping[str, float]] = Keys("judgement of", EvaluationError, "remove one of the two lines")
         drop_half_line(path)
         for line in read_json_lines(path, EvaluationError) if path.exists() else []:
-            record = Record.from_json(line.value, line.where)
+            record = Record.read(Fields(line.value, line.where, EvaluationError, "remove the line"))
             if record.valid:
-                self._known[record.digest] = record
+                said.add("/".join((*record.name, record.digest)), record.scores, line.where, repeats=True)
+                self._note(record)
 
     def __len__(self) -> int:
-        return len(self._known)
+        return len(self._by_digest)
 
     def get(self, item: BenchmarkItem, digest: str) -> Record | None:
-        """The valid record of an item with that digest, if there is one; other items may have the same."""
-        known = self._known.get(digest)
-        return None if known is None else replace(known, group=item.group, language=item.language, key=item.key)
+        """The valid record of an item with that digest, else of another item with the same one, if there is one."""
+        known = self._by_item.get((*item.name, digest)) or self._by_digest.get(digest)
+        if known is None:
+            return None
+        return replace(known, group=item.group, language=item.language, key=item.key, subsets=item.subsets)
 
     def add(self, records: Sequence[Record]) -> None:
         """Append records, and have them on disk when this returns."""
         lines = "".join(json.dumps(record.to_json(), ensure_ascii=False) + "\n" for record in records)
         with self.path.open("a", encoding="utf-8", newline="") as file:
             file.write(lines)
-        self._known |= {record.digest: record for record in records if record.valid}
+        for record in records:
+            if record.valid:
+                self._note(record)
+
+    def _note(self, record: Record) -> None:
+        self._by_item[*record.name, record.digest] = record
+        self._by_digest.setdefault(record.digest, record)
 
 
-def read_json(text: str, where: str) -> object:
-    """Parse JSON.
-
-    Args:
-        where: What messages call it.
-
-    Raises:
-        EvaluationError: If it is no JSON.
-    """
-    try:
-        return json.loads(text)
-    except json.JSONDecodeError as error:
-        raise EvaluationError(f"{where} is no JSON: {error}", "is the file whole?") from error
-
-
-def _protocol(value: object, path: Path) -> JudgeProtocol:
-    if value is None:
+def _protocol(content: Fields) -> JudgeProtocol:
+    if not content.has("protocol"):
         raise EvaluationError(
-            f"{path} does not say how its pictures were judged", "without the judge's protocol no number means anything"
+            f"{content.where} does not say how its pictures were judged",
+            "without the judge's protocol no number means anything",
         )
-    names = JudgeProtocol.__dataclass_fields__
-    if not isinstance(value, dict) or set(value) != set(names):
-        raise EvaluationError(f"{path}: the protocol is {value!r}", f"expected the fields {', '.join(names)}")
-    return JudgeProtocol(**cast(dict[str, Any], value))
+    fields = content.object("protocol")
+    names = tuple(JudgeProtocol.__dataclass_fields__)
+    if set(fields.values) != set(names):
+        had = ", ".join(fields.values)
+        raise EvaluationError(f"{fields.where} has {had}, expected the fields {', '.join(names)}", WRITER)
+    settings = fields.object("settings")
+    for name, value in settings.values.items():
+        _ = settings.text(name) if isinstance(value, str) else settings.number(name)
+    return JudgeProtocol(
+        fields.text("judge"),
+        fields.text("model"),
+        fields.text("prompt_version"),
+        fields.number("temperature") if fields.has("temperature") else None,
+        fields.whole("passes", low=1),
+        fields.whole("image_size", low=1) if fields.has("image_size") else None,
+        fields.whole("seed"),
+        settings.values,
+    )

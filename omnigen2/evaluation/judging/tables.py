@@ -6,12 +6,11 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 from omnigen2.evaluation.judging.judge import PictureFile
-from omnigen2.evaluation.judging.results import read_json
 from omnigen2.evaluation.metrics import EvaluationError
-from omnigen2.files import read_json_lines
+from omnigen2.files import Fields, inside, plain_name, read_json_lines
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,27 +30,32 @@ class Row:
         value = self.values.get(name)
         if isinstance(value, int) and not isinstance(value, bool):
             return str(value)
+        had = f"expected a text; the row has {', '.join(map(str, self.values))}"
         if not isinstance(value, str) or not value:
-            had = f"expected a text; the row has {', '.join(self.values)}"
-            raise EvaluationError(f"{self.where}: {name} is {value!r}", had)
-        return value
+            raise EvaluationError(f"{self.where}: {name} is {value!r:.80}", had)
+        return Fields(self.values, self.where, EvaluationError, had).text(name)
+
+    def maybe(self, name: str) -> str | None:
+        """A text of the row, or None if there is no such column or it is empty."""
+        return None if self.values.get(name) is None else self.text(name)
+
+    def flag(self, name: str) -> bool | None:
+        """True or false, or None if there is no such column or it is empty."""
+        if self.values.get(name) is None:
+            return None
+        return Fields(self.values, self.where, EvaluationError, "is this the published data set?").flag(name)
 
     def texts(self, *names: str) -> list[str]:
         """Several of them."""
         return [self.text(name) for name in names]
 
     def file_name(self, name: str) -> str:
-        """A text that is to name a file.
+        """A text that is to name a file or a folder.
 
         Raises:
             EvaluationError: If it would name something in another folder.
         """
-        key = self.text(name)
-        if Path(key).name != key or "\\" in key:
-            raise EvaluationError(
-                f"{self.where}: the key {key!r} is no file name", "expected no slashes and no dots alone"
-            )
-        return key
+        return plain_name(self.text(name), f"{self.where}: the {name}", EvaluationError)
 
     def picture(self, file: object) -> PictureFile:
         """A picture that the row names by a path, or as Hugging Face stores it (`{"bytes": …, "path": …}`).
@@ -62,11 +66,25 @@ class Row:
         match file:
             case {"bytes": bytes(found)}:
                 return found
-            case str(name) | {"path": str(name)} if (self.folder / name).is_file():
-                return self.folder / name
+            case str(name) | {"path": str(name)}:
+                path = inside(self.folder, name, f"{self.where}: the picture", EvaluationError)
+                if path.is_file():
+                    return path
             case _:
-                message = f"{self.where}: there is no picture {str(file)[:120]!r}"
-                raise EvaluationError(message, f"paths are seen from {self.folder}")
+                pass
+        message = f"{self.where}: there is no picture {str(file)[:120]!r}"
+        raise EvaluationError(message, f"paths are seen from {self.folder}")
+
+    def pictures(self, name: str) -> tuple[PictureFile, ...]:
+        """A list of at least one picture.
+
+        Raises:
+            EvaluationError: If it is something else.
+        """
+        files = self.values.get(name)
+        if not isinstance(files, list) or not files:
+            raise EvaluationError(f"{self.where}: {name} is {files!r:.80}", "expected a list of pictures")
+        return tuple(map(self.picture, files))
 
 
 def rows(data: Path) -> Iterator[Row]:
@@ -98,18 +116,6 @@ def rows(data: Path) -> Iterator[Row]:
         yield from (Row(line.value, line.where, folder) for line in read_json_lines(lines[0], EvaluationError))
 
 
-def json_object(content: str, where: str) -> Mapping[str, Any]:
-    """Parse a JSON object.
-
-    Raises:
-        EvaluationError: If it is something else.
-    """
-    found = read_json(content, where)
-    if not isinstance(found, dict):
-        raise EvaluationError(f"{where} is a JSON {type(found).__name__}", "expected an object")
-    return cast(Mapping[str, Any], found)
-
-
 def _split(table: Path) -> str | None:
     """`test` of `test-00000-of-00002.parquet`; None of other names."""
     found = re.fullmatch(r"(.+)-\d+-of-\d+(?:-[0-9a-f]+)?", table.stem)
@@ -119,8 +125,12 @@ def _split(table: Path) -> str | None:
 def _parquet(tables: list[Path]) -> Iterator[tuple[Mapping[str, Any], str]]:
     if importlib.util.find_spec("pyarrow") is None:
         raise EvaluationError(f"{tables[0]} needs pyarrow to be read", "pip install pyarrow, or export it as jsonl")
-    parquet = importlib.import_module("pyarrow.parquet")
+    parquet, broken = importlib.import_module("pyarrow.parquet"), importlib.import_module("pyarrow").ArrowException
     for table in tables:
-        batches = parquet.ParquetFile(table).iter_batches(batch_size=16)
-        values = (row for batch in batches for row in batch.to_pylist())
-        yield from ((row, f"{table}, row {number}") for number, row in enumerate(values, start=1))
+        try:
+            batches = parquet.ParquetFile(table).iter_batches(batch_size=16)
+            values = (row for batch in batches for row in batch.to_pylist())
+            yield from ((row, f"{table}, row {number}") for number, row in enumerate(values, start=1))
+        except broken as error:
+            said = " ".join(str(error).split())
+            raise EvaluationError(f"{table} cannot be read ({said[:200]})", "copy the file anew") from error

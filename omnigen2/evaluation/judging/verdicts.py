@@ -7,10 +7,11 @@ from pathlib import Path
 from typing_extensions import override
 
 from omnigen2.evaluation.judging.judge import BenchmarkItem, BenchmarkJudge, JudgeProtocol
-from omnigen2.evaluation.judging.tables import json_object
 from omnigen2.evaluation.metrics import EvaluationError
-from omnigen2.files import read_json_lines
+from omnigen2.files import Keys, read_json_lines, read_object
 from omnigen2.rl import Failure, Judgement, Outcome
+from omnigen2.rl.rewards import without_thoughts
+from omnigen2.rl.rewards.remote import writable
 
 
 class DetectorResults(BenchmarkJudge):
@@ -22,7 +23,7 @@ class DetectorResults(BenchmarkJudge):
         model: The detector that was used, for the protocol: the file does not name it.
 
     Raises:
-        EvaluationError: If a line has no file name or verdict.
+        EvaluationError: If a line has no file name or verdict, or a picture has two verdicts that differ.
 
     Source: evaluation/evaluate_images.py in djghosh13/geneval, which writes `filename` (as the folder was given to it),
         `tag`, `prompt`, `correct`, `reason`, `metadata` and `details`.
@@ -32,18 +33,18 @@ class DetectorResults(BenchmarkJudge):
 
     def __init__(self, path: Path, model: str) -> None:
         self.model = model
-        self.verdicts: dict[str, tuple[bool, str]] = {}
+        verdicts: Keys[bool] = Keys("verdict of", EvaluationError, "keep the right one of the two lines")
+        self.reasons: dict[str, str] = {}
         for line in read_json_lines(path, EvaluationError):
             match line.value:
                 case {"filename": str(name), "correct": bool(correct)}:
-                    reason = line.value.get("reason")
-                    self.verdicts["/".join(Path(name).parts[-3:])] = (
-                        correct,
-                        reason if isinstance(reason, str) else "",
-                    )
+                    key, reason = "/".join(Path(name).parts[-3:]), line.value.get("reason")
+                    verdicts.add(key, correct, line.where, repeats=True)
+                    self.reasons[key] = writable(reason) if isinstance(reason, str) else ""
                 case _:
                     message = f"{line.where} has no filename and correct"
                     raise EvaluationError(message, "expected GenEval's results.jsonl")
+        self.verdicts = verdicts.values
 
     @property
     @override
@@ -57,8 +58,8 @@ class DetectorResults(BenchmarkJudge):
     def _judge(self, key: str) -> Outcome:
         if key not in self.verdicts:
             return Failure("no verdict in the results file")
-        correct, reason = self.verdicts[key]
-        return Judgement(float(correct), {"correct": float(correct)}, reason)
+        correct = float(self.verdicts[key])
+        return Judgement(correct, {"correct": correct}, self.reasons[key])
 
 
 class ImgEditAnswers(BenchmarkJudge):
@@ -71,14 +72,14 @@ class ImgEditAnswers(BenchmarkJudge):
         model: The judge that was asked, for the protocol: the file does not name it.
 
     Raises:
-        EvaluationError: If the file is no JSON object.
+        EvaluationError: If the file is no JSON object, or names a key twice.
 
     Source: Benchmark/Basic in PKU-YuanGroup/ImgEdit: basic_bench.py and step1_get_avgscore.py.
     """
 
     def __init__(self, path: Path, model: str) -> None:
         self.model = model
-        self.answers = json_object(path.read_text(encoding="utf-8"), str(path))
+        self.answers = read_object(path, EvaluationError, "expected the judge's answers by key").values
 
     @property
     @override
@@ -92,8 +93,9 @@ class ImgEditAnswers(BenchmarkJudge):
     def _judge(self, answer: object) -> Outcome:
         if not isinstance(answer, str):
             return Failure("no answer in the file", f"{answer!r:.80}")
-        grades = [int(grade) for grade in re.findall(r"^[^:\n]+: (\d+)\s*$", answer, re.MULTILINE)]
+        said = without_thoughts(answer) or ""
+        grades = [int(grade) for grade in re.findall(r"^[^:\n]+: (\d{1,9})\s*$", said, re.MULTILINE)]
         if len(grades) != 3 or not all(1 <= grade <= 5 for grade in grades):
             return Failure("no three grades from 1 to 5", f"{answer!r:.120}")
         score = sum(grades) / 3
-        return Judgement(score, {"score": score}, answer)
+        return Judgement(score, {"score": score}, writable(answer))

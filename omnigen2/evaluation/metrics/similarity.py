@@ -10,10 +10,26 @@ from torch import Tensor, nn
 from typing_extensions import override
 
 from omnigen2.evaluation.metrics.errors import EvaluationError
+from omnigen2.files import (
+    CROPS,
+    check_config,
+    check_image_settings,
+    check_tokenizer,
+    image_settings,
+    library_errors,
+    load_pretrained,
+)
 from omnigen2.pictures import to_image
 from omnigen2.rl import Picture
 
 Features: TypeAlias = Float[Tensor, "samples features"]
+DINO_MODELS = {
+    "vit": "ViTModel",
+    "dinov2": "Dinov2Model",
+    "dinov2_with_registers": "Dinov2WithRegistersModel",
+    "dinov3_vit": "DINOv3ViTModel",
+}
+"""Classes of transformers whose first token, after the last norm, stands for the picture; by their `model_type`."""
 
 
 def cosines(name: str, first: Features, second: Features) -> Float[Tensor, " samples"]:
@@ -44,12 +60,21 @@ class Clip(nn.Module):
 
     def __init__(self, folder: Path) -> None:
         super().__init__()
-        from transformers import AutoImageProcessor, AutoTokenizer, CLIPModel
+        from transformers import AutoTokenizer, CLIPModel
 
         _check(folder)
-        self.processor = AutoImageProcessor.from_pretrained(folder)
-        self.tokenizer = AutoTokenizer.from_pretrained(folder)
-        self.model: Any = CLIPModel.from_pretrained(folder).eval()
+        check_config(folder, EvaluationError)
+        check_tokenizer(folder, EvaluationError)
+        self.processor = _processor(folder, ("CLIPImageProcessor",))
+        with library_errors(folder, EvaluationError):
+            self.tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+        self.model: Any = load_pretrained(CLIPModel, folder, pickled=True, error=EvaluationError, dtype=torch.float32)
+        words = self.model.config.text_config.vocab_size
+        if len(self.tokenizer) > words:
+            raise EvaluationError(
+                f"the tokenizer in {folder} knows {len(self.tokenizer)} tokens, the model {words}",
+                "take both from one model",
+            )
 
     @torch.inference_mode()
     def images(self, pictures: Sequence[Picture]) -> Features:
@@ -66,20 +91,34 @@ class Clip(nn.Module):
 
 
 class DinoImages(nn.Module):
-    """The pooled output of DINO or DINOv2; the folder, in the transformers layout, has its processor's files."""
+    """The CLS token of DINO or DINOv2 after the last norm; the folder is in the transformers layout.
+
+    For DINOv2 that is the pooled output. DINO (ViT-S/16) was trained without the pooler that transformers has for it:
+    a published file that holds one holds numbers that nobody trained.
+    """
 
     def __init__(self, folder: Path) -> None:
         super().__init__()
-        from transformers import AutoImageProcessor, AutoModel
+        import transformers
 
         _check(folder)
-        self.processor = AutoImageProcessor.from_pretrained(folder)
-        self.model = AutoModel.from_pretrained(folder).eval()
+        name = DINO_MODELS[check_config(folder, EvaluationError).choice("model_type", *DINO_MODELS)]
+        self.processor = _processor(folder, ("ViTImageProcessor", "BitImageProcessor"))
+        pooler = {"add_pooling_layer": False} if name == "ViTModel" else {}
+        self.model: Any = load_pretrained(
+            getattr(transformers, name),
+            folder,
+            passed_over=("pooler.",) if pooler else (),
+            pickled=True,
+            error=EvaluationError,
+            dtype=torch.float32,
+            **pooler,
+        )
 
     @torch.inference_mode()
     @override
     def forward(self, pictures: Sequence[Picture]) -> Features:
-        return self.model(pixel_values=_pixels(self.processor, pictures, self.model.device)).pooler_output
+        return self.model(pixel_values=_pixels(self.processor, pictures, self.model.device)).last_hidden_state[:, 0]
 
 
 def _check(folder: Path) -> None:
@@ -87,6 +126,22 @@ def _check(folder: Path) -> None:
         raise EvaluationError(
             f"{folder} holds no model (there is no config.json)", "download it first; name its folder"
         )
+
+
+def _processor(folder: Path, kinds: tuple[str, ...]) -> Any:
+    """The model's own image processor, all of whose settings it follows.
+
+    Raises:
+        EvaluationError: If there is none, or it would leave out what it is told.
+    """
+    from transformers import AutoImageProcessor
+
+    settings = image_settings(folder, EvaluationError)
+    if settings is None:
+        raise EvaluationError(f"{folder} has no preprocessor_config.json", "is the download complete?")
+    check_image_settings(settings, kinds, followed=CROPS)
+    with library_errors(folder, EvaluationError):
+        return AutoImageProcessor.from_pretrained(folder, local_files_only=True)
 
 
 def _pixels(processor: Callable[..., dict[str, Tensor]], pictures: Sequence[Picture], device: torch.device) -> Tensor:

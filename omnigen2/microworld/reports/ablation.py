@@ -13,7 +13,7 @@ from typing_extensions import override
 
 from omnigen2.files import markdown_table, read_json, spread, write_json, write_text
 from omnigen2.microworld.reports.findings import SUMMED, Finding, findings, findings_table
-from omnigen2.microworld.runs import SCORES
+from omnigen2.microworld.runs import FAMILY_SCORES, LEGEND, SCORES, changes
 from omnigen2.runner.keep import STAGES, read_metrics
 from omnigen2.runner.reports import CellResult, Row, StudyReport, StudyResult
 
@@ -26,8 +26,13 @@ COLUMNS = {
     "edit overall": "edit/overall/O",
     "edit exact": "edit_exact/overall/exact",
     "in-context exact": "omnicontext_exact/overall/exact",
+    "letters exact": "letters/overall/exact",
+    "texture": "texture/overall/texture",
 }
-"""What the table shows, as `scores.json` calls it: columns of the paper's Table 5, then two shares without a fault."""
+"""What the table shows, as `scores.json` calls it: columns of the paper's Table 5, then shares without a fault, and how
+far plain backgrounds are from flat (less is better)."""
+BASE = "base"
+"""The row that nothing was trained in: what all others are compared with."""
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#666666", "#000000")
 
 
@@ -58,7 +63,12 @@ class Ablation(StudyReport):
             "seconds": result.seconds,
             "versions": dict(result.versions),
             "rows": {
-                row.name: {"title": row.title, "notes": dict(row.notes), "scores": scores[row.name]}
+                row.name: {
+                    "title": row.title,
+                    "notes": dict(row.notes),
+                    "trained": trained_in(result.of_row(row.name)),
+                    "scores": scores[row.name],
+                }
                 for row in result.rows
             },
             "tasks": {title: len(values) for title, values in exact[result.rows[0].name][0].items()},
@@ -78,10 +88,14 @@ class Ablation(StudyReport):
         parts = [
             f"# {result.name}",
             table(result.rows, scores),
-            "Of held-out micro-world tasks: shares without a fault (GenEval and the exact columns); in-context tasks "
+            "Of held-out micro-world tasks: shares without a fault (GenEval and the exact columns), and how far plain "
+            "backgrounds are from flat (texture, 0 to 2, less is better), where they were measured; in-context tasks "
             "after OmniContext, and of edits success (SC), preservation (PQ) and their geometric mean, in [0, 10]. "
             f"Mean ± standard deviation over the seeds {seeds}; all rows draw the same tasks from the same noise, "
             f"without guidance.{note}",
+            "## Before and after, trained or not",
+            families(result),
+            f"Before is the row {BASE}; means over the seeds. {LEGEND}",
             "## Findings",
             findings_table(found) if found else "No rows to compare.",
             "Each ± of a difference is its standard error, of seeds and of held-out tasks together; a difference "
@@ -127,6 +141,31 @@ def exact_of(cell: CellResult) -> dict[str, list[int]]:
     exact: Mapping[str, list[int]] = _content(cell)["exact"]
     names = {title: COLUMNS[title].split("/")[0] for title in SUMMED}
     return {title: exact[name] for title, name in names.items() if name in exact}
+
+
+def families(result: StudyResult) -> str:
+    """What became of every family of tasks in every row, in Markdown: its mean over the seeds beside that of `BASE`."""
+    means = {row.name: _mean([_content(cell) for cell in result.of_row(row.name)]) for row in result.rows}
+    lines: list[list[str]] = []
+    for row in result.rows:
+        trained = trained_in(result.of_row(row.name))
+        found = changes(means.get(BASE), means[row.name], trained)
+        titles = [one.score.title for one in found if one.trained]
+        lines.append([row.title, "–" if trained is None else ", ".join(titles) or "nothing", *map(str, found)])
+    return markdown_table(["row", "trained", *(score.title for score in FAMILY_SCORES)], lines)
+
+
+def trained_in(cells: Sequence[CellResult]) -> list[str] | None:
+    """What any stage of these cells was trained on; None if one of them does not say."""
+    found = [(read_json(stage / SCORES) or {}).get("trained") for cell in cells for stage in stages_of(cell.folder)]
+    return None if None in found else sorted({name for names in found for name in names or ()})
+
+
+def _mean(contents: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """One `scores.json` of several seeds: the mean of every number that all have."""
+    numbers = [content["model"] for content in contents]
+    model = {name: fmean(one[name] for one in numbers) for name in numbers[0] if all(name in one for one in numbers)}
+    return {"model": model}
 
 
 def _content(cell: CellResult) -> dict[str, Any]:

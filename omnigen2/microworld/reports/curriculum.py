@@ -9,7 +9,7 @@ from typing_extensions import override
 
 from omnigen2.evaluation.metrics import SUBTASKS, TAGS
 from omnigen2.files import markdown_table, read_json, write_json, write_text
-from omnigen2.microworld.runs import PICTURES, SCORES
+from omnigen2.microworld.runs import FAMILY_SCORES, LEGEND, PICTURES, SCORES, SCORES_BEFORE, changes
 from omnigen2.microworld.tasks import EDIT_KINDS
 from omnigen2.runner.reports import StagesResult, StageTable
 
@@ -47,9 +47,10 @@ Scores = Mapping[str, Any]
 class MicroCurriculum(StageTable):
     """The table of stages, and what `MicroEvaluation` found after each of them.
 
-    Exact shares by task (nothing at all is wrong in the picture), success and preservation of edits, subject
-    consistency and prompt following of in-context tasks, and the same tasks drawn without their references. Pictures
-    are the first held-out tasks of each kind with their verdicts, not chosen.
+    All families of tasks before and after each stage, trained or not, with a mark where one became worse. Exact shares
+    by task (nothing at all is wrong in the picture), success and preservation of edits, subject consistency and prompt
+    following of in-context tasks, and the same tasks drawn without their references. Pictures are the first held-out
+    tasks of each kind with their verdicts, not chosen.
     """
 
     @override
@@ -60,10 +61,32 @@ class MicroCurriculum(StageTable):
             return
         plot(found).savefig(result.folder / PLOT, dpi=160, facecolor="white", metadata={"Software": None})
         report = result.folder / "report.md"
-        more = "\n\n".join([*tables(found), *pictures(result)])
+        more = "\n\n".join([*families(result, found), *tables(found), *pictures(result)])
         write_text(report, f"{report.read_text(encoding='utf-8')}\n{more}\n")
         path = result.folder / "report.json"
         write_json(path, {**(read_json(path) or {}), "scores": found})
+
+
+def families(result: StagesResult, found: Mapping[str, Scores]) -> list[str]:
+    """What became of every family of tasks in every stage, trained or not.
+
+    Before is what the stage itself measured before its first step; if it did not, what the stage that it started from
+    had at its end.
+    """
+    lines: list[list[str]] = []
+    for stage in result.stages:
+        if stage.name in found:
+            before = read_json(stage.folder / SCORES_BEFORE) or found.get(stage.start or "")
+            own = changes(before, found[stage.name])
+            trained = [one.score.title for one in own if one.trained]
+            known = any(one.trained is not None for one in own)
+            lines.append([stage.name, (", ".join(trained) or "nothing") if known else "–", *map(str, own)])
+    titles = [score.title for score in FAMILY_SCORES]
+    return [
+        "## Before and after, trained or not",
+        markdown_table(["stage", "trained", *titles], lines),
+        LEGEND,
+    ]
 
 
 def tables(found: Mapping[str, Scores]) -> list[str]:

@@ -78,11 +78,16 @@ class Difference:
 
 @dataclass(frozen=True)
 class Finding:
-    """One of the paper's findings, what it was concluded from, and whether it appears; None if that decides nothing."""
+    """One of the paper's findings, what it was concluded from, and whether it appears; None if that decides nothing.
+
+    Attributes:
+        others: The same rows in each column by itself that the conclusion does not look at: what the finding cost.
+    """
 
     claim: str
     appears: bool | None
     differences: Mapping[str, Difference]
+    others: Mapping[str, Difference]
 
 
 def findings(
@@ -118,18 +123,22 @@ def findings(
         differences = {f"{a} − {b}, {column}": between(a, b, column) for a, b, column in pairs}
         if claim.rises is not None:
             differences[f"reward of {claim.rises}, last − first quarter"] = _difference(_rises(curves[claim.rises]))
-        found.append(Finding(claim.text, _appears(claim, list(differences.values())), differences))
+        others = {
+            f"{a} − {b}, {title}": between(a, b, title) for a, b, column in pairs for title in SUMMED if title != column
+        }
+        found.append(Finding(claim.text, _appears(claim, list(differences.values())), differences, others))
     return found
 
 
 def findings_table(found: Sequence[Finding]) -> str:
     """Markdown: a row for each finding."""
-    head = ["the paper's finding", "here", "differences that are above 0 if it is so"]
-    rows = [
-        [one.claim, SIGNS[one.appears], "; ".join(f"{name}: {value}" for name, value in one.differences.items())]
-        for one in found
-    ]
+    head = ["the paper's finding", "here", "differences that are above 0 if it is so", "the same rows elsewhere"]
+    rows = [[one.claim, SIGNS[one.appears], _told(one.differences), _told(one.others)] for one in found]
     return markdown_table(head, rows)
+
+
+def _told(differences: Mapping[str, Difference]) -> str:
+    return "; ".join(f"{name}: {value}" for name, value in differences.items())
 
 
 def _appears(claim: Claim, differences: Sequence[Difference]) -> bool | None:

@@ -1,7 +1,8 @@
 """The micro-world in recipes: data, prompts and exchanges, a small vision-language model, and evaluation by rules."""
 
 from omnigen2.microworld.runs.data import MicroTexts, MicroWorld
-from omnigen2.microworld.runs.evaluation import PICTURES, SCORES, MicroEvaluation, MicroJudge
+from omnigen2.microworld.runs.evaluation import PICTURES, SCORES, SCORES_BEFORE, MicroEvaluation, MicroJudge
+from omnigen2.microworld.runs.families import FAMILY_SCORES, FELL, LEGEND, Change, FamilyScore, changes, families_table
 from omnigen2.microworld.runs.folder import RulesJudge, micro_items, write_micro
 from omnigen2.microworld.runs.prompts import MicroPrompts
 from omnigen2.microworld.runs.samples import MicroExchanges
@@ -9,6 +10,7 @@ from omnigen2.microworld.runs.scores import micro_edit_bench
 from omnigen2.microworld.runs.vlm import RandomMicroVLM, ShippedMicroVLM
 
 __all__ = [
-    "PICTURES", "SCORES", "MicroEvaluation", "MicroExchanges", "MicroJudge", "MicroPrompts", "MicroTexts", "MicroWorld",
-    "RandomMicroVLM", "RulesJudge", "ShippedMicroVLM", "micro_edit_bench", "micro_items", "write_micro",
+    "FAMILY_SCORES", "FELL", "LEGEND", "PICTURES", "SCORES", "SCORES_BEFORE", "Change", "FamilyScore",
+    "MicroEvaluation", "MicroExchanges", "MicroJudge", "MicroPrompts", "MicroTexts", "MicroWorld", "RandomMicroVLM",
+    "RulesJudge", "ShippedMicroVLM", "changes", "families_table", "micro_edit_bench", "micro_items", "write_micro",
 ]  # fmt: skip

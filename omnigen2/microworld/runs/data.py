@@ -10,6 +10,7 @@ from typing_extensions import override
 
 from omnigen2.data import Batch, ConditionDropout, Example, TokenBudget
 from omnigen2.data.batches import Pick
+from omnigen2.errors import check_choice
 from omnigen2.layout import ImageSegment, Layout, Segment, TextSegment
 from omnigen2.microworld.tasks import FAMILIES, DrawingTask, Family, kinds_of, sample_task, to_json
 from omnigen2.microworld.world import EASY, GlyphTask, ImageSize, Vocabulary, balanced, draw, draw_glyphs
@@ -56,6 +57,7 @@ class MicroWorld(L.LightningDataModule):
         seed: int = 0,
     ) -> None:
         super().__init__()
+        check_choice("the size of MicroWorld", size, ImageSize)
         shares: Mapping[Family, float] = {"text_to_image": 1.0} if families is None else families
         if unknown := sorted(set(shares) - set(FAMILIES)):
             raise ValueError(f"there is no family {', '.join(unknown)}; expected any of {', '.join(FAMILIES)}")
@@ -91,6 +93,11 @@ class MicroWorld(L.LightningDataModule):
         tasks = [sample_task(family, kind, self.vocabulary, rng) for family, kind in kinds]
         examples = [self.example(task, f"validation:{number}") for number, task in enumerate(tasks)]
         return Batch(tuple(examples), self.budget)
+
+    @property
+    def trained(self) -> tuple[str, ...]:
+        """What training asks for, by family."""
+        return tuple(self.families)
 
     def kinds(self) -> list[tuple[Family, str]]:
         """All kinds of the families that are drawn."""

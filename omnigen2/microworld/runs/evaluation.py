@@ -8,11 +8,13 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from typing_extensions import override
 
 from omnigen2.data.batches import Example, Pixels
-from omnigen2.files import write_bytes, write_json, write_text
+from omnigen2.files import read_json, write_bytes, write_json, write_text
 from omnigen2.microworld.runs.data import MicroWorld
+from omnigen2.microworld.runs.families import LEGEND, changes, families_table
+from omnigen2.microworld.runs.prompts import MicroPrompts
 from omnigen2.microworld.runs.scores import Judged, aggregate, exact_by_family, judge_all, micro_judge
 from omnigen2.microworld.tasks import DrawingTask, from_json, sample_task
-from omnigen2.microworld.world import draw
+from omnigen2.microworld.world import MAX_LETTERS, GlyphTask, draw, sample_glyphs
 from omnigen2.pictures import Panel, Section, sheet_png
 from omnigen2.rl import Judgement
 from omnigen2.training.callbacks import beside_training, log_now
@@ -37,19 +39,20 @@ class MicroJudge(PictureJudge):
 
     @override
     def judge(self, example: Example, picture: Pixels) -> Judgement:
-        return micro_judge(cast(DrawingTask, from_json(example.meta)), picture, self.tolerance)
+        return micro_judge(cast("DrawingTask | GlyphTask", from_json(example.meta)), picture, self.tolerance)
 
 
 class MicroEvaluation(Callback):
     """Draws tasks that are never trained on, and judges them, at the end of training and now and then.
 
-    In the run's folder: `scores.json` with all numbers of the last evaluation, and which tasks were without a fault;
-    `scores.md`; and `pictures.png` with the first tasks of each kind, right or wrong. The exact shares go to the
-    loggers as `score/…`.
+    In the run's folder: `scores.json` with all numbers of the last evaluation, which families were trained, and which
+    tasks were without a fault; `scores.md`; and `pictures.png` with the first tasks of each kind, right or wrong. The
+    exact shares, and the texture of plain backgrounds, go to the loggers as `score/…`. The run's report begins with all
+    families before and after, trained or not.
 
     The tasks are those of the run's `MicroWorld`, drawn by the module's `Drawing` in `beside_training`: with averaged
     weights where the run has an `EMA`. In-context tasks are also drawn without their references: what a model gets
-    that ignores them.
+    that ignores them. Where prompts are asked for (`MicroPrompts`), letters are drawn too.
 
     Args:
         per_kind: Tasks of each kind, at least 1.
@@ -104,6 +107,11 @@ class MicroEvaluation(Callback):
         if trainer.max_steps == 0:  # nothing was trained
             self._evaluate(trainer, pl_module)
 
+    def report_section(self, folder: Path) -> str:
+        """All families before and after, in Markdown, for the run's report."""
+        found = changes(read_json(folder / SCORES_BEFORE), read_json(folder / SCORES))
+        return f"{families_table(found)}\n\n{LEGEND}"
+
     def _evaluate(self, trainer: Trainer, module: LightningModule, name: str = SCORES) -> None:
         data: Any = cast(Any, trainer).datamodule
         if not isinstance(module, FlowModel) or not isinstance(data, MicroWorld):
@@ -122,13 +130,24 @@ class MicroEvaluation(Callback):
         kinds = [pair for pair in data.kinds() for _ in range(self.per_kind)]
         tasks = [sample_task(family, kind, data.vocabulary, rng) for family, kind in kinds]
         results = {"model": self._draw(module, data, tasks, with_references=True)}
+        if isinstance(data, MicroPrompts):
+            results["model"] += self._draw(module, data, self._letters(), with_references=True, first=len(tasks))
         context = [task for task in tasks if task.family == "in_context"]
         if context:
             results["without references"] = self._draw(module, data, context, with_references=False)
         return results
 
+    def _letters(self) -> list[GlyphTask]:
+        rng = Stream.EVALUATION_LETTERS.numpy(self.seed)
+        return [sample_glyphs(rng, 1 + number % MAX_LETTERS) for number in range(self.per_kind)]
+
     def _draw(
-        self, module: FlowModel, data: MicroWorld, tasks: list[DrawingTask], with_references: bool
+        self,
+        module: FlowModel,
+        data: MicroWorld,
+        tasks: Sequence[DrawingTask | GlyphTask],
+        with_references: bool,
+        first: int = 0,
     ) -> list[Judged]:
         judged: list[Judged] = []
         for start in range(0, len(tasks), DRAWN_TOGETHER):
@@ -137,20 +156,21 @@ class MicroEvaluation(Callback):
                 data.example(task, f"evaluation:{start + number}", drop_references=not with_references)
                 for number, task in enumerate(some)
             ]
-            judged += judge_all(some, module.draw(examples, first=start), self.tolerance)
+            judged += judge_all(some, module.draw(examples, first=first + start), self.tolerance)
         return judged
 
     def _write(self, folder: Path, trainer: Trainer, results: dict[str, list[Judged]], scores_name: str) -> None:
         scores = {name: aggregate(judged) for name, judged in results.items()}
         facts = {"step": trainer.global_step, "per_kind": self.per_kind, "tolerance": self.tolerance, "seed": self.seed}
+        trained = cast(Any, trainer).datamodule.trained if trainer.global_step else ()
+        exact = exact_by_family(results["model"])
         numbers = {name: one.values() for name, one in scores.items()}
-        write_json(folder / scores_name, {**facts, "exact": exact_by_family(results["model"]), **numbers})
+        write_json(folder / scores_name, {**facts, "trained": list(trained), "exact": exact, **numbers})
         if scores_name != SCORES:
             return
         log_now(trainer, {f"score/{name}": value for name, value in scores["model"].headline().items()})
-        write_text(
-            folder / "scores.md", "\n\n".join(f"## {name}\n\n{one.table()}" for name, one in scores.items()) + "\n"
-        )
+        parts = [self.report_section(folder), *(f"## {name}\n\n{one.table()}" for name, one in scores.items())]
+        write_text(folder / "scores.md", "\n\n".join(parts) + "\n")
         save_pictures(folder / PICTURES, f"step {trainer.global_step}", results["model"], self.shown)
 
 

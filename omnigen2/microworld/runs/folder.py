@@ -51,17 +51,24 @@ def micro_items(images: Path, data: Path | None, kind: type[DrawingTask]) -> lis
     """
     path = (data or images) / "tasks.jsonl"
     if not path.is_file():
-        raise EvaluationError(f"there is no file {path}", "write_micro of omnigen2.microworld.runs writes one")
+        raise EvaluationError(
+            f"there is no file {path}",
+            f"`omnigen2 microworld tasks {path.parent}` writes tasks; --data names its folder",
+        )
     items: list[BenchmarkItem] = []
     for line in read_json_lines(path, EvaluationError):
         row = Row(line.value, line.where, path.parent)
         key, meta = row.file_name("key"), row.text("task")
-        task = from_json(meta)
+        try:
+            task = from_json(meta)
+        except (ValueError, TypeError, RecursionError) as error:
+            raise EvaluationError(f"{row.where}: {error}", "`omnigen2 microworld tasks` writes tasks") from error
         if not isinstance(task, kind):
             continue
         sample = to_sample(task, INPUT_SIZE, key)
         inputs: tuple[PictureFile, ...] = tuple(bytes(one) for one in sample.references if isinstance(one, bytes))
-        items.append(BenchmarkItem(key, task.group, sample.instruction, inputs, images / f"{key}.png", meta=meta))
+        output = images / f"{key}.png"
+        items.append(BenchmarkItem(key, task.group, sample.instruction, inputs, output, meta=meta, where=row.where))
     return unique(items, path.parent)
 
 

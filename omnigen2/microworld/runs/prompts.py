@@ -6,6 +6,7 @@ from typing import Any, Literal, TypeAlias
 from typing_extensions import override
 
 from omnigen2.data import Example
+from omnigen2.errors import check_choice
 from omnigen2.microworld.runs.data import MicroWorld, drawn_by_share
 from omnigen2.microworld.tasks import FAMILIES, Family, kinds_of, sample_task
 from omnigen2.microworld.world import EASY, ImageSize, Vocabulary, sample_glyphs
@@ -23,7 +24,7 @@ class MicroPrompts(MicroWorld):
         families: What validation and evaluation look at, whatever is asked; all three families by default.
 
     Raises:
-        ValueError: If a number is out of range, or a family has a share below 0.
+        ValueError: If a number is out of range, or a family is unknown or has a share below 0.
     """
 
     def __init__(
@@ -41,6 +42,8 @@ class MicroPrompts(MicroWorld):
         evaluated = dict.fromkeys(FAMILIES, 1.0) if families is None else families
         super().__init__(size, steps, 1, evaluated, vocabulary, multiple, None, validation, seed)
         shares: Mapping[Asked, float] = {"text_to_image": 1.0} if asked is None else asked
+        for name in shares:
+            check_choice("a family that MicroPrompts asks for", name, Asked)
         if prompts < 1 or min(shares.values(), default=0) < 0 or not any(shares.values()):
             raise ValueError(
                 "MicroPrompts needs prompts >= 1 and shares of at least 0, one of them positive, got "
@@ -48,6 +51,11 @@ class MicroPrompts(MicroWorld):
             )
         self.asked: dict[Asked, float] = dict(shares)
         self.prompts = prompts
+
+    @property
+    @override
+    def trained(self) -> tuple[str, ...]:
+        return tuple(name for name, share in self.asked.items() if share > 0)
 
     @override
     def train_dataloader(self) -> StepLoader[Any]:

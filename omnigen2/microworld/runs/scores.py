@@ -18,7 +18,7 @@ from torch import Tensor
 
 from omnigen2.evaluation.metrics import SUBTASKS, EditBench, GenEval, GroupedMean, OmniContext, Share, Summary
 from omnigen2.microworld.tasks import EDIT_KINDS, FAMILIES, DrawingTask, Family, Verdict, verify
-from omnigen2.microworld.world import TOLERANCE, read
+from omnigen2.microworld.world import TOLERANCE, GlyphTask, background_texture, glyph_score, read, read_glyphs
 from omnigen2.rl import Judgement, Picture
 
 NAMES = {"subjects": "subject_consistency", "following": "prompt_following"}
@@ -29,14 +29,23 @@ EXACT: Mapping[Family, tuple[str, str]] = {
     "in_context": ("omnicontext_exact", "exact"),
 }
 """The metric of each family, and its column, that is the share of pictures without a fault."""
+LETTERS = ("letters", "exact")
+"""The same of letters, which no vocabulary of scenes has."""
+TEXTURE = ("texture", "texture")
+"""How far plain backgrounds are from flat: no verdict sees it, so it is told by its own number. Lower is better."""
 
 
 class Judged(NamedTuple):
     """A task, what was drawn for it in [-1, 1], shape (3, size, size), and what the rules say."""
 
-    task: DrawingTask
+    task: DrawingTask | GlyphTask
     picture: Picture
     judgement: Judgement
+
+    @property
+    def measure(self) -> tuple[str, str]:
+        """The metric whose column is the share of pictures without a fault."""
+        return LETTERS if isinstance(self.task, GlyphTask) else EXACT[self.task.family]
 
     @property
     def exact(self) -> bool:
@@ -44,9 +53,20 @@ class Judged(NamedTuple):
         return self.judgement.value == 1
 
 
+class Means(GroupedMean):
+    """Means of any columns."""
+
+    def update(self, groups: Sequence[str], scores: Float[Tensor, "samples columns"]) -> None:
+        """Count samples, one row each; see `GroupedMean.add`."""
+        self.add(groups, scores)
+
+
 @dataclass(frozen=True)
 class MicroScores:
-    """Scores of tasks and pictures by kind: metrics by name, `EXACT`'s and `geneval_graded`, `edit`, `omnicontext`."""
+    """Scores of tasks and pictures by kind: metrics by name.
+
+    Those of `EXACT`, `LETTERS` and `TEXTURE`, and `geneval_graded`, `edit` and `omnicontext`.
+    """
 
     metrics: Mapping[str, GroupedMean]
 
@@ -70,8 +90,9 @@ class MicroScores:
         }
 
     def headline(self) -> dict[str, float]:
-        """The shares without a fault over all kinds of each family, by metric; see `EXACT`."""
-        return {name: self[name].result.values[column] for name, column in EXACT.values() if name in self.metrics}
+        """The shares without a fault over all kinds of each family, and the texture, by metric."""
+        measures = (*EXACT.values(), LETTERS, TEXTURE)
+        return {name: self[name].result.values[column] for name, column in measures if name in self.metrics}
 
     def table(self) -> str:
         """Markdown: one section for each metric."""
@@ -79,7 +100,7 @@ class MicroScores:
         return "\n\n".join(parts)
 
 
-def micro_judge(task: DrawingTask, picture: Picture, tolerance: float = TOLERANCE) -> Judgement:
+def micro_judge(task: DrawingTask | GlyphTask, picture: Picture, tolerance: float = TOLERANCE) -> Judgement:
     """Judge one picture by rules.
 
     Args:
@@ -89,8 +110,12 @@ def micro_judge(task: DrawingTask, picture: Picture, tolerance: float = TOLERANC
     Returns:
         1 if nothing is wrong and 0 otherwise, and in words what is. The parts are those that the benchmark's judges
         give: of captions `correct` and `graded` in [0, 1], of edits `success` and `preservation` in [0, 10], of
-        in-context tasks `prompt_following` and `subject_consistency` in [0, 10].
+        in-context tasks `prompt_following` and `subject_consistency` in [0, 10]; of letters `read` in [0, 1].
     """
+    if isinstance(task, GlyphTask):
+        score = glyph_score(task.text, picture)
+        reason = "" if score == 1 else f"read {read_glyphs(picture)!r}, not {task.text!r}"
+        return Judgement(float(score == 1), {"read": score}, reason)
     verdict = verify(task, read(picture, tolerance=tolerance))
     exact = float(verdict.exact)
     if isinstance(verdict, Verdict):
@@ -101,7 +126,7 @@ def micro_judge(task: DrawingTask, picture: Picture, tolerance: float = TOLERANC
 
 
 def micro_scores(
-    tasks: Sequence[DrawingTask], pictures: Sequence[Picture], tolerance: float = TOLERANCE
+    tasks: Sequence[DrawingTask | GlyphTask], pictures: Sequence[Picture], tolerance: float = TOLERANCE
 ) -> MicroScores:
     """Judge one picture for each task by rules, see `micro_judge`, and average as the benchmarks do, see `aggregate`.
 
@@ -113,7 +138,7 @@ def micro_scores(
     return aggregate(judge_all(tasks, pictures, tolerance))
 
 
-def judge_all(tasks: Sequence[DrawingTask], pictures: Sequence[Picture], tolerance: float) -> list[Judged]:
+def judge_all(tasks: Sequence[DrawingTask | GlyphTask], pictures: Sequence[Picture], tolerance: float) -> list[Judged]:
     """Judge one picture for each task by rules, see `micro_judge`."""
     pairs = zip(tasks, pictures, strict=True)
     return [Judged(task, picture, micro_judge(task, picture, tolerance)) for task, picture in pairs]
@@ -124,9 +149,11 @@ def aggregate(judged: Sequence[Judged]) -> MicroScores:
 
     Returns:
         GenEval by tag, exact and graded; success (as SC) and preservation (as PQ) by kind of edit; prompt following
-        and subject consistency by OmniContext's subtasks; and the shares of pictures where nothing is wrong.
+        and subject consistency by OmniContext's subtasks; the shares of pictures where nothing is wrong; letters that
+        can be read; and by family how far plain backgrounds are from flat.
     """
-    captions, edits, contexts = ([one for one in judged if one.task.family == family] for family in FAMILIES)
+    captions, edits, contexts = ([one for one in judged if one.measure == EXACT[family]] for family in FAMILIES)
+    letters = [one for one in judged if one.measure == LETTERS]
     metrics: dict[str, GroupedMean] = {}
     if captions:
         metrics["geneval"], metrics["geneval_graded"] = strict, graded = GenEval(), GenEval(graded=True)
@@ -142,16 +169,26 @@ def aggregate(judged: Sequence[Judged]) -> MicroScores:
         following, consistency = (_column(contexts, name) for name in ("prompt_following", "subject_consistency"))
         context.update(_groups(contexts), following, consistency)
         metrics["omnicontext_exact"] = _exact("in-context pictures without a fault", SUBTASKS, contexts)
+    if letters:
+        metrics["letters"] = written = Means("letters", ("letters",), ("exact", "read"), highest=1.0)
+        written.update(_groups(letters), torch.stack([_values(letters), _column(letters, "read")], dim=1))
+    if textures := _textures((*captions, *edits, *contexts)):
+        families = list(dict.fromkeys(family for family, _ in textures))
+        metrics["texture"] = texture = Means(
+            "texture of plain backgrounds", families, ("texture",), highest=2.0, digits=4
+        )
+        values = torch.tensor([[value] for _, value in textures], dtype=torch.float64)
+        texture.update([family for family, _ in textures], values)
     for metric in metrics.values():
         metric.distributed_available_fn = _alone
     return MicroScores(metrics)
 
 
 def exact_by_family(judged: Sequence[Judged]) -> dict[str, list[int]]:
-    """1 for each picture without a fault, else 0, by `MicroScores.headline`'s names: models compare in pairs."""
+    """1 for each picture without a fault, else 0, by metric: models compare in pairs."""
     found: dict[str, list[int]] = {}
     for one in judged:
-        found.setdefault(EXACT[one.task.family][0], []).append(int(one.exact))
+        found.setdefault(one.measure[0], []).append(int(one.exact))
     return found
 
 
@@ -166,8 +203,22 @@ def _alone() -> bool:
 
 def _exact(title: str, groups: Sequence[str], judged: Sequence[Judged]) -> GroupedMean:
     metric = Share(title, groups, "exact")
-    metric.update(_groups(judged), torch.tensor([one.judgement.value for one in judged]))
+    metric.update(_groups(judged), _values(judged))
     return metric
+
+
+def _textures(judged: Sequence[Judged]) -> list[tuple[str, float]]:
+    """Family and texture of each picture that should have a plain background."""
+    found = [
+        (one.task.family, background_texture(one.picture, one.task.target.background))
+        for one in judged
+        if not isinstance(one.task, GlyphTask)
+    ]
+    return [(family, value) for family, value in found if value is not None]
+
+
+def _values(judged: Sequence[Judged]) -> Float[Tensor, " samples"]:
+    return torch.tensor([one.judgement.value for one in judged], dtype=torch.float64)
 
 
 def _groups(judged: Sequence[Judged]) -> list[str]:

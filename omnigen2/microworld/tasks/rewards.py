@@ -11,6 +11,7 @@ from typing import Literal, TypeAlias, TypeVar
 
 from typing_extensions import override
 
+from omnigen2.errors import check_choice
 from omnigen2.microworld.tasks.caption import Caption
 from omnigen2.microworld.tasks.context import ContextTask
 from omnigen2.microworld.tasks.edit import EditTask
@@ -101,6 +102,7 @@ class MicroGenEvalReward(VerifiedReward):
     kind = Caption
 
     def __init__(self, grading: Grading = "graded", tolerance: float = TOLERANCE) -> None:
+        check_choice("the grading of MicroGenEvalReward", grading, Grading)
         super().__init__(tolerance)
         self.grading: Grading = grading
 

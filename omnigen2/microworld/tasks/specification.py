@@ -3,7 +3,7 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, TypeAlias, get_args
+from typing import Any, Literal, TypeAlias, get_args
 
 from omnigen2.microworld.world import (
     NUMBERS,
@@ -94,9 +94,16 @@ class Include:
         return found
 
     def clauses(self, items: Sequence[Item]) -> list[Clause]:
-        """One clause for the shape, and one for each further attribute."""
-        name = describe(self.shape, self.colour, self.texture, self.size, NUMBERS[self.count])
-        return [Clause(f"{name}: {word}", len(left) >= self.count) for word, left in self.stages(items)]
+        """One clause for the shape, and one for each further attribute, which says what must be there up to it."""
+        names = [name for name in ("shape", "colour", "texture", "size") if getattr(self, name) is not None]
+        stages = enumerate(self.stages(items), start=1)
+        return [Clause(self._told(names[:number]), len(left) >= self.count) for number, (_, left) in stages]
+
+    def _told(self, names: Sequence[str]) -> str:
+        """The request in words, with some of its attributes."""
+        asked: dict[str, Any] = {name: getattr(self, name) for name in names}
+        plain = " without a pattern" if asked.get("texture") == "plain" else ""
+        return describe(**asked, first=NUMBERS[self.count]) + plain
 
     def matches(self, items: Sequence[Item]) -> tuple[Item, ...]:
         """The items that fulfil all of the request."""

@@ -2,7 +2,7 @@
 
 from omnigen2.microworld.world.draw import Pixels, Window, draw
 from omnigen2.microworld.world.fit import TOLERANCE, Seen
-from omnigen2.microworld.world.glyph import GlyphTask, draw_glyphs, glyph_score, read_glyphs, sample_glyphs
+from omnigen2.microworld.world.glyph import MAX_LETTERS, GlyphTask, draw_glyphs, glyph_score, read_glyphs, sample_glyphs
 from omnigen2.microworld.world.read import Reading, read
 from omnigen2.microworld.world.sampling import (
     QUARTERS,
@@ -35,6 +35,7 @@ from omnigen2.microworld.world.scene import (
     Vocabulary,
     full_vocabulary,
 )
+from omnigen2.microworld.world.texture import background_texture
 from omnigen2.microworld.world.words import (
     NUMBERS,
     OPPOSITE,
@@ -47,10 +48,10 @@ from omnigen2.microworld.world.words import (
 )
 
 __all__ = [
-    "EASY", "GREY", "IMAGE_SIZES", "MAX_ITEMS", "NUMBERS", "OPPOSITE", "QUARTERS", "RELATIONS", "TEMPLATES",
-    "TOLERANCE", "Background", "Cell", "Colour", "GlyphTask", "ImageSize", "Item", "Kind", "Pixels", "Place", "Reading",
-    "Relation", "Scene", "Seen", "Shape", "Size", "Texture", "Vocabulary", "Window", "all_words", "balanced",
-    "cells_for", "choose", "choose_some", "colours_on", "describe", "describe_background", "draw", "draw_glyphs",
-    "full_vocabulary", "glyph_score", "pairs_on", "put", "read", "read_glyphs", "sample_glyphs", "sample_kinds",
-    "sample_scene",
+    "EASY", "GREY", "IMAGE_SIZES", "MAX_ITEMS", "MAX_LETTERS", "NUMBERS", "OPPOSITE", "QUARTERS", "RELATIONS",
+    "TEMPLATES", "TOLERANCE", "Background", "Cell", "Colour", "GlyphTask", "ImageSize", "Item", "Kind", "Pixels",
+    "Place", "Reading", "Relation", "Scene", "Seen", "Shape", "Size", "Texture", "Vocabulary", "Window", "all_words",
+    "background_texture", "balanced", "cells_for", "choose", "choose_some", "colours_on", "describe",
+    "describe_background", "draw", "draw_glyphs", "full_vocabulary", "glyph_score", "pairs_on", "put", "read",
+    "read_glyphs", "sample_glyphs", "sample_kinds", "sample_scene",
 ]  # fmt: skip

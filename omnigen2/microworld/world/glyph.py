@@ -5,12 +5,14 @@ Letters are 3 by 5 dots. A dot is one pixel at 16 pixels, two at 32, four at 64;
 
 from dataclasses import dataclass
 from functools import cache
+from typing import ClassVar
 
 import numpy as np
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from omnigen2.errors import check_choice
 from omnigen2.microworld.world.draw import Pixels
 from omnigen2.microworld.world.sampling import choose
 from omnigen2.microworld.world.scene import COLOURS, RGB, Colour
@@ -53,8 +55,11 @@ class GlyphTask:
     colour: Colour
     top: int
     left: int
+    group: ClassVar[str] = "letters"
+    references: ClassVar[tuple[()]] = ()
 
     def __post_init__(self) -> None:
+        check_choice("the colour of a GlyphTask", self.colour, Colour)
         if not 1 <= len(self.text) <= MAX_LETTERS or set(self.text) - set(LETTERS):
             raise ValueError(f"GlyphTask takes 1 to {MAX_LETTERS} letters of A to Z, got {self.text!r}; shorten it")
         if not (0 <= self.top <= 16 - HEIGHT and 0 <= self.left <= 16 - _length(self.text)):

@@ -13,7 +13,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from omnigen2.microworld.world.components import Box, box, components
+from omnigen2.microworld.world.components import Box, Component, Labels, box, components
 from omnigen2.microworld.world.draw import Canvas, background_canvas
 from omnigen2.microworld.world.fit import PALETTE, TOLERANCE, Region, Seen, cover, fit
 from omnigen2.microworld.world.scene import BACKGROUNDS, Background, Item, Scene, Vocabulary, full_vocabulary
@@ -71,22 +71,32 @@ def read(
         tolerance: The largest error of an item that is found, see `TOLERANCE`; a higher one also finds items that a
             small model has drawn badly, and takes more halves and blots for items.
     """
-    clean = torch.nan_to_num(pixels.detach().to("cpu", torch.float64), nan=0.0).clamp(-1, 1)
-    canvas: Canvas = clean.permute(1, 2, 0).numpy()
+    canvas = to_canvas(pixels)
     known = vocabulary or full_vocabulary(16 if canvas.shape[0] < 32 else 64)
     background = read_background(canvas)
     if canvas.shape[0] < SMALLEST_PICTURE:
         return Reading((), background, 0)
     behind = background_canvas(background or BACKGROUNDS[0], canvas.shape[0])
-    labels = (canvas > 0) @ np.array([4, 2, 1])
-    covered = cover(canvas, behind, PALETTE[labels]) > COVERED
-    regions, numbers = components(np.where(covered, labels, -1), max(2, round(SMALLEST_AREA * labels.size)))
+    regions, numbers = find_regions(canvas, behind)
     boxes = {region.number: box(numbers == region.number) for region in regions}
     outer = [r for r in regions if not any(_within(boxes[r.number], boxes[o.number]) for o in regions)]
     numbers = np.where(np.isin(numbers, [region.number for region in outer]), numbers, 0)
     found = [fit(Region(canvas, behind, numbers, region), known, tolerance) for region in outer]
     seen = tuple(one for one in found if one is not None)
     return Reading(seen, background, len(found) - len(seen))
+
+
+def to_canvas(pixels: Float[Tensor, "3 size size"]) -> Canvas:
+    """Channels last, in [-1, 1]; NaN counts as grey."""
+    clean = torch.nan_to_num(pixels.detach().to("cpu", torch.float64), nan=0.0).clamp(-1, 1)
+    return clean.permute(1, 2, 0).numpy()
+
+
+def find_regions(canvas: Canvas, behind: Canvas) -> tuple[tuple[Component, ...], Labels]:
+    """The regions of one colour that are large enough for an item, and which pixel belongs to which; 0 to none."""
+    labels = (canvas > 0) @ np.array([4, 2, 1])
+    covered = cover(canvas, behind, PALETTE[labels]) > COVERED
+    return components(np.where(covered, labels, -1), max(2, round(SMALLEST_AREA * labels.size)))
 
 
 def read_background(canvas: Canvas) -> Background | None:

@@ -6,6 +6,8 @@ Places and radii are fractions of the image's side; rows grow downwards, columns
 from dataclasses import dataclass
 from typing import Literal, TypeAlias, get_args
 
+from omnigen2.errors import check_choice
+
 Shape: TypeAlias = Literal["circle", "square", "triangle", "cross", "ring"]
 Colour: TypeAlias = Literal["black", "red", "green", "blue", "yellow", "magenta", "cyan", "white"]
 Texture: TypeAlias = Literal["plain", "striped", "face"]
@@ -55,7 +57,7 @@ class Item:
         radius: From the centre to the far edge, about; in (0, 0.5).
 
     Raises:
-        ValueError: If a number is out of range, or the shape cannot have the texture.
+        ValueError: If a number is out of range, a word is unknown, or the shape cannot have the texture.
     """
 
     shape: Shape
@@ -66,6 +68,9 @@ class Item:
     radius: float
 
     def __post_init__(self) -> None:
+        check_choice("the shape of an Item", self.shape, Shape)
+        check_choice("the colour of an Item", self.colour, Colour)
+        check_choice("the texture of an Item", self.texture, Texture)
         if not (0 < self.row < 1 and 0 < self.column < 1 and 0 < self.radius < 0.5):
             raise ValueError(
                 f"Item needs row and column in (0, 1) and radius in (0, 0.5), got row {self.row}, column "
@@ -94,13 +99,15 @@ class Background:
         pattern: How it is laid out; grey is always plain.
 
     Raises:
-        ValueError: If grey is given a pattern.
+        ValueError: If a word is unknown, or grey is given a pattern.
     """
 
     tint: Tint = "grey"
     pattern: Pattern = "plain"
 
     def __post_init__(self) -> None:
+        check_choice("the tint of a Background", self.tint, Tint)
+        check_choice("the pattern of a Background", self.pattern, Pattern)
         if self.tint == "grey" and self.pattern != "plain":
             raise ValueError(f"a grey background is plain, got pattern {self.pattern!r}; choose a tint")
 
@@ -148,7 +155,7 @@ class Vocabulary:
         backgrounds: At least one; a background is named in texts when it is not plain grey.
 
     Raises:
-        ValueError: If a choice is missing or given twice.
+        ValueError: If a choice is missing, unknown or given twice.
     """
 
     shapes: tuple[Shape, ...]
@@ -158,6 +165,12 @@ class Vocabulary:
     backgrounds: tuple[Background, ...] = (GREY,)
 
     def __post_init__(self) -> None:
+        for name, chosen, known in (
+            ("shape", self.shapes, Shape), ("colour", self.colours, Colour), ("texture", self.textures, Texture),
+            ("size", self.sizes, Size),
+        ):  # fmt: skip
+            for one in chosen:
+                check_choice(f"a {name} of a Vocabulary", one, known)
         choices = (self.shapes, self.colours, self.textures, self.sizes, self.backgrounds)
         if any(len(set(choice)) < len(choice) for choice in choices):
             raise ValueError(f"Vocabulary has a choice twice: {self}; name each once")

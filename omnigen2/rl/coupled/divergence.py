@@ -41,6 +41,8 @@ class UnscaledKL(Divergence):
     The RL code of OmniGen2 computes it only where all samples have one noise level (pictures of one size). Otherwise it
     divides a vector by a column and averages: $\|\Delta\mu\|^2$ of each sample times the mean of $1 / (2 \sigma^2)$
     over all samples, so that a sample's weight depends on who else is in its micro-batch.
+    Its mean over tokens counts padding as well, so that its number for pictures of different sizes is that of the
+    padded ones; here there is no padding, and the number is that of the pictures alone.
 
     Source: the training scripts of flow_grpo.
     """

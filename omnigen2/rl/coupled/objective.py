@@ -16,6 +16,7 @@ from jaxtyping import Float
 from torch import Tensor, maximum
 
 from omnigen2.flow import ElementCount, PerSample, StochasticStep, Transition
+from omnigen2.rl.checks import check_per_sample
 from omnigen2.rl.coupled.divergence import Divergence, UnscaledKL
 from omnigen2.rl.coupled.ratio import LikelihoodRatio, RatioRule
 
@@ -112,7 +113,8 @@ class FlowGRPOObjective:
                 their gradients, does not depend on the split.
 
         Raises:
-            ValueError: If `kl_weight` is positive and there is no reference.
+            ValueError: If `kl_weight` is positive and there is no reference, or there is not one advantage and weight
+                per sample.
         """
         if self.kl_weight > 0 and reference is None:
             raise ValueError(
@@ -122,10 +124,12 @@ class FlowGRPOObjective:
         log_ratio = self.ratio.log_ratio(policy, step, old)
         ratio = log_ratio.exp()
         device, dtype = ratio.device, ratio.dtype
+        check_per_sample("advantages", advantages, ratio.shape[0])
         a = advantages.to(dtype).to(device, non_blocking=True).clamp(-self.advantage_clip, self.advantage_clip)
         low, high = 1 - self.clip_low, 1 + self.clip_high
         losses = maximum(-a * ratio, -a * ratio.clamp(low, high))
         if weight is not None:
+            check_per_sample("weight", weight, ratio.shape[0])
             losses = losses * weight.to(dtype).to(device, non_blocking=True)
         divisor = a.shape[0] if count is None else count
         loss = policy_loss = losses.sum() / divisor

@@ -36,6 +36,7 @@ from omnigen2.flow import (
     spread,
     velocity,
 )
+from omnigen2.rl.checks import check_per_sample
 
 
 def optimality(advantages: PerSample, clip: float = 5.0) -> PerSample:
@@ -112,7 +113,7 @@ class DiffusionNFTObjective:
             count: What the sum over samples is divided by; None: the samples at hand.
 
         Raises:
-            ValueError: If `tokens` does not add up to the tokens of `data`.
+            ValueError: If `tokens` does not add up to the tokens of `data`, or `good` has not one number per sample.
         """
         t, noise = draw_times_and_noise(self.sampler, self.shift, data, tokens, generator)
         index = torch.repeat_interleave(torch.arange(len(tokens)), torch.tensor(tokens, dtype=torch.int64))
@@ -130,6 +131,7 @@ class DiffusionNFTObjective:
         count: ElementCount | None = None,
     ) -> NFTLoss:
         """The loss at given times (after the shift) and noise; the rest is as in `__call__`."""
+        check_per_sample("good", good, t.shape[0])
         x_t = interpolate(noise, data, t, sample_index)
         with torch.no_grad():
             v_old = call_model(old, x_t, t)

@@ -3,11 +3,12 @@
 from omnigen2.rl.rewards.edit_score import EditScoreReward
 from omnigen2.rl.rewards.geneval import GenEvalReward
 from omnigen2.rl.rewards.geneval_models import ClipColourNamer, Mask2FormerDetector
+from omnigen2.rl.rewards.grades import without_thoughts
 from omnigen2.rl.rewards.in_context import InContextReward
-from omnigen2.rl.rewards.judge import Judge
+from omnigen2.rl.rewards.judge import Judge, TrialError
 from omnigen2.rl.rewards.judge_reward import JudgeReward
 
 __all__ = [
     "ClipColourNamer", "EditScoreReward", "GenEvalReward", "InContextReward", "Judge", "JudgeReward",
-    "Mask2FormerDetector",
+    "Mask2FormerDetector", "TrialError", "without_thoughts",
 ]  # fmt: skip

@@ -1,6 +1,7 @@
 """GenEval's models through transformers: Mask2Former finds objects, CLIP names their colours."""
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -9,6 +10,14 @@ from PIL import Image
 from torch import Tensor
 from typing_extensions import override
 
+from omnigen2.files import (
+    CROPS,
+    check_image_settings,
+    check_tokenizer,
+    image_settings,
+    library_errors,
+    load_pretrained,
+)
 from omnigen2.pictures import to_image
 from omnigen2.rl.reward import Picture, RewardError
 from omnigen2.rl.rewards.geneval import THRESHOLD, ColourNamer, Detection, Detector
@@ -16,6 +25,10 @@ from omnigen2.rl.rewards.geneval_task import COCO_NAMES, COLOURS
 
 BEHIND = (0x99, 0x99, 0x99)
 """The grey that everything but the object is painted with before its colour is named."""
+MASK_KEYS = ("do_pad", "pad_size", "size_divisor", "max_size", "do_center_crop", "crop_size")
+"""What Mask2Former's image processor follows besides what all do."""
+MASK_NAMES = ("ignore_index", "num_labels", "do_reduce_labels", "reduce_labels")
+"""What it is told about the masks that it is trained with."""
 TEMPLATES = ("a photo of a {colour} {name}", "a photo of a {colour}-colored {name}", "a photo of a {colour} object")
 
 
@@ -43,8 +56,10 @@ class Mask2FormerDetector(Detector):
     ) -> None:
         from transformers import AutoImageProcessor, Mask2FormerForUniversalSegmentation
 
-        self.processor: Any = AutoImageProcessor.from_pretrained(model)
-        network: Any = Mask2FormerForUniversalSegmentation.from_pretrained(model)
+        self.processor = _processor(
+            AutoImageProcessor, model, ("Mask2FormerImageProcessor", "MaskFormerImageProcessor"), MASK_KEYS, MASK_NAMES
+        )
+        network: Any = load_pretrained(Mask2FormerForUniversalSegmentation, model, pickled=True, error=RewardError)
         self.network = network.eval().to(device)
         self.names = tuple(names)
         self.device = device
@@ -84,8 +99,10 @@ class ClipColourNamer(ColourNamer):
     def __init__(self, model: str = "openai/clip-vit-large-patch14", device: str = "cpu") -> None:
         from transformers import AutoProcessor, CLIPModel
 
-        self.processor: Any = AutoProcessor.from_pretrained(model)
-        network: Any = CLIPModel.from_pretrained(model)
+        if Path(model).is_dir():
+            check_tokenizer(Path(model), RewardError)
+        self.processor = _processor(AutoProcessor, model, ("CLIPImageProcessor",), CROPS)
+        network: Any = load_pretrained(CLIPModel, model, pickled=True, error=RewardError, dtype=torch.float32)
         self.network = network.eval().to(device)
         self.device = device
         self._texts: dict[str, Float[Tensor, "colours features"]] = {}
@@ -112,6 +129,24 @@ class ClipColourNamer(ColourNamer):
             unit = torch.nn.functional.normalize(features, dim=-1).unflatten(0, (len(COLOURS), len(TEMPLATES)))
             self._texts[name] = torch.nn.functional.normalize(unit.mean(1), dim=-1)
         return self._texts[name]
+
+
+def _processor(
+    library: Any, model: str, kinds: tuple[str, ...], followed: tuple[str, ...], further: tuple[str, ...] = ()
+) -> Any:
+    """The model's own processor, all of whose settings it follows.
+
+    Raises:
+        RewardError: If a folder has none, or it would leave out what it is told.
+    """
+    folder = Path(model)
+    if folder.is_dir():
+        settings = image_settings(folder, RewardError)
+        if settings is None:
+            raise RewardError(f"{folder} has no preprocessor_config.json", "is the download complete?")
+        check_image_settings(settings, kinds, followed, further)
+    with library_errors(model, RewardError):
+        return library.from_pretrained(model)
 
 
 def cut_out(image: Image.Image, one: Detection) -> Image.Image:

@@ -5,6 +5,7 @@ What cannot be read or is outside of the scale is a failure with its cause. No g
 
 import json
 import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
@@ -12,7 +13,10 @@ from importlib import resources
 from typing import Any, NoReturn
 
 from omnigen2.rl.reward import Failure
-from omnigen2.rl.rewards.remote import Schema
+from omnigen2.rl.rewards.remote import Schema, unique_fields, writable
+
+THOUGHTS = re.compile(r"\A.*?</(?:think|thinking|thought)>", re.DOTALL | re.IGNORECASE)
+TAG = re.compile(r"</?(?:think|thinking|thought)>", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,17 +72,30 @@ class Grades:
     reasoning: str
 
 
+def without_thoughts(text: str) -> str | None:
+    """An answer without what a model thought before it, `<think>…</think>`; the first tag may be missing.
+
+    Returns:
+        None if thoughts do not end, or come again: what looks like an answer may be one of them.
+    """
+    said = THOUGHTS.sub("", text, count=1)
+    return None if TAG.search(said) else said
+
+
 def read_grades(text: str, rubric: Rubric) -> Grades | Failure:
     """Read a judge's answer; failures are "unreadable" and "out of range".
 
-    Words and code fences around one JSON object are passed over; an answer that is nothing but a JSON number or list
-    counts as the grades. Nothing is repaired: quotes that are missing, grades in quotes, two objects or a field that is
-    given twice make an answer unreadable.
+    Thoughts before the answer are left out. Words and code fences around one JSON object are passed over; an answer
+    that is nothing but a JSON number or list counts as the grades. Nothing is repaired: quotes that are missing, grades
+    in quotes, two objects or a field that is given twice make an answer unreadable.
     """
-    first, last = text.find("{"), text.rfind("}")
-    whole = text.strip() if first < 0 else text[first : last + 1]
+    said = without_thoughts(text)
+    if said is None:
+        return Failure("unreadable", f"thoughts without an end: {text[:200]!r}")
+    first, last = said.find("{"), said.rfind("}")
+    whole = said.strip() if first < 0 else said[first : last + 1]
     try:
-        found = json.loads(whole, strict=False, parse_constant=_refuse, object_pairs_hook=_unique)
+        found = json.loads(whole, strict=False, parse_constant=_refuse, object_pairs_hook=unique_fields)
     except (ValueError, RecursionError):
         return Failure("unreadable", repr(text[:200]))
     fields: Mapping[str, Any] = found if isinstance(found, dict) else {"score": found}
@@ -89,7 +106,7 @@ def read_grades(text: str, rubric: Rubric) -> Grades | Failure:
         return Failure("unreadable", f"expected {rubric.grades} numbers as score, got {score!r:.200}")
     if not all(rubric.low <= grade <= rubric.high for grade in grades):
         return Failure("out of range", f"grades go from {rubric.low:g} to {rubric.high:g}, got {grades!r:.200}")
-    return Grades(tuple(float(grade) for grade in grades), reasoning if isinstance(reasoning, str) else "")
+    return Grades(tuple(float(grade) for grade in grades), writable(reasoning) if isinstance(reasoning, str) else "")
 
 
 def root_mean(first: float, second: float) -> float:
@@ -104,10 +121,3 @@ def reasons(grades: Sequence[Grades]) -> str:
 
 def _refuse(constant: str) -> NoReturn:
     raise ValueError(constant)
-
-
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    fields = dict(pairs)
-    if len(fields) != len(pairs):
-        raise ValueError("a field is given twice")
-    return fields

@@ -37,11 +37,52 @@ class Judge:
         """Let the judge grade a grey picture, once, before anything depends on it.
 
         Raises:
-            RewardError: If there is no answer, or none that can be read.
+            TrialError: If there is no answer, or none that can be read.
         """
         answer = self.ask([JudgeQuestion(rubric, ("Picture:", torch.zeros(3, 64, 64), "Instruction: draw."))])[0]
         if isinstance(answer, Failure):
-            raise RewardError(
-                f"the judge {self.client.model} gave no grades for a trial picture ({answer}); check that the server "
-                "runs, knows the model and its key, and answers in the asked format (settings.answer_format)"
-            )
+            raise TrialError(self.client.model, answer)
+
+
+class TrialError(RewardError):
+    """A judge gave no grades for a trial picture.
+
+    Attributes:
+        failure: Why.
+        setting: The setting that may be at fault; None if none comes to mind.
+    """
+
+    def __init__(self, model: str, failure: Failure) -> None:
+        self.failure = failure
+        self.setting = _at_fault(failure)
+        super().__init__(
+            f"the judge {model} gave no grades for a trial picture ({failure})",
+            "check that the server runs, knows the model and its key, and answers in the asked format"
+            + (" (settings.answer_format)" if self.setting is None else f"; set {SETTINGS[self.setting]}"),
+        )
+
+
+SETTINGS = {
+    "temperature": "settings.temperature to null if the server takes none",
+    "token_field": "settings.token_field to max_completion_tokens",
+    "max_tokens": "settings.max_tokens higher",
+    "answer_format": "settings.answer_format to json_object or text",
+}
+"""What to set, by the setting that may be at fault."""
+
+
+def _at_fault(failure: Failure) -> str | None:
+    """The setting that a server complains about, or that cuts answers off."""
+    said = str(failure)
+    if failure.cause in ("cut off", "only thoughts"):
+        return "max_tokens"
+    if not failure.cause.startswith("status 4"):
+        return None
+    words = {
+        "max_completion_tokens": "token_field",
+        "max_tokens": "token_field",
+        "temperature": "temperature",
+        "response_format": "answer_format",
+        "json_schema": "answer_format",
+    }
+    return next((setting for word, setting in words.items() if word in said), None)

@@ -6,6 +6,8 @@ from typing import Any
 
 import torch
 
+from omnigen2.errors import UserError
+
 REPLICATED = ("auto", "ddp", "DDPStrategy", "SingleDeviceStrategy")
 """Strategies that keep everything whole on each device; also `ddp_…`."""
 ON_ONE_CPU = {"accelerator": "cpu", "devices": 1, "num_nodes": 1, "strategy": "auto", "precision": "32-true"}
@@ -65,6 +67,8 @@ def _devices(devices: Any, accelerator: str) -> tuple[int, bool]:
     text = str(devices)
     if "," in text:
         return len([part for part in text.split(",") if part.strip()]), False
+    if devices not in (None, "auto") and not text.lstrip("-").isdecimal():
+        raise UserError(f"trainer.devices is {text!r}", "write how many, a list of their numbers, or auto")
     if devices in (None, "auto") or text == "-1":
         return (1, False) if accelerator == "cpu" else (max(1, torch.cuda.device_count()), True)
     return int(text), False

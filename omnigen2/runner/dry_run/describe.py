@@ -14,7 +14,7 @@ from omnigen2.errors import UserError
 from omnigen2.files import markdown_table
 from omnigen2.runner.dry_run.cluster import ON_ONE_CPU, Cluster
 from omnigen2.runner.dry_run.estimates import ASSUMED, Memory, Speed, memory_of
-from omnigen2.runner.dry_run.planned import ComputesAgain, KeepsCopies, PlansWork
+from omnigen2.runner.dry_run.planned import ChecksData, ComputesAgain, KeepsCopies, PlansWork
 from omnigen2.runner.keep import OPTIMIZER_ARGUMENT, WEIGHTS, attach, count
 from omnigen2.runner.plan import Config
 from omnigen2.runner.recipe import building
@@ -48,6 +48,7 @@ def describe(config: Config, speed: Speed = ASSUMED) -> str:
         lines.append(f"described without {' and '.join(missing)}, which would be read and do not exist yet")
     if unknown := _configure(model, may_fail=bool(missing)):
         return "\n".join([*lines, f"nothing more is known yet: {unknown}"])
+    lines += _data_checked(model, data)
     cluster = Cluster.of(config.values["trainer"])
     return "\n".join(
         [*lines, parameter_table(model), memory(trainer, model, cluster), *work(trainer, model, cluster, speed)]
@@ -110,6 +111,19 @@ def work(trainer: Trainer, model: LightningModule, cluster: Cluster, speed: Spee
             )
         lines.append(f"{line}.")
     return lines
+
+
+def _data_checked(model: LightningModule, data: object) -> list[str]:
+    # in a line, if there are none yet; whatever is wrong with those that are there is an error
+    if not isinstance(model, ChecksData):
+        return []
+    try:
+        model.check_data(data)
+    except UserError as error:
+        if not isinstance(error.__cause__, FileNotFoundError):
+            raise
+        return [f"described without data: {error.message}"]
+    return []
 
 
 def _configure(model: LightningModule, may_fail: bool) -> str:

@@ -19,6 +19,15 @@ class PlansLayouts(Protocol):
 
 
 @runtime_checkable
+class ChecksData(Protocol):
+    """A module that knows what data it cannot take."""
+
+    def check_data(self, data: object) -> None:
+        """Refuse data with a `UserError`, as far as they are known without being opened."""
+        ...
+
+
+@runtime_checkable
 class PlansWork(Protocol):
     """A module that can say how much work an optimizer step is."""
 

@@ -3,7 +3,8 @@
 import importlib.util
 import logging
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,10 +16,11 @@ from lightning.pytorch.loggers import Logger, TensorBoardLogger
 from rich.console import Console
 
 from omnigen2.errors import UserError
-from omnigen2.files import read_json, write_json, write_text
+from omnigen2.files import read_json, write_bytes, write_json, write_text
 from omnigen2.runner import keep
 from omnigen2.runner.execute.progress import Bar, PlainLines, Progress, ProgressCallback
-from omnigen2.runner.plan import Config, differences
+from omnigen2.runner.execute.troubles import Started, told
+from omnigen2.runner.plan import Config, as_lines, changes
 from omnigen2.runner.recipe import building
 
 NOT_FOR_USERS = (
@@ -72,25 +74,23 @@ def run(config: Config, folder: Path, command: str, restart: bool, output: Outpu
     with keep.locked(folder, patience=2.0):
         if restart:
             keep.start_over(folder, output.say)
-        check_unchanged(folder, config)
-        if (summary := read_json(folder / keep.SUMMARY)) is not None:
+        longer = takes_more_steps(folder, config)
+        if not longer and (summary := read_json(folder / keep.SUMMARY)) is not None:
             output.say(f"{folder} is finished ({summary['steps']} steps); --restart runs it again")
             keep.follow_the_first()
             return summary
-        write_text(folder / keep.CONFIG, config.text)
-        resumed = keep.roll_back(folder)
-        keep.follow_the_first()
-        output.say(f"{folder}: continues from step {resumed[1]}" if resumed else f"{folder}: starts")
-        try:
+        with _begun(folder, config):
+            resumed = keep.roll_back(folder)
+            keep.follow_the_first()
+            output.say(f"{folder}: continues from step {resumed[1]}" if resumed else f"{folder}: starts")
             return _train(config, folder, command, resumed[0] if resumed else None, output)
-        except UserError:
-            if keep.committed_checkpoint(folder) is None:  # nothing was trained: the mended recipe need not fit it
-                (folder / keep.CONFIG).unlink()
-            raise
 
 
-def check_unchanged(folder: Path, config: Config) -> None:
+def takes_more_steps(folder: Path, config: Config) -> bool:
     """Refuse to mix two recipes in one folder, which need not exist yet.
+
+    Returns:
+        Whether the folder holds a run with the same configuration but for fewer steps.
 
     Raises:
         UserError: If the folder holds a run with another configuration.
@@ -98,40 +98,72 @@ def check_unchanged(folder: Path, config: Config) -> None:
     if (folder / keep.STAGES).is_file():
         raise UserError(f"{folder} holds stages, not a single run", keep.REMEDY)
     if not (folder / keep.CONFIG).is_file():
-        return
+        return False
     old = yaml.safe_load((folder / keep.CONFIG).read_text(encoding="utf-8"))
-    if changed := differences(old, config.values):
+    found = changes(old, config.values)
+    if found and not keep.asks_for_more(found):
+        changed = as_lines(found)
         more = [f"… and {len(changed) - 5} more"] if len(changed) > 5 else []
-        raise UserError(f"{folder} holds a run with other settings:", "\n".join([*changed[:5], *more, keep.REMEDY]))
+        raise UserError(
+            f"{folder} holds a run with other settings:",
+            "\n".join([*changed[:5], *more, keep.REMEDY, *keep.from_its_weights(folder)]),
+        )
+    return bool(found)
+
+
+@contextmanager
+def _begun(folder: Path, config: Config) -> Generator[None]:
+    """Write the settings of a run that begins or goes on, and take away what says that it is finished.
+
+    If the run is refused before it has come any further, the folder is as it was: the mended recipe need not fit it.
+    """
+    paths = [folder / name for name in (keep.CONFIG, keep.SUMMARY, *keep.REPORTS)]
+    finished, checkpoint = (folder / keep.SUMMARY).is_file(), keep.committed_checkpoint(folder)
+    before = {path: path.read_bytes() for path in paths if path.is_file()}
+    if finished:
+        for path in paths[1:]:
+            path.unlink(missing_ok=True)
+    write_text(folder / keep.CONFIG, config.text)
+    try:
+        yield
+    except UserError:
+        if keep.committed_checkpoint(folder) == checkpoint:
+            if checkpoint is None:
+                (folder / keep.CONFIG).unlink()
+            for path, content in before.items() if checkpoint is not None else ():
+                write_bytes(path, content)
+        raise
 
 
 def _train(config: Config, folder: Path, command: str, checkpoint: Path | None, output: Output) -> dict[str, Any]:
     quiet(not output.verbose)
     if config.seed is not None:
         seed_everything(config.seed, workers=True, verbose=False)
-    with building():
+    training = Started()
+    with told(folder, training), building():
         trainer, model, data = config.build(
-            lambda callbacks, loggers: _trainer_arguments(config, folder, output, callbacks, loggers)
+            lambda callbacks, loggers: _trainer_arguments(config, folder, output, [training, *callbacks], loggers)
         )
     if output.send is not None and (processes := trainer.num_devices * trainer.num_nodes) > 1:
         raise UserError(
             f"a run of a study trains in one process, and this recipe asks for {processes}",
             "set --trainer.devices=1 for the study, or run its rows one by one as recipes of their own",
         )
-    try:
-        trainer.fit(model, datamodule=data, ckpt_path=checkpoint, weights_only=True)
-    except SystemExit as stop:
-        if isinstance(stop.__context__, KeyboardInterrupt):
-            raise stop.__context__ from None
-        raise
-    points = [callback for callback in trainer.checkpoint_callbacks if isinstance(callback, keep.ResumePoint)]
-    seconds = points[0].seconds
-    summary = keep.summarize(trainer, model, folder, command=command, seconds=seconds, seed=config.seed)
-    if trainer.is_global_zero:
-        if weights := keep.fingerprint(folder):
-            summary["weights"] = weights
-        keep.write_report(folder, summary)
-        write_json(folder / keep.SUMMARY, summary)
+    with told(folder, training):
+        try:
+            trainer.fit(model, datamodule=data, ckpt_path=checkpoint, weights_only=True)
+        except SystemExit as stop:
+            if isinstance(stop.__context__, KeyboardInterrupt):
+                raise stop.__context__ from None
+            raise
+        points = [callback for callback in trainer.checkpoint_callbacks if isinstance(callback, keep.ResumePoint)]
+        seconds = points[0].seconds
+        summary = keep.summarize(trainer, model, folder, command=command, seconds=seconds, seed=config.seed)
+        if trainer.is_global_zero:
+            if weights := keep.fingerprint(folder):
+                summary["weights"] = weights
+            keep.write_report(folder, summary, keep.report_sections(trainer, folder))
+            write_json(folder / keep.SUMMARY, summary)
     return summary
 
 
@@ -148,7 +180,7 @@ def _trainer_arguments(
         callbacks.append(keep.ResumePoint(every_n_train_steps=steps))
     if not any(isinstance(callback, keep.SaveOnSignal) for callback in callbacks):
         callbacks.append(keep.SaveOnSignal())
-    callbacks.append(keep.WriteWeights(folder))
+    callbacks += [keep.SameSchedule(), keep.WriteWeights(folder)]
     wanted = config.values["trainer"]["enable_progress_bar"] is not False
     if output.send is not None:
         callbacks.append(ProgressCallback(output.send, seconds=0.5))

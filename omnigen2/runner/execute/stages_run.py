@@ -11,7 +11,7 @@ from omnigen2.errors import UserError
 from omnigen2.files import read_json, write_json, write_text
 from omnigen2.runner import keep
 from omnigen2.runner.execute.progress import Progress
-from omnigen2.runner.execute.run import Output, check_unchanged, run
+from omnigen2.runner.execute.run import Output, run, takes_more_steps
 from omnigen2.runner.plan import START, Stage, StagesPlan, taken
 from omnigen2.runner.reports import StageResult, StagesResult
 
@@ -46,7 +46,10 @@ def are_finished(plan: StagesPlan) -> bool:
     """Whether there is nothing left to run."""
     summary = read_json(plan.folder / keep.SUMMARY) or {}
     names = [stage.name for stage in plan.stages]
-    return summary.get("stages") == names and all((stage.folder / keep.SUMMARY).is_file() for stage in plan.stages)
+    return summary.get("stages") == names and all(
+        (stage.folder / keep.SUMMARY).is_file() and not takes_more_steps(stage.folder, stage.config)
+        for stage in plan.stages
+    )
 
 
 def last_run(folder: Path) -> Path:
@@ -63,12 +66,16 @@ def check_stages(plan: StagesPlan) -> None:
     """
     if (plan.folder / keep.CONFIG).exists():
         raise UserError(f"{plan.folder} holds a single run, not stages", keep.REMEDY)
+    longer: list[str] = []
     for stage in plan.stages:
         try:
-            check_unchanged(stage.folder, stage.config)
+            longer += [stage.name] if takes_more_steps(stage.folder, stage.config) else []
         except UserError as error:
             raise error.at(f"stage {stage.name} has changed since it was run") from error
         _check_start(stage, plan)
+        if changing := sorted(_sources(stage, plan).keys() & set(longer)):
+            if (stage.folder / keep.CONFIG).is_file():
+                raise _other_weights(stage, plan, f"{changing[0]} will have after more steps")
 
 
 def collect_stages(plan: StagesPlan) -> StagesResult:
@@ -114,11 +121,15 @@ def _check_start(stage: Stage, plan: StagesPlan) -> None:
         return
     for name, folder in _sources(stage, plan).items():
         if (folder / keep.SUMMARY).is_file() and started.get(name) != _left_by(folder):
-            later = [s.folder for s in plan.stages[plan.stages.index(stage) :] if s.folder.exists()]
-            raise UserError(
-                f"stage {stage.name} in {stage.folder} was started from other weights than {name} has now",
-                f"delete {', '.join(map(str, later))} to train again from the new ones, or start over with --restart",
-            )
+            raise _other_weights(stage, plan, f"{name} has now")
+
+
+def _other_weights(stage: Stage, plan: StagesPlan, which: str) -> UserError:
+    later = [s.folder for s in plan.stages[plan.stages.index(stage) :] if s.folder.exists()]
+    return UserError(
+        f"stage {stage.name} in {stage.folder} was started from other weights than {which}",
+        f"delete {', '.join(map(str, later))} to train again from the new ones, or start over with --restart",
+    )
 
 
 def _sources(stage: Stage, plan: StagesPlan) -> dict[str, Path]:

@@ -11,7 +11,7 @@ from omnigen2.files import read_json, write_text
 from omnigen2.runner.execute.board import Board, print_line
 from omnigen2.runner.execute.cell import Task
 from omnigen2.runner.execute.pool import Failure, run_tasks, usable_cores
-from omnigen2.runner.execute.run import check_unchanged
+from omnigen2.runner.execute.run import takes_more_steps
 from omnigen2.runner.execute.stages_run import are_finished, check_stages, last_run
 from omnigen2.runner.keep import SUMMARY, first_table, locked, read_metrics, start_over, versions
 from omnigen2.runner.plan import Config, Plan, StagesPlan, twins
@@ -61,8 +61,7 @@ def open_tasks(plan: Plan) -> list[Task]:
         folder = plan.cell_folder(row, seed)
         try:
             if isinstance(config, Config):
-                check_unchanged(folder, config)
-                finished = (folder / SUMMARY).is_file()
+                finished = not takes_more_steps(folder, config) and (folder / SUMMARY).is_file()
             else:
                 check_stages(config)
                 finished = are_finished(config)

@@ -7,8 +7,8 @@ from omnigen2.runner.keep.handover import (
     WEIGHTS,
     HandsOver,
     WriteWeights,
-    carry_on,
     fingerprint,
+    from_its_weights,
 )
 from omnigen2.runner.keep.lightning_private import (
     SeedsLater,
@@ -17,18 +17,31 @@ from omnigen2.runner.keep.lightning_private import (
     steps_between_checkpoints,
     trainer_of,
 )
+from omnigen2.runner.keep.longer import SameSchedule, asks_for_more
 from omnigen2.runner.keep.metrics import CsvLogger, read_metrics
+from omnigen2.runner.keep.optimizer_file import CarryError, carry_on, read_optimizer, save_optimizer
 from omnigen2.runner.keep.processes import follow_the_first, is_first, started_together
 from omnigen2.runner.keep.resume import ResumePoint, committed_checkpoint, roll_back
 from omnigen2.runner.keep.state import of_all_processes, random_states, set_random_states
 from omnigen2.runner.keep.stopping import SaveOnSignal
-from omnigen2.runner.keep.summary import SUMMARY, count, first_table, summarize, versions, write_report
+from omnigen2.runner.keep.summary import (
+    REPORTS,
+    SUMMARY,
+    ReportSection,
+    count,
+    first_table,
+    report_sections,
+    summarize,
+    versions,
+    write_report,
+)
 
 __all__ = [
-    "CONFIG", "LOCK", "OPTIMIZER", "OPTIMIZER_ARGUMENT", "REMEDY", "STAGES", "SUMMARY", "WEIGHTS", "CsvLogger",
-    "HandsOver", "ResumePoint", "SaveOnSignal", "SeedsLater", "WriteWeights", "attach", "carry_on", "claim",
-    "committed_checkpoint", "count", "fingerprint", "first_table", "follow_the_first", "is_first", "locked",
-    "of_all_processes", "random_states", "read_metrics", "roll_back", "saves_folders", "set_random_states",
-    "start_over", "started_together", "steps_between_checkpoints", "summarize", "trainer_of", "versions",
-    "write_report",
+    "CONFIG", "LOCK", "OPTIMIZER", "OPTIMIZER_ARGUMENT", "REMEDY", "REPORTS", "STAGES", "SUMMARY", "WEIGHTS",
+    "CarryError", "CsvLogger", "HandsOver", "ReportSection", "ResumePoint", "SameSchedule", "SaveOnSignal",
+    "SeedsLater", "WriteWeights", "asks_for_more", "attach", "carry_on", "claim", "committed_checkpoint", "count",
+    "fingerprint", "first_table", "follow_the_first", "from_its_weights", "is_first", "locked", "of_all_processes",
+    "random_states", "read_metrics", "read_optimizer", "report_sections", "roll_back", "save_optimizer",
+    "saves_folders", "set_random_states", "start_over", "started_together", "steps_between_checkpoints", "summarize",
+    "trainer_of", "versions", "write_report",
 ]  # fmt: skip

@@ -8,26 +8,18 @@ recipe set them, and so can anyone.
 import hashlib
 import shutil
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Protocol, runtime_checkable
 
-import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
-from torch.distributed.tensor import DTensor
-from torch.optim import Optimizer
 from typing_extensions import override
 
-from omnigen2.errors import UserError
 from omnigen2.runner.keep.folder import claim
-from omnigen2.shards import sharded_like
+from omnigen2.runner.keep.optimizer_file import save_optimizer
 
 WEIGHTS = "weights"
 """Folder of the weights, inside of a run's folder; also the init arg that takes such a folder."""
-OPTIMIZER = "optimizer.pt"
+OPTIMIZER = "optimizer.safetensors"
 OPTIMIZER_ARGUMENT = "optimizer_state"
-
-
-class CarryError(UserError):
-    """The state of an optimizer is of other parameters."""
 
 
 @runtime_checkable
@@ -35,8 +27,7 @@ class HandsOver(Protocol):
     """A LightningModule whose weights another run can start from.
 
     Such a module also takes the init arg `weights: str | None`, a folder that `save_weights` wrote, and, if it can go
-    on with the state of an optimizer, `optimizer_state: str | None`, a file that `torch.load` reads with
-    `weights_only=True`: the `state_dict()` of the one optimizer, with whole tensors on the CPU.
+    on with the state of an optimizer, `optimizer_state: str | None`, a file that `carry_on` and `read_optimizer` read.
     """
 
     def save_weights(self, folder: Path) -> None:
@@ -83,9 +74,7 @@ class WriteWeights(Callback):
         trainer.strategy.barrier("weights: folder")
         module.save_weights(draft)
         if len(trainer.optimizers) == 1:
-            state = _whole(trainer.optimizers[0].state_dict())
-            if trainer.is_global_zero:
-                torch.save(state, draft / OPTIMIZER)
+            save_optimizer(trainer.optimizers[0], draft / OPTIMIZER)
         trainer.strategy.barrier("weights: written")
         if trainer.is_global_zero:
             if target.exists():
@@ -94,36 +83,13 @@ class WriteWeights(Callback):
         trainer.strategy.barrier("weights: renamed")
 
 
-def carry_on(optimizer: Optimizer, file: str | Path) -> None:
-    """Go on with what another run's optimizer has gathered, at the settings of this one.
-
-    Args:
-        optimizer: Just made; its parameters may be sharded. Learning rates, betas and decay stay its own.
-        file: The other run's `weights/optimizer.pt`.
-
-    Raises:
-        CarryError: If the file is of an optimizer with other parameters.
-    """
-    state: dict[str, Any] = torch.load(file, weights_only=True, map_location="cpu")
-    parameters: list[torch.Tensor] = [one for group in optimizer.param_groups for one in group["params"]]
-    if (given := sum(len(group["params"]) for group in state["param_groups"])) != len(parameters):
-        raise CarryError(
-            f"{file} is of an optimizer with {given} parameters, and this one trains {len(parameters)}; train the same "
-            "parameters as before, or start with a fresh optimizer (`optimizer: fresh`)"
-        )
-
-    def placed(value: Any, like: torch.Tensor) -> Any:
-        return sharded_like(value, like) if isinstance(value, torch.Tensor) and value.shape == like.shape else value
-
-    state["state"] = {
-        number: {name: placed(value, parameters[number]) for name, value in entry.items()}
-        for number, entry in state["state"].items()
-    }
-    own = [{name: value for name, value in group.items() if name != "params"} for group in optimizer.param_groups]
-    optimizer.load_state_dict(state)
-    for group, settings in zip(optimizer.param_groups, own, strict=True):
-        group.pop("initial_lr", None)  # a schedule takes its peak from there
-        group.update(settings)
+def from_its_weights(folder: Path) -> list[str]:
+    """How another run starts from what a run has left, as lines of a remedy; none if it has left nothing."""
+    weights = folder / WEIGHTS
+    if not weights.is_dir():
+        return []
+    argument, path = ("adapter", weights / "adapter") if (weights / "adapter").is_dir() else (WEIGHTS, weights)
+    return [f"--out FOLDER --model.init_args.{argument}={path} starts another run from what this one has learned"]
 
 
 def fingerprint(folder: Path) -> dict[str, str]:
@@ -134,14 +100,3 @@ def fingerprint(folder: Path) -> dict[str, str]:
             with path.open("rb") as file:
                 found[path.relative_to(folder / WEIGHTS).as_posix()] = hashlib.file_digest(file, "sha256").hexdigest()
     return found
-
-
-def _whole(value: Any) -> Any:
-    """The same state with every tensor whole and on the CPU; of sharded tensors all processes bring their shard."""
-    if isinstance(value, torch.Tensor):
-        return (value.full_tensor() if isinstance(value, DTensor) else value).detach().cpu()
-    if isinstance(value, dict):
-        return {key: _whole(inner) for key, inner in value.items()}
-    if isinstance(value, (list, tuple)):
-        return type(value)(map(_whole, value))
-    return value

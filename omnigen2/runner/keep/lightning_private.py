@@ -87,3 +87,17 @@ def close_epoch(trainer: Trainer) -> None:
         loop.epoch_loop.restarting = False
         loop.reset_restart_stage()
         loop.epoch_loop.reset_restart_stage()
+
+
+def has_more_batches(trainer: Trainer) -> bool:
+    """Whether the epoch of a restored loop has batches that were not taken yet."""
+    return trainer.fit_loop.epoch_loop.batch_progress.current.ready < trainer.num_training_batches
+
+
+def reopen_epoch(trainer: Trainer) -> None:
+    """Let a loop that was restored from the end of an epoch go on in its middle, since the epoch has more batches."""
+    loop = trainer.fit_loop
+    loop.epoch_progress.current.processed -= 1
+    loop.epoch_progress.total.processed -= 1
+    loop.epoch_loop.batch_progress.is_last_batch = False
+    loop.update_restart_stage()

@@ -34,6 +34,8 @@ class ResumePoint(Checkpoint):
     another number there is a warning, and the run goes on with fresh ones. Exact for loaders that can be restored in
     the middle of an epoch (`StepLoader`) or checkpoints at the ends of epochs.
 
+    A run that ended with its `max_steps` goes on in the middle of its last epoch if it is asked for more.
+
     Args:
         every_n_train_steps: Optimizer steps between two checkpoints; 0 for none within an epoch.
         every_n_epochs: Epochs between two checkpoints at an epoch's end; there is always one at the end.
@@ -60,6 +62,8 @@ class ResumePoint(Checkpoint):
         self._earlier_seconds = 0.0
         self._epoch_ended = False
         self._logged_step = 0
+        self._limit_reached = False
+        self._rows = 0  # of metrics.csv, before those of the end of an epoch
         self._running: state.Values = {}  # what the metrics of this epoch had gathered before a restart
         self._running_now: state.Values = {}
         self._restored: dict[str, Any] | None = None
@@ -91,6 +95,8 @@ class ResumePoint(Checkpoint):
             "seconds": self.seconds,
             "epoch_ended": self._epoch_ended,
             "logged_step": self._logged_step,
+            "limit_reached": self._limit_reached,
+            "rows": self._rows,
             "processes": state.of_all_processes({"running": self._running_now, "random": state.random_states()}),
         }
 
@@ -111,22 +117,26 @@ class ResumePoint(Checkpoint):
                 "for the same ones, continue with as many processes as before"
             )
         if self._fit_started:  # strategies that shard restore late
-            self._set_random_states(epoch_ended=True)
+            self.restore_random_states(epoch_ended=True)
 
     @override
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Set the random states if the next thing is a new epoch, whose loader draws its seed early."""
         self._started = self._saved_time = time.monotonic()
         self._fit_started = True
-        self._set_random_states(epoch_ended=True)
+        self.restore_random_states(epoch_ended=True)
 
     @override
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Set the random states if the next thing is a batch in the middle of an epoch; else let a new epoch begin."""
         self._fit_started = False
         if self._restored is not None and self._restored["epoch_ended"]:
-            private.close_epoch(trainer)
-        self._set_random_states(epoch_ended=False)
+            if self._restored["limit_reached"] and private.has_more_batches(trainer):
+                self._reopen(trainer)
+            else:
+                private.close_epoch(trainer)
+                self._running = {}
+        self.restore_random_states(epoch_ended=False)
         if self._restored is not None:
             self._committed = committed_checkpoint(_folder(trainer))
             self._saved_step = trainer.global_step
@@ -169,6 +179,8 @@ class ResumePoint(Checkpoint):
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Save at the end of an epoch, and at the end of training."""
         self._epoch_ended = True
+        self._running_now = self._running | state.running_values(trainer)
+        self._rows = _rows(trainer)
         state.log_running_values(pl_module, self._running)
         self._running = {}
         ends = (
@@ -183,7 +195,19 @@ class ResumePoint(Checkpoint):
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._commit(trainer)
 
-    def _set_random_states(self, epoch_ended: bool) -> None:
+    def _reopen(self, trainer: Trainer) -> None:
+        """Take back the end of an epoch in which a run had all the steps that it was asked for then."""
+        assert self._restored is not None
+        self._restored |= {"epoch_ended": False}
+        private.reopen_epoch(trainer)
+        folder, rows = _folder(trainer), self._restored["rows"]
+        if trainer.is_global_zero and (pointer := read_json(folder / "checkpoints" / POINTER)) is not None:
+            write_json(folder / "checkpoints" / POINTER, pointer | {"rows": rows})
+        for logger in _csv_loggers(trainer):
+            logger.keep(rows)
+
+    def restore_random_states(self, epoch_ended: bool) -> None:
+        """Set the random states of the checkpoint, if it was made at the end of an epoch, or not, as is asked."""
         if self._restored is not None and self._random is not None and self._restored["epoch_ended"] == epoch_ended:
             state.set_random_states(self._random)
 
@@ -203,7 +227,9 @@ class ResumePoint(Checkpoint):
         if path == self._committed:
             return
         self._logged_step = private.logged_step(trainer) + (0 if self._epoch_ended else 1)
-        self._running_now = {} if self._epoch_ended else self._running | state.running_values(trainer)
+        self._limit_reached = 0 <= trainer.max_steps <= trainer.global_step
+        if not self._epoch_ended:
+            self._running_now = self._running | state.running_values(trainer)
         trainer.save_checkpoint(path)
         self._pending = path
         self._saved_step = trainer.global_step
@@ -213,8 +239,7 @@ class ResumePoint(Checkpoint):
         if self._pending is None:
             return
         if trainer.is_global_zero:
-            rows = sum(logger.rows for logger in trainer.loggers if isinstance(logger, CsvLogger))
-            pointer = {"checkpoint": self._pending.name, "rows": rows, "step": self._saved_step}
+            pointer = {"checkpoint": self._pending.name, "rows": _rows(trainer), "step": self._saved_step}
             write_json(self._pending.parent / POINTER, pointer)
             if self._committed is not None:
                 delete(self._committed)
@@ -255,3 +280,11 @@ def delete(checkpoint: Path) -> None:
 
 def _folder(trainer: Trainer) -> Path:
     return Path(trainer.default_root_dir)
+
+
+def _csv_loggers(trainer: Trainer) -> list[CsvLogger]:
+    return [logger for logger in trainer.loggers if isinstance(logger, CsvLogger)]
+
+
+def _rows(trainer: Trainer) -> int:
+    return sum(logger.rows for logger in _csv_loggers(trainer))

@@ -1,10 +1,10 @@
 """What is written down when a run ends: `run.json`, and a short report."""
 
 import platform
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 from lightning.pytorch import LightningModule, Trainer
 from torch import nn
@@ -13,6 +13,7 @@ from omnigen2.files import markdown_table, write_json, write_text
 from omnigen2.runner.keep.metrics import read_metrics
 
 SUMMARY = "run.json"
+REPORTS = ("report.md", "report.json")
 
 
 def summarize(
@@ -34,9 +35,24 @@ def summarize(
     }
 
 
-def write_report(folder: Path, summary: dict[str, Any]) -> None:
+@runtime_checkable
+class ReportSection(Protocol):
+    """A callback that has something to say in the report of its run."""
+
+    def report_section(self, folder: Path) -> str:
+        """Markdown that stands first in `report.md`; `folder` is the run's."""
+        ...
+
+
+def report_sections(trainer: Trainer, folder: Path) -> list[str]:
+    """What the callbacks say in the report of their run."""
+    callbacks: list[object] = list(trainer.callbacks)  # type: ignore[attr-defined]
+    return [callback.report_section(folder) for callback in callbacks if isinstance(callback, ReportSection)]
+
+
+def write_report(folder: Path, summary: dict[str, Any], sections: Sequence[str] = ()) -> None:
     """Write what `summarize` returned as `report.md` and `report.json`, unless the recipe's own classes wrote one."""
-    if (folder / "report.md").exists() or (folder / "report.json").exists():
+    if any((folder / name).exists() for name in REPORTS):
         return
     lines = [[name, f"{value:.6g}"] for name, value in sorted(summary["final"].items())]
     facts = [
@@ -46,7 +62,7 @@ def write_report(folder: Path, summary: dict[str, Any]) -> None:
         ["seed", str(summary["seed"])],
         ["versions", ", ".join(f"{name} {number}" for name, number in summary["versions"].items())],
     ]
-    tables = f"{markdown_table(['metric', 'final value'], lines)}\n\n{markdown_table(['', ''], facts)}"
+    tables = "\n\n".join([*sections, markdown_table(["metric", "final value"], lines), markdown_table(["", ""], facts)])
     write_json(folder / "report.json", summary)
     write_text(folder / "report.md", f"# {folder.name}\n\n{tables}\n\n    {summary['command']}\n")
 

@@ -47,6 +47,7 @@ class _RecipeCLI(SeedsLater):
 
     def __init__(self, args: list[str], files: Sequence[Path]) -> None:
         self.files = files
+        self.options = [word for word in args if not word.startswith("--config=")]
         self.trainer_arguments: TrainerArguments | None = None
         super().__init__(
             save_config_callback=None,
@@ -63,14 +64,14 @@ class _RecipeCLI(SeedsLater):
     @override
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
         """Parse without Lightning's warning that `sys.argv` is not used."""
-        with _explained(parser, self.files):
+        with _explained(parser, self.files, self.options):
             self.config = parser.parse_args(args)
 
     @override
     def instantiate_classes(self) -> None:
         """Build nothing while parsing."""
         if self.trainer_arguments is not None:
-            with _explained(self.parser, self.files):
+            with _explained(self.parser, self.files, self.options):
                 super().instantiate_classes()
 
     @override
@@ -104,6 +105,8 @@ class Config:
                 "write a number, or false to leave the random state alone",
             )
         seed = self.values["seed_everything"]
+        if seed is None:
+            raise UserError("seed_everything has no value", "write a number, or false to leave the random state alone")
         if seed is not False and not 0 <= int(seed) < SEEDS:
             raise UserError(
                 f"seed_everything must be at least 0 and below {SEEDS} (2^32), got {seed}", "use another seed"
@@ -137,16 +140,21 @@ def remembering() -> Parse:
     return cache(Config)
 
 
-def differences(old: Mapping[str, Any], new: Mapping[str, Any], prefix: str = "") -> list[str]:
-    """The keys in which two configurations differ, as lines such as `trainer.max_steps: 100, now 200`."""
-    found: list[str] = []
+def changes(old: Mapping[str, Any], new: Mapping[str, Any], prefix: str = "") -> dict[str, tuple[Any, Any]]:
+    """The values, before and now, of the dotted keys in which two configurations differ."""
+    found: dict[str, tuple[Any, Any]] = {}
     for key in sorted({*old, *new}):
         before, after = old.get(key), new.get(key)
         if isinstance(before, dict) and isinstance(after, dict):
-            found += differences(before, after, f"{prefix}{key}.")
+            found |= changes(before, after, f"{prefix}{key}.")
         elif before != after or (key in old) != (key in new):
-            found.append(f"{prefix}{key}: {_short(before)}, now {_short(after)}")
+            found[f"{prefix}{key}"] = before, after
     return found
+
+
+def as_lines(found: Mapping[str, tuple[Any, Any]]) -> list[str]:
+    """Changes as lines such as `trainer.max_steps: 100, now 200`."""
+    return [f"{key}: {_short(before)}, now {_short(after)}" for key, (before, after) in found.items()]
 
 
 def _as_list(value: Any) -> list[Any]:
@@ -162,11 +170,11 @@ def _short(value: Any) -> str:
 
 
 @contextmanager
-def _explained(parser: LightningArgumentParser, files: Sequence[Path]) -> Generator[None]:
+def _explained(parser: LightningArgumentParser, files: Sequence[Path], options: Sequence[str]) -> Generator[None]:
     try:
         yield
     except ArgumentError as error:
-        raise explain(str(error), known_keys(parser), files) from error
+        raise explain(str(error), known_keys(parser), files, options) from error
     except OmegaConfBaseException as error:
         reason = explain_reference(error)
         raise (reason.at(error.full_key) if error.full_key else reason) from error

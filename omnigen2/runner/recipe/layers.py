@@ -53,6 +53,11 @@ def arguments(layers: Sequence[Path | Document], documents: Sequence[Document], 
     Raises:
         UserError: If an option or an override sets a value under `vars` that no file has.
     """
+    for layer, document in zip(layers, documents, strict=True):
+        try:
+            _check_kinds(document, "")
+        except UserError as error:
+            raise (error.at(layer) if isinstance(layer, Path) else error) from error
     _check_vars(layers, documents, options)
     whole = merged(documents)
     changed = {option: change for option in options if (change := _changed_class(option, whole))}
@@ -62,6 +67,24 @@ def arguments(layers: Sequence[Path | Document], documents: Sequence[Document], 
     configs = [str(layer) if isinstance(layer, Path) else _dump(layer) for layer in [*layers, *changes] if layer]
     configs += [_dump(mended)] if mended and len(configs) > 1 else []
     return [f"--config={config}" for config in configs] + [option for option in options if option not in changed]
+
+
+def _check_kinds(value: Any, key: str) -> None:
+    # What the parser takes for granted: vars are a mapping, classes are texts, their arguments a mapping.
+    if isinstance(value, list):
+        for number, inner in enumerate(value):
+            _check_kinds(inner, f"{key}[{number}]")
+    if not isinstance(value, dict):
+        return
+    for name, inner in value.items():
+        at = f"{key}.{name}" if key else name
+        mapping = (at == "vars" or name == "init_args") and not isinstance(inner, dict | None)
+        reference = isinstance(inner, str) and "${" in inner
+        if mapping and not reference:
+            raise UserError(f"{at} is {inner!r:.60}, expected names with values", f"write `{name}: {{name: value}}`")
+        if name == "class_path" and not isinstance(inner, str):
+            raise UserError(f"{at} is {inner!r:.60}, expected the import path of a class", "write `package.module.Class`")
+        _check_kinds(inner, at)
 
 
 def _check_vars(layers: Sequence[Path | Document], documents: Sequence[Document], options: Sequence[str]) -> None:

@@ -13,7 +13,11 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
+from omegaconf.errors import GrammarParseError
+
 from omnigen2.errors import UserError
+from omnigen2.runner.recipe.hints import abstract, hint, lacking, missing_fact
+from omnigen2.runner.recipe.where import place_of
 
 NOISE = re.compile(
     r"Subtypes:|Errors:|Does not validate against|Given value|Subclass types expect|a class path|a dict with|"
@@ -36,13 +40,14 @@ def known_keys(parser: ArgumentParser) -> list[str]:
     return [action.dest for action in parser._actions]  # pyright: ignore[reportPrivateUsage]
 
 
-def explain(message: str, known: Sequence[str], files: Sequence[Path]) -> UserError:
+def explain(message: str, known: Sequence[str], files: Sequence[Path], options: Sequence[str] = ()) -> UserError:
     """Turn a message of jsonargparse into the one fact that helps.
 
     Args:
         message: The text of the exception.
         known: Every dotted key that the parser knows.
-        files: The recipe's files, to say where a misspelt key stands.
+        files: The recipe's files, to say where a wrong key stands.
+        options: Those of the command line, likewise.
     """
     lines = [line.strip() for line in message.splitlines() if line.strip()]
     keys = ".".join(re.findall(r'Parser key "([^"]+)"', message))
@@ -65,13 +70,17 @@ def explain(message: str, known: Sequence[str], files: Sequence[Path]) -> UserEr
         near = nearest(key, top_level(known)) or f"; known keys: {', '.join(top_level(set(known) - OPTIONS))}"
         return UserError(f"unknown key {key!r}{near}", _where(key, files))
     if match := re.search(r"the following arguments are required: (.+)", message):
-        return UserError(f"the recipe lacks {match[1]}")
+        return UserError(*lacking(match[1], keys, classes[-1] if classes else "the recipe"))
+    if match := re.search(r"Expected an instantiatable class, but (\S+) is abstract", message):
+        return UserError(f"{keys}: {abstract(match[1], found_at)}", place_of(keys, files, options))
     if match := re.search(r"module '([^']+)' has no attribute '([^']+)'", message):
         module, name = match.groups()
         return UserError(f"{keys}: {module} has no {name}{nearest(name, vars(importlib.import_module(module)))}")
     if classes and (match := re.search(r"No module named '[^']+'", message)):
         return UserError(f"{keys}: {classes[-1]} does not import: {match[0]}")
-    return UserError(_fact(lines, keys, classes))
+    fact = _fact(lines, keys, classes)
+    remedy = (hint(keys, fact), place_of(keys, files, options) if keys else "")
+    return UserError(fact, "\n".join(filter(None, remedy)))
 
 
 @contextmanager
@@ -81,23 +90,26 @@ def building() -> Generator[None]:
     Raises:
         UserError: If a class refuses its arguments.
     """
-    from lightning.fabric.utilities.exceptions import MisconfigurationException
-
     try:
         yield
-    except UserError:
+    except (UserError, OSError):
         raise
-    except (ValueError, TypeError, MisconfigurationException) as error:
+    except Exception as error:
         place = f"({type(error).__name__} while building the recipe; --verbose shows where)"
         raise UserError(str(explain(str(error), (), ())), place) from error
 
 
 def explain_reference(error: Exception) -> UserError:
     """Turn an error of omegaconf about a `${…}` into one that helps."""
-    if match := re.search(r"resolved to '([^']+)'", str(error)):
-        remedy = "write ${section.key}, counted from the top of the recipe"
-        return UserError(f"the reference ${{{match[1]}}} leads nowhere", remedy)
-    return UserError(str(error).splitlines()[0])
+    remedy, words = "write ${section.key}, counted from the top of the recipe", str(error)
+    if match := re.search(r"resolved to '([^']+)'|Error trying to access ([^\s:]+)", words):
+        return UserError(f"the reference ${{{match[1] or match[2]}}} leads nowhere", remedy)
+    if "Recursive interpolation" in words:
+        return UserError("the reference leads back to itself", "break the circle: write a value in one of the places")
+    if isinstance(error, GrammarParseError):
+        remedy += ", and none to the setting itself or to what holds it"
+        return UserError("the reference ${…} cannot be read", remedy)
+    return UserError(words.splitlines()[0], remedy)
 
 
 def top_level(known: Iterable[str]) -> list[str]:
@@ -106,11 +118,13 @@ def top_level(known: Iterable[str]) -> list[str]:
 
 
 def found_at(class_path: str) -> Any:
-    """Import what a dotted path names; None if it does not import."""
+    """Import what a dotted path names; None if it does not import, for whatever reason, or is no such path."""
     module, _, name = class_path.rpartition(".")
+    if not all(part.isidentifier() for part in class_path.split(".")) or not module:
+        return None
     try:
         return getattr(importlib.import_module(module), name)
-    except (ImportError, AttributeError, ValueError):
+    except Exception:  # whatever a module of the user's own may raise
         return None
 
 
@@ -146,7 +160,8 @@ def _unknown_parameter(option: str, keys: str, owner: str) -> str:
 
 def _fact(lines: Sequence[str], keys: str, classes: Sequence[str]) -> str:
     bare = [line.removeprefix("- ") for line in lines]
-    facts = [_plain(line) for line in bare if not NOISE.match(line)] or [_plain(line) for line in bare]
+    facts = [_plain(line) for line in bare if not NOISE.match(line)]
+    facts = facts or list(filter(None, [missing_fact(bare)])) or [_plain(line) for line in bare]
     fact = " or ".join(dict.fromkeys(facts[:2])).replace(" or expected ", " or ")
     given = re.search(r"^Given value: (.{1,60})$", "\n".join(lines), flags=re.MULTILINE)
     if given and ", got " not in fact and not classes:

@@ -30,6 +30,8 @@ class RewardGuard(Callback):
 class InvalidRewardGuard(RewardGuard):
     """Stops training when too many pictures of an iteration have no reward.
 
+    Those of prompts whose own pictures cannot be opened do not count: nobody is asked about them.
+
     Args:
         most: The largest share that is put up with, in [0, 1).
 
@@ -44,11 +46,11 @@ class InvalidRewardGuard(RewardGuard):
 
     @override
     def verdict(self, report: IterationReport) -> str | None:
-        if report.invalid_share <= self.most:
+        if report.refused_share <= self.most:
             return None
-        first = next(problem for problem in report.scored.scores.problem if problem is not None)
+        first = report.refused()[0]
         return (
-            f"{100 * report.invalid_share:.0f} % of the rewards of iteration {report.iteration} are invalid, more than "
+            f"{100 * report.refused_share:.0f} % of the rewards of iteration {report.iteration} are invalid, more than "
             f"{100 * self.most:.0f} % ({most_common(report.causes())}; the first: {first})\n"
             "  mend what judges the pictures, or raise the guard's `most`"
         )

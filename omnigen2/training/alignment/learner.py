@@ -119,7 +119,7 @@ def frozen_copy(module: FlowModel) -> DiffusionTransformer:
     if not isinstance(module.dit, FSDPModule):
         return deepcopy(module.dit).requires_grad_(False)
     with torch.random.fork_rng(devices=[]):
-        copy = module.placed(module.part.build(module.weights))
+        copy = module.placed(module.part.build(module.weights, module.adapter))
     for mine, its in zip(module.dit.parameters(), copy.parameters(), strict=True):
         local_part(its).copy_(local_part(mine))
     return copy.requires_grad_(False)

@@ -12,7 +12,7 @@ from omnigen2.data.batches import Example, Pixels
 from omnigen2.rl import Advantages, Failure, FlowGRPOLoss, Judgement, Scores
 from omnigen2.runner.keep import of_all_processes
 from omnigen2.training.alignment.rollout_worker import DrawnPictures
-from omnigen2.training.alignment.scoring import Scored
+from omnigen2.training.alignment.scoring import UNREADABLE, Scored
 from omnigen2.training.callbacks import GridItem
 
 QUANTILES = (0.0, 0.1, 0.25, 0.5, 0.75, 0.9, 1.0)
@@ -40,6 +40,16 @@ class IterationReport:
         """Share of the pictures without a reward."""
         valid = self.scored.scores.valid
         return (len(valid) - int(valid.sum())) / len(valid)
+
+    def refused(self) -> list[Failure]:
+        """Why pictures that somebody was asked about have no reward."""
+        return [problem for problem in self.scored.scores.problem if problem and problem.cause != UNREADABLE]
+
+    @property
+    def refused_share(self) -> float:
+        """Share of the pictures that somebody was asked about which have no reward; 0 if nobody was asked."""
+        asked = int(self.scored.scores.valid.sum()) + len(self.refused())
+        return len(self.refused()) / asked if asked else 0.0
 
     @property
     def reward(self) -> float:

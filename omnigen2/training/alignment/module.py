@@ -1,6 +1,8 @@
 """Reinforcement learning of the transformer with Flow-GRPO: draw, score, compare within groups, update."""
 
+import warnings
 from collections.abc import Sequence
+from dataclasses import replace
 from time import perf_counter
 from typing import Any, cast
 
@@ -8,10 +10,11 @@ from lightning.pytorch import Trainer
 from lightning.pytorch.utilities import rank_zero_warn
 from typing_extensions import override
 
+from omnigen2.data import DataError
 from omnigen2.data.batches import Batch, Example, Pixels
 from omnigen2.dit import DiffusionTransformer
 from omnigen2.errors import UserError
-from omnigen2.rl import GroupSampler, group_advantages
+from omnigen2.rl import Failure, GroupSampler, group_advantages
 from omnigen2.training.alignment.collectives import on_all_processes
 from omnigen2.training.alignment.guards import StopOnceSaved, reason_to_stop
 from omnigen2.training.alignment.learner import Learner, frozen_copy
@@ -25,11 +28,19 @@ from omnigen2.training.alignment.metrics import (
 from omnigen2.training.alignment.policy import Policy
 from omnigen2.training.alignment.prompts import HasPrompts
 from omnigen2.training.alignment.rollout_worker import IterationPlan, RolloutWorker
-from omnigen2.training.alignment.scoring import Scored, Scorer, request_of
+from omnigen2.training.alignment.scoring import UNREADABLE, Scored, Scorer, request_of
 from omnigen2.training.alignment.settings import Alignment
 from omnigen2.training.callbacks import GridItem, log_now
 from omnigen2.training.flow_matching import Drawing, FlowModel, TextPart
-from omnigen2.training.parts import CodecSource, LearningRate, OptimizerRecipe, Saved, Stream, TransformerPart
+from omnigen2.training.parts import (
+    CodecSource,
+    LearningRate,
+    OptimizerRecipe,
+    Saved,
+    Stream,
+    TransformerPart,
+    companion_example,
+)
 
 
 class FlowGRPOModule(FlowModel):
@@ -69,6 +80,7 @@ class FlowGRPOModule(FlowModel):
         optimizer_state: str | None = None,
         drawing: Drawing | None = None,
         saved: Saved = "transformer",
+        adapter: str | None = None,
     ) -> None:
         if transformer.lora is not None and transformer.lora.dropout > 0:
             raise ValueError(
@@ -76,7 +88,9 @@ class FlowGRPOModule(FlowModel):
                 "write dropout: 0"
             )
         shift = alignment.rollout.shift
-        super().__init__(transformer, text, codec, shift, optimizer, schedule, weights, optimizer_state, drawing, saved)
+        super().__init__(
+            transformer, text, codec, shift, optimizer, schedule, weights, optimizer_state, drawing, saved, adapter
+        )
         self.automatic_optimization = False
         self.rollout = alignment.rollout
         self.update = alignment.update
@@ -93,20 +107,23 @@ class FlowGRPOModule(FlowModel):
 
     @override
     def configure_model(self) -> None:
-        """Build the frozen reference too, where there is a KL and no adapters to take off."""
+        """Build the frozen reference too, where there is a KL and the start is not the model without its adapters."""
         if self.transformer is not None:
             return
         super().configure_model()
-        if self.update.objective.kl_weight > 0 and self.part.lora is None:
+        if self.update.objective.kl_weight > 0 and (self.part.lora is None or self.adapter is not None):
             self._frozen = [frozen_copy(self)]
 
     @override
-    def on_fit_start(self) -> None:
-        """Find out whether the rewards, the data and the numbers of the recipe work, before anything is drawn.
+    def setup(self, stage: str) -> None:
+        """Find out whether the data and the numbers of the recipe work, before any model is loaded.
 
         Raises:
             UserError: If something does not.
         """
+        super().setup(stage)
+        if stage != "fit":
+            return
         data: Any = cast(Any, self.trainer).datamodule
         if not isinstance(data, HasPrompts):
             raise UserError(
@@ -124,6 +141,14 @@ class FlowGRPOModule(FlowModel):
                 f"{self.rollout.groups} groups of {self.rollout.members} pictures cannot be shared by "
                 f"{self.trainer.world_size} processes and {updates} updates; processes must divide them"
             )
+
+    @override
+    def on_fit_start(self) -> None:
+        """Find out whether the rewards work, before anything is drawn.
+
+        Raises:
+            UserError: If one does not.
+        """
         on_all_processes(self.scorer.probe)
 
     @override
@@ -198,14 +223,25 @@ class FlowGRPOModule(FlowModel):
         return self._work[1]
 
     def _plan(self) -> IterationPlan:
-        iteration, data = self.iteration, self._prompts
+        iteration = self.iteration
         members = self._sampler().plan(iteration, self.trainer.world_size)[self.global_rank]
+        prompts: dict[int, Example] = {}
+        unreadable: dict[int, Failure] = {}
+        for number in dict.fromkeys(member.prompt for member in members):
+            try:
+                prompts[number] = self._prompts.prompt(number)
+            except DataError as error:
+                side = self.encoder.codec.reduction * self.dit.config.patch_size
+                prompts[number] = replace(companion_example(side), key=f"prompt {number}")
+                unreadable[number] = Failure(UNREADABLE, error.message)
+                warnings.warn(f"iteration {iteration} goes without a group: {error}", stacklevel=2)
         return IterationPlan(
             iteration,
             members,
-            {member.prompt: data.prompt(member.prompt) for member in members},
+            prompts,
             self.rollout.selection(self.rollout.sampling.steps, iteration),
             lambda part: self.seeded(Stream.STEP_NOISE, iteration, part),
+            unreadable,
         )
 
     def _of_trained_tasks(self, batch: Batch) -> list[Example]:

@@ -2,20 +2,16 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Protocol, cast, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import lightning as L
 import torch
 from typing_extensions import override
 
-from omnigen2.data import TASK_NAMES, Batch, DataError, Example, TokenBudget
-from omnigen2.data.samples import Task
-from omnigen2.files import JsonLine, read_json_lines
-from omnigen2.pictures import ImageReader, ResizePolicy, to_pixels
+from omnigen2.data import Batch, DataError, Example, TokenBudget
+from omnigen2.pictures import ImageFileError, ImageReader, ResizePolicy, to_pixels
+from omnigen2.training.alignment.prompt_lines import Prompt, most_references, read_prompts
 from omnigen2.training.parts import StepLoader
-
-FIELDS = ("task_type", "instruction", "input_images", "output_image", "meta")
-
 
 @runtime_checkable
 class HasPrompts(Protocol):
@@ -25,16 +21,25 @@ class HasPrompts(Protocol):
     """How many there are."""
 
     def prompt(self, number: int) -> Example:
-        """One prompt. Its target is a picture of the size to be drawn, which nobody looks at."""
+        """One prompt. Its target is a picture of the size to be drawn, which nobody looks at.
+
+        Raises:
+            DataError: If a picture of it cannot be opened. That costs its group and does not stop the training.
+        """
         ...
 
 
 class JsonlPrompts(L.LightningDataModule):
-    """Prompts from files of one JSON object per line, read when they are first asked for.
+    """Prompts from files of one JSON object per line.
 
     A line is either one of GenEval's metadata (`{"tag": …, "include": […], "prompt": …}`), which then travels with the
-    prompt for `GenEvalReward`; or one of the official layout of training data, of which `task_type`, `instruction`,
-    `input_images` and `meta` are used. An edit is drawn in the size of its only reference, everything else in `size`.
+    prompt for `GenEvalReward`; or one of the official layout of training data and of EditScore's RL data, of which
+    `task_type`, `instruction`, `input_images`, `target_img_size` and `meta` or `meta_data` are used. Where `task_type`
+    is none of ours, what has references is an edit. An edit is drawn in the size of its only reference, everything else
+    in that of its line, or in `size`.
+
+    When a training begins, every line is read and every picture is looked for. Pictures are opened when they are drawn
+    for: one that is broken costs the group of its prompt.
 
     Args:
         files: Of the prompts.
@@ -45,7 +50,8 @@ class JsonlPrompts(L.LightningDataModule):
         image_root: What relative image paths start from; each file's folder if None.
 
     Raises:
-        DataError: If a file is missing or has no prompts, or a line is something else.
+        DataError: If `steps` is below 1 or there is no file; and, when a training begins, if a file is missing or has no
+            prompts, or a line is something else.
     """
 
     def __init__(
@@ -58,6 +64,8 @@ class JsonlPrompts(L.LightningDataModule):
         image_root: str | None = None,
     ) -> None:
         super().__init__()
+        if steps < 1 or not files:
+            raise DataError(f"JsonlPrompts needs steps >= 1 and at least one file, got {steps} and {list(files)}")
         self.files = tuple(files)
         self.steps = steps
         self.size = size
@@ -65,7 +73,8 @@ class JsonlPrompts(L.LightningDataModule):
         self.validation_files = tuple(validation_files)
         self.image_root = None if image_root is None else Path(image_root)
         self.reader = ImageReader()
-        self._lines: list[JsonLine] = []
+        self._prompts: list[Prompt] = []
+        self._held_out: list[Prompt] = []
 
     @property
     def prompts(self) -> int:
@@ -75,6 +84,15 @@ class JsonlPrompts(L.LightningDataModule):
     def prompt(self, number: int) -> Example:
         """One prompt, its references decoded and resized, with an empty target of its size."""
         return self._example(self._read()[number])
+
+    @override
+    def setup(self, stage: str) -> None:
+        """Read all files, before any model is loaded."""
+        self._read()
+
+    def most_references(self) -> tuple[int, str]:
+        """The largest number of references of a prompt, also of those for validation, and which one it is."""
+        return most_references([*self._read(), *self._held_out])
 
     @override
     def train_dataloader(self) -> StepLoader[int]:
@@ -88,71 +106,32 @@ class JsonlPrompts(L.LightningDataModule):
 
     def validation_batch(self) -> Batch:
         """All validation prompts."""
-        return Batch(tuple(self._example(line) for line in _lines_of(self.validation_files)), self.budget)
+        self._read()
+        return Batch(tuple(map(self._example, self._held_out)), self.budget)
 
-    def _read(self) -> list[JsonLine]:
-        self._lines = self._lines or _lines_of(self.files)
-        return self._lines
+    def _read(self) -> list[Prompt]:
+        if not self._prompts:
+            self._held_out = read_prompts(self.validation_files, self.image_root)
+            self._prompts = read_prompts(self.files, self.image_root)
+        return self._prompts
 
-    def _example(self, line: JsonLine) -> Example:
-        key = f"{line.path.name}:{line.number}"
-        task, instruction, paths, meta = _parsed(line, key)
-        root = line.path.parent if self.image_root is None else self.image_root
+    def _example(self, prompt: Prompt) -> Example:
         policy = self.budget.resize
-        references = tuple(map(to_pixels, policy.resize_references([self.reader.read(root / path) for path in paths])))
-        one = task == "edit" and len(references) == 1
-        height, width = references[0].shape[1:] if one else policy.size(*self.size)
+        try:
+            pictures = [self.reader.read(path) for path in prompt.references]
+        except ImageFileError as error:
+            raise DataError(f"{prompt.where}: {error.message}", error.remedy, error.arguments) from error
+        references = tuple(map(to_pixels, policy.resize_references(pictures)))
+        one = prompt.task == "edit" and len(references) == 1
+        height, width = references[0].shape[1:] if one else policy.size(*(prompt.size or self.size))
         return Example(
-            task=task,
-            source=line.path.stem,
-            key=key,
-            instruction=instruction,
+            task=prompt.task,
+            source=prompt.file.stem,
+            key=f"{prompt.file.name}:{prompt.line}",
+            instruction=prompt.instruction,
             prompt_dropped=False,
             references=references,
             target=torch.zeros(3, height, width),
             answer=None,
-            meta=meta,
+            meta=prompt.meta,
         )
-
-
-def _lines_of(files: Sequence[str]) -> list[JsonLine]:
-    """The lines of all files.
-
-    Raises:
-        DataError: If there is nothing in one.
-    """
-    found: list[JsonLine] = []
-    for file in files:
-        lines = read_json_lines(Path(file), DataError)
-        if not lines:
-            raise DataError(f"{file} has no prompts", "fill or remove it")
-        found += lines
-    return found
-
-
-def _parsed(line: JsonLine, key: str) -> tuple[Task, str, list[str], str]:
-    """Task, instruction, paths of references, and what travels along.
-
-    Raises:
-        DataError: If a line is neither of GenEval's nor of the official layout.
-    """
-    fields = line.value
-    if {"tag", "prompt", "include"} <= set(fields) and isinstance(fields["prompt"], str):
-        return "text_to_image", fields["prompt"], [], line.text
-    task = TASK_NAMES.get(str(fields.get("task_type")).lower())
-    paths, meta = fields.get("input_images") or [], fields.get("meta")
-    named = isinstance(paths, list) and all(isinstance(path, str) for path in cast(list[Any], paths))
-    sound = task in ("text_to_image", "edit", "in_context") and named and not set(fields) - set(FIELDS)
-    if task is None or not sound or not isinstance(fields.get("instruction"), str):
-        raise DataError(
-            f"{key} has the fields {', '.join(fields) or '(none)'}; expected GenEval's tag, prompt and include, or the "
-            f"official {', '.join(FIELDS)} with a task of drawing",
-            "mend or remove the line",
-        )
-    if not isinstance(meta, str | None):
-        raise DataError(f"{key} has meta {meta!r:.100}, expected text", "write JSON as a string")
-    if bool(paths) == (task == "text_to_image"):
-        raise DataError(
-            f"{key} is {task} with {len(paths)} input images", "give an edit its picture, and no other task one"
-        )
-    return task, fields["instruction"], paths, meta or ""

@@ -1,14 +1,14 @@
 """One iteration's pictures: drawn in parts of a token budget, sent to the rewards while the next part is drawn."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from time import perf_counter
 
 import torch
 
 from omnigen2.data.batches import Example, Pixels
 from omnigen2.generate import EncodedSample
-from omnigen2.rl import Member, RolloutSampler, Steps, member_noise
+from omnigen2.rl import Failure, Member, RolloutSampler, Steps, member_noise
 from omnigen2.training.alignment.collectives import on_all_processes
 from omnigen2.training.alignment.policy import MicroBatch, Policy, cost_of, rescored
 from omnigen2.training.alignment.scoring import Pending, Scored, Scorer, request_of
@@ -24,6 +24,7 @@ class IterationPlan:
         prompts: What they are drawn for, by number.
         steps: Which are drawn with noise, and which of those are trained.
         noise: Makes the generator of the steps' noise of each part.
+        unreadable: Why nobody is asked about the pictures of a prompt, by its number.
     """
 
     number: int
@@ -31,6 +32,7 @@ class IterationPlan:
     prompts: Mapping[int, Example]
     steps: Steps
     noise: Callable[[int], torch.Generator]
+    unreadable: Mapping[int, Failure] = field(default_factory=dict[int, Failure])
 
     @property
     def groups(self) -> list[int]:
@@ -86,7 +88,8 @@ class RolloutWorker:
                     updates[-1].append(batch)
                     began = perf_counter()
                     requests = [
-                        request_of(examples[i], image, f"{examples[i].key} of iteration {plan.number}")
+                        plan.unreadable.get(plan.members[i].prompt)
+                        or request_of(examples[i], image, f"{examples[i].key} of iteration {plan.number}")
                         for i, image in zip(places, images, strict=True)
                     ]
                     pending.append(submit(requests, [examples[i].task for i in places]))

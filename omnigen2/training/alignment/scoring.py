@@ -52,7 +52,11 @@ class Scored:
 
 Pending: TypeAlias = Callable[[], Scored]
 """Waits for scores."""
-Submit: TypeAlias = Callable[[Sequence[RewardRequest], Sequence[Task]], Pending]
+Asked: TypeAlias = RewardRequest | Failure
+"""What is asked about a picture, or why nobody is asked."""
+Submit: TypeAlias = Callable[[Sequence[Asked], Sequence[Task]], Pending]
+UNREADABLE = "unreadable picture"
+"""The cause of a failure that costs the group of a prompt: a picture of it cannot be opened."""
 
 
 class Scorer:
@@ -96,7 +100,7 @@ class Scorer:
         jobs: SimpleQueue[tuple[Pending, Future[Scored]] | None] = SimpleQueue()
         futures: list[Future[Scored]] = []
 
-        def submit(requests: Sequence[RewardRequest], tasks: Sequence[Task]) -> Pending:
+        def submit(requests: Sequence[Asked], tasks: Sequence[Task]) -> Pending:
             futures.append(Future())
             jobs.put((partial(self.score, requests, tasks), futures[-1]))
             return futures[-1].result
@@ -114,11 +118,11 @@ class Scorer:
             jobs.put(None)
         thread.join()
 
-    def score(self, requests: Sequence[RewardRequest], tasks: Sequence[Task], patient: bool = True) -> Scored:
+    def score(self, requests: Sequence[Asked], tasks: Sequence[Task], patient: bool = True) -> Scored:
         """Score pictures of some tasks. With an `outage` if servers stayed away to the end.
 
         Args:
-            requests: The pictures.
+            requests: The pictures; in place of one that nobody is to be asked about, why it has no score.
             tasks: Of each.
             patient: Whether those that nobody has looked at are sent again, after a pause.
 
@@ -145,22 +149,23 @@ class Scorer:
             raise UserError(str(error)) from error
         return Scored(tuple(tasks), scores, watched)
 
-    def _trained(self, requests: Sequence[RewardRequest], tasks: Sequence[Task]) -> Scores:
+    def _trained(self, requests: Sequence[Asked], tasks: Sequence[Task]) -> Scores:
         """Each picture by the reward of its task.
 
         Raises:
             RewardError: If a task has none.
         """
-        without = sorted(set(tasks) - set(self.part.trained))
+        failed = {number: request for number, request in enumerate(requests) if isinstance(request, Failure)}
+        without = sorted({task for number, task in enumerate(tasks) if number not in failed} - set(self.part.trained))
         if without:
             raise RewardError(
                 f"the prompts ask for {', '.join(without)}, and there is a reward for {', '.join(self.part.trained)} "
                 "alone; name one under rewards.trained, or ask for other tasks"
             )
-        places: list[int] = []
-        found: list[Scores] = []
+        places = list(failed)
+        found = [Scores.collect(list(failed.values()), self.names)] if failed else []
         for task, reward in self.part.trained.items():
-            own = [number for number, other in enumerate(tasks) if other == task]
+            own = [number for number, other in enumerate(tasks) if other == task and number not in failed]
             if own:
                 places += own
                 scores = _ask(reward, [requests[number] for number in own])
@@ -169,9 +174,10 @@ class Scorer:
                 found.append(replace(scores, parts=parts))
         return Scores.concatenate(found).take(sorted(range(len(places)), key=places.__getitem__))
 
-    def _watched(self, name: str, requests: Sequence[RewardRequest], tasks: Sequence[Task]) -> Tensor:
+    def _watched(self, name: str, requests: Sequence[Asked], tasks: Sequence[Task]) -> Tensor:
         watched = self.part.watched[name]
-        own = [number for number, task in enumerate(tasks) if watched.tasks is None or task in watched.tasks]
+        of_tasks = [number for number, task in enumerate(tasks) if watched.tasks is None or task in watched.tasks]
+        own = [number for number in of_tasks if isinstance(requests[number], RewardRequest)]
         values = torch.full((len(requests),), torch.nan, dtype=torch.float32)
         if own:
             values[own] = _ask(watched.reward, [requests[number] for number in own]).value
@@ -194,7 +200,8 @@ def _work_off(jobs: "SimpleQueue[tuple[Pending, Future[Scored]] | None]") -> Non
                 future.set_exception(error)
 
 
-def _ask(reward: Reward, requests: Sequence[RewardRequest]) -> Scores:
+def _ask(reward: Reward, asked: Sequence[Asked]) -> Scores:
+    requests = [request for request in asked if isinstance(request, RewardRequest)]
     return check_scores(reward, requests, reward.score(requests))
 
 

@@ -43,6 +43,10 @@ class RolloutPart:
             raise ValueError(
                 f"rollouts take Euler steps with noise, got the solver {self.sampling.solver}; write solver: euler"
             )
+        if self.sampling.time_shift is not None:
+            raise ValueError(
+                f"rollouts follow their own shift, got time_shift {self.sampling.time_shift}; write it as shift"
+            )
         if self.groups < 1 or self.members < 2 or self.tokens < 1:
             raise ValueError(
                 "a rollout needs groups >= 1, members >= 2 and tokens >= 1, got "

@@ -1,6 +1,7 @@
 """Pictures of one's own as training data: from a spec, jsonl files, or the chunks of `omnigen2 data optimize`."""
 
-from collections.abc import Mapping
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -22,6 +23,8 @@ from omnigen2.data import (
     Source,
     TextLength,
     TokenBudget,
+    check_budget,
+    check_data,
     open_data,
 )
 from omnigen2.data.batches import BrokenSamples, Mixing, Precomputed
@@ -146,6 +149,24 @@ class ImageData(L.LightningDataModule):
             return []
         return self._mixture(self.validation.parts, self.validation.batches, "sample", None, "repeat")
 
+    def most_references(self) -> tuple[int, str]:
+        """Look through all data before anything costly is done: every line is read, and every file looked for.
+
+        Pictures are not opened. What can only be found when they are is a matter of `reading.broken`.
+
+        Returns:
+            The largest number of references of a sample, and which one it is.
+
+        Raises:
+            DataError: If something is missing or wrong, with file and line; last, if a part does not exist.
+        """
+        parts = [*({} if self.validation is None else self.validation.parts).items(), *self.parts.items()]
+        most = (0, "")
+        for name, part in sorted(parts, key=lambda one: not Path(one[1].path).exists()):
+            with _named(name, part):
+                most = max(most, check_data(part.path, self.reading.bad_records), key=lambda found: found[0])
+        return most
+
     def planned_layout(self) -> Layout:
         """A full batch of one rank as far as it is known without reading data, to estimate what a step costs.
 
@@ -180,6 +201,9 @@ class ImageData(L.LightningDataModule):
             for name, source in sources.items():
                 if (origin := source.origins().latents) is not None:
                     origin.check(f"the data {name!r}", resize=self.budget.resize)
+        drawn = {name: source for name, source in sources.items() if weights[name] > 0}
+        for name, count in check_budget(drawn, self.budget).items():
+            rank_zero_warn(f"{count} of {len(drawn[name])} samples of {name} are above the budget and are left out")
         planner = Planner(sources, weights, self.budget, mixing, self.seed)
         collate = Collate(dropout, reading.reader, reading.broken, reading.precomputed)
         return Mixture(planner, collate, batches, reading.workers, epochs)
@@ -210,13 +234,29 @@ def open_parts(parts: Mapping[str, DataPart], reading: Reading) -> tuple[dict[st
 
 
 def _open(name: str, part: DataPart, reading: Reading) -> Opened:
+    text = ByteLength(limit=888) if reading.text is None else reading.text
+    with _named(name, part):
+        return open_data(part.path, reading.bad_records, text, reading.reader)
+
+
+@contextmanager
+def _named(name: str, part: DataPart) -> Generator[None]:
+    """Name the part of a mixture in what is wrong with it.
+
+    Yields:
+        Nothing.
+
+    Raises:
+        DataError: If it does not exist, or something is wrong with it.
+    """
     if not Path(part.path).exists():
         raise DataError(
-            f"the data {name!r} are to be read from {part.path}, which does not exist; give the path of a yml or jsonl "
-            f"file, or write chunks there with `omnigen2 data optimize SPEC {part.path}`"
-        )
-    text = ByteLength(limit=888) if reading.text is None else reading.text
+            f"the data {name!r} are to be read from {part.path}, which does not exist",
+            "give the path of a yml or jsonl file, or write chunks there with "
+            f"`omnigen2 data optimize SPEC {part.path}`",
+        ) from FileNotFoundError(part.path)
     try:
-        return open_data(part.path, reading.bad_records, text, reading.reader)
+        yield
     except DataError as error:
-        raise DataError(f"the data {name!r} cannot be used: {error}") from error
+        message = f"the data {name!r} cannot be used: {error.message}"
+        raise DataError(message, error.remedy, error.arguments) from error

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Protocol, cast, runtime_checkable
 
 import lightning as L
 import torch
@@ -15,12 +15,13 @@ from torch.distributed.fsdp import FSDPModule
 from typing_extensions import override
 
 from omnigen2.adapters import is_adapter, save_lora
+from omnigen2.data import DataError
 from omnigen2.data.batches import Batch, Example, Pixels
 from omnigen2.dit import DiffusionTransformer
 from omnigen2.encoders import HiddenStateBridge, PromptRules
-from omnigen2.errors import UserError
+from omnigen2.errors import UserError, check_choice
 from omnigen2.flow import TimeShift
-from omnigen2.generate import denoise
+from omnigen2.generate import denoise, scheduler_config
 from omnigen2.runner.keep import carry_on, saves_folders, trainer_of
 from omnigen2.shards import is_first_process
 from omnigen2.training.callbacks import EMA, GridItem
@@ -37,15 +38,24 @@ from omnigen2.training.parts import (
     TransformerPart,
     VLMSource,
     companion_example,
-    lambda_lr,
     save_plain_transformer,
     save_rest,
+    scheduled,
     shard_transformer,
 )
 
 
 class SettingsError(UserError):
     """Settings of a recipe that do not go together."""
+
+
+@runtime_checkable
+class CountsReferences(Protocol):
+    """Data that know how many references their samples have, without opening pictures."""
+
+    def most_references(self) -> tuple[int, str]:
+        """The largest number of references of a sample, also of those for validation, and where it is, in words."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -83,10 +93,12 @@ class FlowModel(L.LightningModule):
         optimizer: Makes the optimizer.
         schedule: Of the learning rate.
         weights: A model folder with `transformer/` to start from; new weights if None.
-        optimizer_state: A file to go on with the optimizer of another run: what its `weights/optimizer.pt` holds.
+        optimizer_state: A file to go on with the optimizer of another run: its `weights/optimizer.safetensors`.
         drawing: How samples are drawn, for sheets and evaluations.
         saved: What a run leaves in `weights/`, see `Saved`: the transformer (or its adapters), a whole model folder, or
             the transformer with its adapters added, for another stage to start from.
+        adapter: A trained adapter to go on from, beside the `weights` that it was trained on: the `weights/adapter` of
+            another run, or any that `omnigen2 generate --lora` reads.
     """
 
     def __init__(
@@ -101,8 +113,17 @@ class FlowModel(L.LightningModule):
         optimizer_state: str | None = None,
         drawing: Drawing | None = None,
         saved: Saved = "transformer",
+        adapter: str | None = None,
     ) -> None:
         super().__init__()
+        if adapter is not None and weights is None:
+            raise SettingsError(
+                f"the run starts from the adapter {adapter} and from no weights",
+                "set model.init_args.weights to the model that it was trained on",
+            )
+        check_choice("saved", saved, Saved)
+        if saved == "model":
+            scheduler_config(shift, patch_size=1)  # refused before anything is trained, whatever the patches
         self.part = transformer
         self.text_part = text
         self.codec_source = codec
@@ -114,7 +135,9 @@ class FlowModel(L.LightningModule):
         self.drawing = Drawing() if drawing is None else drawing
         self.saved: Saved = saved
         self.seed = torch.initial_seed()
-        self.strict_loading = transformer.lora is None
+        self.adapter = adapter
+        self.trains_adapters = transformer.lora is not None or adapter is not None
+        self.strict_loading = not self.trains_adapters
         self.transformer: DiffusionTransformer | None = None
         self._encoder: BatchEncoder | None = None  # no submodule: neither trained, sharded nor saved
 
@@ -138,6 +161,31 @@ class FlowModel(L.LightningModule):
         return self._encoder
 
     @override
+    def setup(self, stage: str) -> None:
+        """Compare the data with the transformer, before it is built.
+
+        Raises:
+            DataError: If a sample has more references than it knows.
+        """
+        if stage == "fit":
+            self.check_data(cast(Any, self.trainer).datamodule)
+
+    def check_data(self, data: object) -> None:
+        """Refuse data that the transformer cannot take, as far as is known without opening pictures.
+
+        Raises:
+            DataError: If a sample has more references than it knows.
+        """
+        if not isinstance(data, CountsReferences):
+            return
+        known, (most, where) = self.part.sizes(self.weights).max_references, data.most_references()
+        if known and most > known:
+            raise DataError(
+                f"{where} has {most} references, and the transformer knows at most {known}",
+                "leave some out, or remove the sample",
+            )
+
+    @override
     def configure_model(self) -> None:
         """Build the transformer, once, and shard it if the strategy does that.
 
@@ -147,12 +195,12 @@ class FlowModel(L.LightningModule):
         if self.transformer is not None:
             return
         trainer = trainer_of(self)
-        if trainer is not None and saves_folders(trainer.strategy) and self.part.lora is not None:
+        if trainer is not None and saves_folders(trainer.strategy) and self.trains_adapters:
             raise SettingsError(
                 "checkpoints of adapters are single files, since Lightning reads a folder of shards only if it has all "
                 "weights; set save_distributed_checkpoint: false for the ModelParallelStrategy"
             )
-        transformer = self.part.build(self.weights)
+        transformer = self.part.build(self.weights, self.adapter)
         if self.weights is None and self.text_part.typical is not None:
             self._whiten(transformer, self.text_part.typical)
         self.transformer = self.placed(transformer)
@@ -179,13 +227,12 @@ class FlowModel(L.LightningModule):
         optimizer = self.optimizer_recipe.build(self.named_parameters())
         if self.optimizer_state is not None:
             carry_on(optimizer, self.optimizer_state)
-        schedule = lambda_lr(optimizer, self.schedule.resolved(max(1, self.trainer.max_steps)))
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+        return scheduled(optimizer, self.schedule, max(1, self.trainer.max_steps))
 
     @override
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Keep adapters alone where only they are trained."""
-        if self.part.lora is not None:
+        if self.trains_adapters:
             state: dict[str, Any] = checkpoint["state_dict"]
             checkpoint["state_dict"] = {name: value for name, value in state.items() if is_adapter(name)}
 
@@ -195,12 +242,12 @@ class FlowModel(L.LightningModule):
             for callback in cast(list[Any], cast(Any, self.trainer).callbacks):
                 if isinstance(callback, EMA):
                     stack.enter_context(callback.applied(self))
-            if self.part.lora is not None and self.saved != "merged":
-                save_lora(self.dit, folder / ADAPTER)
+            if self.trains_adapters and self.saved != "merged":
+                save_lora(self.dit, folder / ADAPTER, self.part.lora.layout)
             else:
                 save_plain_transformer(self.dit, folder)
         if self.saved == "model" and is_first_process():
-            save_rest(self.encoder.text.encoder, self.encoder.codec, self.shift, folder)
+            save_rest(self.encoder.text.encoder, self.encoder.codec, self.shift, self.dit.config.patch_size, folder)
 
     @torch.no_grad()
     def draw(self, examples: Sequence[Example], first: int = 0) -> list[Pixels]:

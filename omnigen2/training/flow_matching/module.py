@@ -60,9 +60,11 @@ class FlowMatchingModule(FlowModel):
         optimizer_state: str | None = None,
         drawing: Drawing | None = None,
         saved: Saved = "transformer",
+        adapter: str | None = None,
     ) -> None:
+        shift = objective.shift
         super().__init__(
-            transformer, text, codec, objective.shift, optimizer, schedule, weights, optimizer_state, drawing, saved
+            transformer, text, codec, shift, optimizer, schedule, weights, optimizer_state, drawing, saved, adapter
         )
         self.objective = objective
         self.time_bins: TimeBins | None = None
@@ -76,6 +78,7 @@ class FlowMatchingModule(FlowModel):
         Raises:
             SettingsError: If the trainer would turn everything into another type.
         """
+        super().setup(stage)
         if (precision := str(self.trainer.precision)).endswith("-true") and precision != "32-true":
             raise SettingsError(
                 f"trainer.precision is {precision}, but weights, times and data stay float32 here; use "

@@ -13,7 +13,7 @@ from typing_extensions import override
 from omnigen2.encoders import Answer, QwenEncoder
 from omnigen2.training.language.exchange_metrics import Answered
 from omnigen2.training.language.exchanges import ExchangeBatch, answer_loss, teach
-from omnigen2.training.parts import LearningRate, OptimizerRecipe, VLMSource, lambda_lr, save_vlm, vlm_source
+from omnigen2.training.parts import LearningRate, OptimizerRecipe, VLMSource, save_vlm, scheduled, vlm_source
 
 
 class VLMModule(L.LightningModule, ABC):
@@ -98,9 +98,7 @@ class VLMModule(L.LightningModule, ABC):
 
     @override
     def configure_optimizers(self) -> OptimizerLRScheduler:
-        optimizer = self.optimizer.build(self.named_parameters())
-        schedule = lambda_lr(optimizer, self.schedule.resolved(self.trainer.max_steps))
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+        return scheduled(self.optimizer.build(self.named_parameters()), self.schedule, self.trainer.max_steps)
 
     def answers(self, batch: ExchangeBatch) -> list[Answer]:
         """What the model says in each exchange of a batch that is not empty."""

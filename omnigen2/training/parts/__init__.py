@@ -6,7 +6,14 @@ from omnigen2.training.parts.loader import StepLoader
 from omnigen2.training.parts.model_folder import ADAPTER, Saved, save_plain_transformer, save_rest
 from omnigen2.training.parts.optimizers import AdamWRecipe, MuonAdamW, OptimizerRecipe
 from omnigen2.training.parts.parallel import shard_transformer
-from omnigen2.training.parts.schedules import LearningRate, WarmupConstant, WarmupCosine, WarmupLinearDecay, lambda_lr
+from omnigen2.training.parts.schedules import (
+    LearningRate,
+    WarmupConstant,
+    WarmupCosine,
+    WarmupLinearDecay,
+    lambda_lr,
+    scheduled,
+)
 from omnigen2.training.parts.streams import Stream
 from omnigen2.training.parts.transformer_part import TransformerPart
 from omnigen2.training.parts.vlm import (
@@ -26,6 +33,6 @@ __all__ = [
     "ADAPTER", "DCT", "EVERY_TOKEN", "MLLM", "PROCESSOR", "AdamWRecipe", "CodecFolder", "CodecSource", "LearningRate",
     "MuonAdamW", "OptimizerRecipe", "Precision", "Saved", "StepLoader", "Stream", "TransformerPart", "VLMFolder",
     "VLMSource", "WarmupConstant", "WarmupCosine", "WarmupLinearDecay", "companion_example", "lambda_lr",
-    "save_plain_transformer", "save_rest", "save_vlm", "shard_transformer", "vlm_identity", "vlm_source",
-    "with_companion", "without_bars",
+    "save_plain_transformer", "save_rest", "save_vlm", "scheduled", "shard_transformer", "vlm_identity",
+    "vlm_source", "with_companion", "without_bars",
 ]  # fmt: skip

@@ -12,16 +12,15 @@ from omnigen2.adapters import merged
 from omnigen2.dit import DiffusionTransformer, save_transformer
 from omnigen2.encoders import LatentCodec, QwenEncoder
 from omnigen2.files import write_json
-from omnigen2.flow import IdentityShift, SquareRootShift, TimeShift
-from omnigen2.generate import INDEX, SCHEDULER
+from omnigen2.flow import TimeShift
+from omnigen2.generate import INDEX, scheduler_config
 from omnigen2.shards import is_first_process, local_part, reshard, whole
-from omnigen2.training.parts.transformer_part import TRANSFORMER
+from omnigen2.training.parts.transformer_part import ADAPTER, TRANSFORMER
 from omnigen2.training.parts.vlm import save_vlm
 
 Saved: TypeAlias = Literal["transformer", "model", "merged"]
 """The transformer (or, where adapters are trained, those alone); a whole model around it; or the transformer with its
 adapters added to its weights, from which another stage can start."""
-ADAPTER = "adapter"
 
 
 def save_plain_transformer(transformer: DiffusionTransformer, folder: Path) -> None:
@@ -40,26 +39,22 @@ def save_plain_transformer(transformer: DiffusionTransformer, folder: Path) -> N
     save_transformer(plain, folder / TRANSFORMER)
 
 
-def save_rest(encoder: QwenEncoder, codec: LatentCodec, shift: TimeShift, folder: Path) -> None:
+def save_rest(encoder: QwenEncoder, codec: LatentCodec, shift: TimeShift, patch_size: int, folder: Path) -> None:
     """Write everything of a model but its transformer, so that `Generator.from_folder` reads the folder.
 
     Args:
         encoder: The vision-language model, with the bridge that the transformer was trained with.
         codec: The autoencoder.
         shift: The time shift of the sampler.
+        patch_size: The transformer's.
         folder: Gets `vae/`, `mllm/`, `processor/`, `scheduler/` and `model_index.json`.
 
     Raises:
-        ValueError: If a scheduler's configuration cannot say this shift.
+        GenerateError: If a scheduler's configuration cannot say this shift.
     """
-    if not isinstance(shift, IdentityShift | SquareRootShift):
-        raise ValueError(
-            f"a model folder cannot hold the shift {type(shift).__name__}, only IdentityShift and SquareRootShift; "
-            "set saved: transformer"
-        )
+    scheduler = scheduler_config(shift, patch_size)
     codec.save(folder / "vae")
     save_vlm(encoder, folder)
-    dynamic = {"dynamic_time_shift": isinstance(shift, SquareRootShift)}
     (folder / "scheduler").mkdir(parents=True, exist_ok=True)
-    write_json(folder / "scheduler" / "scheduler_config.json", SCHEDULER | dynamic)
+    write_json(folder / "scheduler" / "scheduler_config.json", scheduler)
     write_json(folder / "model_index.json", INDEX | {"bridge": asdict(encoder.bridge)})

@@ -9,7 +9,9 @@ import dataclasses
 import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from typing import Any
 
+from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 from typing_extensions import override
@@ -147,13 +149,43 @@ class WarmupLinearDecay(_Finite):
         return min(_rise(step, self.warmup_steps), fall)
 
 
-def lambda_lr(optimizer: Optimizer, schedule: LearningRate) -> LambdaLR:
+class ScheduledLR(LambdaLR):
+    """A schedule at work; its state says which one it is, so that a run that goes on can be asked whether it changed."""
+
+    def __init__(self, optimizer: Optimizer, schedule: LearningRate) -> None:
+        self.schedule = schedule
+        # a function and not the bound method, whose attributes LambdaLR would put into every checkpoint
+        super().__init__(optimizer, lambda step: schedule.factor(step))
+
+    @override
+    def state_dict(self) -> dict[str, Any]:
+        plain = {name: value for name, value in vars(self.schedule).items() if isinstance(value, int | float | None)}
+        state = {name: value for name, value in super().state_dict().items() if name != "schedule"}
+        return state | {"description": {"kind": type(self.schedule).__name__, **plain}}
+
+    @override
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        super().load_state_dict({name: value for name, value in state_dict.items() if name != "description"})
+
+
+def lambda_lr(optimizer: Optimizer, schedule: LearningRate) -> ScheduledLR:
     """Let a resolved schedule drive the learning rates of all groups of an optimizer, whose `lr` are their peaks.
 
     It is to be stepped after every optimizer step (`interval: step` in Lightning).
     """
-    # a function and not the bound method, whose attributes LambdaLR would put into every checkpoint
-    return LambdaLR(optimizer, lambda step: schedule.factor(step))
+    return ScheduledLR(optimizer, schedule)
+
+
+def scheduled(optimizer: Optimizer, schedule: LearningRate, max_steps: int) -> OptimizerLRScheduler:
+    """What `configure_optimizers` returns: the optimizer, and a schedule that advances with every step of a run.
+
+    Args:
+        optimizer: Its learning rates are the peaks.
+        schedule: Perhaps of open length.
+        max_steps: Optimizer steps of the whole run.
+    """
+    scheduler = lambda_lr(optimizer, schedule.resolved(max_steps))
+    return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
 
 
 def _rise(step: int, warmup_steps: int) -> float:

@@ -22,6 +22,7 @@ class Stream(Enum):
     TYPICAL_TEXTS = ("numpy", 4, ())
     TRAINING_EXCHANGES = ("numpy", 5, ("step", "rank"))
     EVALUATION_EXCHANGES = ("numpy", 6, ("exchange",))
+    EVALUATION_LETTERS = ("numpy", 7, ())
     TRAINING_NOISE = ("torch", 0, ("rank", "batch"))
     EVALUATION_NOISE = ("torch", 1, ("rank", "batch"))
     STEP_NOISE = ("torch", 2, ("rank", "iteration", "part"))

@@ -3,10 +3,12 @@
 import json
 from dataclasses import dataclass, fields
 from pathlib import Path
+from typing import Any
 
 import torch
+from torch import nn
 
-from omnigen2.adapters import LoRA, add_lora
+from omnigen2.adapters import LoRA, add_lora, load_lora
 from omnigen2.dit import (
     AttentionBackend,
     BlockGroup,
@@ -21,6 +23,8 @@ from omnigen2.training.parts.parallel import compile_blocks
 
 TRANSFORMER = "transformer"
 """Folder of the transformer in the released layout."""
+ADAPTER = "adapter"
+"""Folder of the adapters that a run leaves, in its `weights/`."""
 
 
 class WeightsError(UserError):
@@ -37,7 +41,8 @@ class TransformerPart:
         backend: Attention kernel, see `omnigen2.dit.attend`.
         checkpointing: Groups of blocks whose activations are computed again in the backward pass.
         compile: Whether each block is compiled.
-        lora: Adapters that are trained instead of the weights.
+        lora: Adapters that are trained instead of the weights. Where a run starts from an adapter, None takes its rank
+            and layers.
     """
 
     config: TransformerConfig | None = None
@@ -47,33 +52,86 @@ class TransformerPart:
     compile: bool = False
     lora: LoRA | None = None
 
-    def build(self, weights: str | None) -> DiffusionTransformer:
+    def build(self, weights: str | None, adapter: str | None = None) -> DiffusionTransformer:
         """Make the transformer in float32, with adapters if there are to be any.
 
         Args:
             weights: A model folder with `transformer/`; None for new weights. Under `torch.device("meta")` no weights
                 are read, only the sizes.
+            adapter: A trained adapter, as `omnigen2.adapters.read_lora` reads it, to go on from; None for new ones.
 
         Raises:
-            WeightsError: If there are neither sizes nor weights, or the weights have other sizes.
+            WeightsError: If there are neither sizes nor weights, or the weights have other sizes, or the adapter others
+                than `lora` says.
         """
         if weights is None:
-            if self.config is None:
-                raise WeightsError(
-                    "the transformer has neither a config nor weights; set model.init_args.weights to a model folder, "
-                    "or model.init_args.transformer.config to its sizes"
-                )
-            model = DiffusionTransformer(self.config, self.positions, self.backend)
+            model = DiffusionTransformer(self._config(), self.positions, self.backend)
         elif torch.get_default_device().type == "meta":
             model = self._sizes(Path(weights))
         else:
             model = self._load(Path(weights))
         model.checkpointing = frozenset(self.checkpointing)
-        if self.lora is not None:
+        if adapter is not None:
+            self._continue(model, adapter)
+        elif self.lora is not None:
             add_lora(model, self.lora)
         if self.compile:
             compile_blocks(model)
         return model
+
+    def _continue(self, model: DiffusionTransformer, adapter: str) -> None:
+        """Add a trained adapter, to be trained further.
+
+        Raises:
+            WeightsError: If `lora` asks for another one.
+        """
+        load_lora(model, adapter)
+        found = adapted_layers(model)
+        for layer in found.values():
+            for name in layer.lora_A:
+                for half in (layer.lora_A[name], layer.lora_B[name]):
+                    half.weight.data = half.weight.data.float()
+        if (lora := self.lora) is None:
+            return
+        linear = [name for name, part in model.named_modules() if isinstance(part, nn.Linear) and ".lora_" not in name]
+        names = {name.removesuffix(".base_layer") for name in linear}
+        wanted = {name for name in names if any(f".{name}".endswith(f".{target}") for target in lora.targets)}
+        scaling = (lora.rank if lora.alpha is None else lora.alpha) / lora.rank
+        remedy = "leave model.init_args.transformer.lora out to take rank, alpha and layers from the adapter"
+        if differing := sorted(wanted ^ found.keys()):
+            where = "in the adapter" if differing[0] in found else "among the recipe's targets"
+            number = f"{len(differing)} such layers"
+            raise WeightsError(f"{differing[0]} is only {where} ({number}; the adapter is {adapter})", remedy)
+        for name, layer in found.items():
+            (key,) = layer.lora_A
+            got = int(layer.r[key]), float(layer.scaling[key])
+            if got[0] != lora.rank or abs(got[1] - scaling) > 1e-6 * scaling:
+                raise WeightsError(
+                    f"{name} has rank {got[0]} and alpha {got[1] * got[0]:g} in {adapter}, and rank {lora.rank} and "
+                    f"alpha {scaling * lora.rank:g} in the recipe",
+                    remedy,
+                )
+            if lora.dropout:
+                layer.lora_dropout[key] = nn.Dropout(lora.dropout)
+
+    def sizes(self, weights: str | None) -> TransformerConfig:
+        """The sizes that `build` comes to, without reading weights.
+
+        Raises:
+            WeightsError: If there are neither sizes nor weights.
+        """
+        with torch.device("meta"):
+            if self.config is None and weights is not None:
+                return self._sizes(Path(weights)).config
+        return self._config()
+
+    def _config(self) -> TransformerConfig:
+        if self.config is None:
+            raise WeightsError(
+                "the transformer has neither a config nor weights; set model.init_args.weights to a model folder, "
+                "or model.init_args.transformer.config to its sizes"
+            )
+        return self.config
 
     def _sizes(self, weights: Path) -> DiffusionTransformer:
         if self.config is not None:
@@ -97,11 +155,17 @@ def _folder(weights: Path) -> Path:
     folder = weights / TRANSFORMER
     if not folder.is_dir():
         there = ", ".join(sorted(path.name for path in weights.iterdir())) if weights.is_dir() else "no such folder"
-        raise WeightsError(
-            f"the weights {weights} have no {TRANSFORMER}/ (found: {there or 'nothing'}); give the folder "
-            "`weights` of a finished run, or a model folder in the released layout"
-        )
+        remedy = "give the folder `weights` of a finished run, or a model folder in the released layout"
+        if (weights / ADAPTER).is_dir():
+            remedy += f"\nto go on from its adapter: model.init_args.adapter: {weights / ADAPTER}, and as weights the "
+            remedy += "model that it was trained on"
+        raise WeightsError(f"the weights {weights} have no {TRANSFORMER}/ (found: {there or 'nothing'})", remedy)
     return folder
+
+
+def adapted_layers(model: nn.Module) -> dict[str, Any]:
+    """The layers of a transformer that have adapters, as PEFT wraps them, by name."""
+    return {name: part for name, part in model.named_modules() if hasattr(part, "lora_A")}
 
 
 def _differences(found: TransformerConfig, expected: TransformerConfig) -> list[str]:

@@ -19,11 +19,11 @@ from omnigen2.data import (
     DataError,
     ListSource,
     Mixture,
-    Pick,
     PixelRange,
     Planner,
     Replica,
     Sample,
+    SampleSizes,
     TokenBudget,
 )
 from tests.data.cases import POLICY, answer, drawing, edit, picture, three_tasks
@@ -171,7 +171,8 @@ def broken() -> Planner:
 @pytest.mark.parametrize("workers", [0, 1])
 def test_a_broken_image_is_named(workers: int) -> None:
     with pytest.raises(
-        DataError, match=r"^sample 1 of source d: image file of broken:7 cannot be read.*\n.*broken='skip'$"
+        DataError,
+        match=r"^sample 1 of source d \(broken:7\): image file of broken:7 cannot be read.*\n.*broken='skip' \(in a",
     ):
         list(Mixture(broken(), Collate(), 1, workers))
 
@@ -193,9 +194,10 @@ def test_workers_outlive_a_stop_of_all_processes_and_end_with_the_loader() -> No
         assert not worker.is_alive()
 
 
-def test_skipped_broken_images_are_counted_and_not_replaced() -> None:
+def test_skipped_broken_images_are_told_counted_and_not_replaced() -> None:
     loader = Mixture(broken(), Collate(broken="skip"), 2)
-    batches = list(loader)
+    with pytest.warns(UserWarning, match=r"left out: sample 1 of source d \(broken:7\): image file"):
+        batches = list(loader)
     assert [len(batch) for batch in batches] == [2, 2]
     assert all("broken:7" in batch.broken[0] for batch in batches)
     assert loader.broken == 2
@@ -204,10 +206,37 @@ def test_skipped_broken_images_are_counted_and_not_replaced() -> None:
     assert again.broken == 2
 
 
-def test_a_batch_of_broken_images_only_is_an_error() -> None:
-    sources = broken().sources
-    with pytest.raises(DataError, match=r"all 1 samples of a batch are broken, the first: sample 1 of source d"):
-        Collate(broken="skip")([Pick("d", 0, 1)], sources, TokenBudget(999, POLICY))
+def one_by_one(whole: int) -> Planner:
+    """Samples that make a batch each: so many whole ones, and a broken one."""
+    samples = [drawing(number) for number in range(whole)]
+    source = ListSource([*samples, Sample("text_to_image", "x", target=picture()[:60], key="broken:7")])
+    source._sizes[whole] = source.sizes(0) if whole else SampleSizes(1, (), (8, 8))
+    return Planner({"d": source}, {"d": 1}, TokenBudget(10_000, POLICY, max_samples=1))
+
+
+@pytest.mark.filterwarnings("ignore:left out")
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_batch_of_broken_images_only_has_the_next_in_its_place_also_after_a_restart(workers: int) -> None:
+    expected = [batch.examples[0].key for batch in Mixture(one_by_one(2), Collate(broken="skip"), 8)]
+    assert len(expected) == 8
+    assert set(expected) == {"s:0", "s:1"}
+    for done in range(1, 8):
+        first = Mixture(one_by_one(2), Collate(broken="skip"), 8, workers)
+        found = [batch.examples[0].key for batch in islice(first, done)]
+        again = Mixture(one_by_one(2), Collate(broken="skip"), 8)
+        again.load_state_dict(first.state_dict())
+        found += [batch.examples[0].key for batch in again]
+        assert found == expected, done
+        if workers:
+            break
+
+
+@pytest.mark.filterwarnings("ignore:left out")
+def test_without_anything_to_read_and_on_several_ranks_it_is_an_error() -> None:
+    with pytest.raises(DataError, match=r"1 samples in a row are broken, the last of them: sample 0 of source d"):
+        list(Mixture(one_by_one(0), Collate(broken="skip"), 8))
+    with pytest.raises(DataError, match=r"all 1 samples of a batch on one of 2 ranks are broken, the first: sample 2"):
+        list(Mixture(one_by_one(2), Collate(broken="skip"), 8, replica=Replica(0, 2)))
 
 
 def test_skipped_samples_are_counted_up_to_the_last_batch() -> None:

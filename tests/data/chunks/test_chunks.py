@@ -151,7 +151,7 @@ def damage(folder: Path, fault: str) -> None:
         ("str", r"data_format \['str'\], expected \['bytes'\]\n"),
         ("fewer", r"has the sizes of 20 samples, but \d+ in its chunks"),
         ("no index", "has no index.json"),
-        ("half an index", "is no index of litdata"),
+        ("half an index", "index.json is no JSON"),
         ("no sizes", "has no samples.safetensors: it was not written by `omnigen2 data optimize`, or not to the end"),
         ("half of the sizes", "samples.safetensors is damaged"),
     ],

@@ -79,7 +79,13 @@ def test_a_record_of_another_schema_is_refused() -> None:
     for header, message in (
         ([], "no JSON object"),
         ({**good, "new": 1}, "has the fields"),
-        ({**good, "lengths": None}, "has a NoneType as its lengths"),
+        ({**good, "lengths": None}, "has lengths null, expected a list of whole numbers"),
+        ({**good, "lengths": [-1]}, "has lengths -1, expected a whole number of at least 0"),
+        ({**good, "lengths": [5]}, "has lengths of 1 parts, which are not those of its content"),
+        ({**good, "has_target": True}, "has lengths of 0 parts, which"),
+        ({**good, "latents": [{"shape": [2], "stored_as": "int3"}], "lengths": [0]}, 'stored_as "int3", expected one'),
+        ({**good, "task": "x"}, 'has task "x", expected one of'),
+        ({**good, "instruction": []}, r"has instruction \[\], expected text"),
     ):
         with pytest.raises(DataError, match=message):
             decode(record(header), "it")

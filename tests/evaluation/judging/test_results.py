@@ -37,10 +37,10 @@ def test_a_result_file_is_read_as_it_was_written(tmp_path: Path) -> None:
         ({"protocol": None}, "does not say how its pictures were judged"),
         ({"protocol": {"model": "x"}}, "expected the fields judge, model"),
         ({"format": 9}, "format 9, expected 1"),
-        ({"records": [{"key": "x"}]}, "record 1 is no judgement"),
-        ({"records": [record(0, 1).to_json()] * 2}, "an item twice"),
-        ({"records": [{**record(0, 1).to_json(), "scores": {"a": "b"}}]}, "score a is 'b'"),
-        ({"benchmark": 3}, "no result file"),
+        ({"records": [{"key": "x"}]}, "record 1 has no scores, expected an object"),
+        ({"records": [record(0, 1).to_json()] * 2}, "record 2: the item .* comes again"),
+        ({"records": [{**record(0, 1).to_json(), "scores": {"a": "b"}}]}, 'record 1, scores, has a "b", expected a number'),
+        ({"benchmark": 3}, "result.json has benchmark 3, expected text"),
     ],
 )
 def test_result_files_that_mean_nothing_are_refused(tmp_path: Path, change: dict[str, Any], message: str) -> None:

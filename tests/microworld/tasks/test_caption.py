@@ -130,7 +130,7 @@ def test_examples_in_words() -> None:
     assert text == "a large red circle with a face left of a cross"
     half = Scene((Item("circle", "red", "plain", 0.5, 0.5, 0.2),))
     found = check(Specification("single_object", (red,)), Reading.of(half))
-    assert found.unmet == ("one large red circle with a face: face", "one large red circle with a face: large")
+    assert found.unmet == ("one red circle with a face", "one large red circle with a face")
     assert found.graded == 0.6
 
 

@@ -147,6 +147,12 @@ def stored(
     return objective(policy, step, tensors["inputs.advantages"], reference=reference)
 
 
+OF_SAMPLES = (
+    "ratio", "unclipped", "clipped", "mean_ratio_positive_adv", "mean_ratio_negative_adv", "num_positive",
+    "num_negative", "frac_ratio_gt_1", "frac_ratio_lt_1",
+)  # fmt: skip
+
+
 def test_parity_rl_ppo() -> None:
     tensors, case, tolerance = parity("rl_ppo")
     nothing = torch.zeros(10, 1), torch.zeros(10, 1)
@@ -162,8 +168,27 @@ def test_parity_rl_ppo() -> None:
         }.items():
             expected = tensors[f"outputs.run{number}.{name}"].reshape(actual.shape)
             torch.testing.assert_close(actual, expected, **tolerance)
-        assert out.ratio_max == pytest.approx(tensors[f"outputs.run{number}.ratio"].max().item(), rel=1e-5)
-        assert out.ratio_mean == pytest.approx(tensors[f"outputs.run{number}.ratio"].mean().item(), rel=1e-5)
+        official = {name: tensors[f"outputs.run{number}.{name}"] for name in OF_SAMPLES}
+        each = [alone(tensors, new.detach(), one, settings) for one in range(10)]
+        ratio, losses = (torch.stack([getattr(one, name) for one in each]) for name in ("ratio_mean", "loss"))
+        torch.testing.assert_close(ratio, official["ratio"], **tolerance)
+        torch.testing.assert_close(losses, torch.maximum(official["unclipped"], official["clipped"]), **tolerance)
+        advantages = tensors["inputs.advantages"]
+        for sign, which in (("positive", advantages > 0), ("negative", advantages < 0)):
+            assert ratio[which].mean() == pytest.approx(official[f"mean_ratio_{sign}_adv"].item(), rel=1e-5)
+            assert which.sum() == official[f"num_{sign}"].item()
+        assert (ratio > 1).float().mean() == pytest.approx(official["frac_ratio_gt_1"].item())
+        assert (ratio < 1).float().mean() == pytest.approx(official["frac_ratio_lt_1"].item())
+        assert out.ratio_max == pytest.approx(official["ratio"].max().item(), rel=1e-5)
+        assert out.ratio_mean == pytest.approx(official["ratio"].mean().item(), rel=1e-5)
+
+
+def alone(tensors: dict[str, Tensor], new: Tensor, one: int, settings: dict[str, Any]) -> FlowGRPOLoss:
+    """The objective of a single sample: means over samples are then that sample's own numbers."""
+    kept = {name: tensors[f"inputs.{name}"][one : one + 1] for name in ("old_log_prob", "advantages")}
+    nothing = torch.zeros(1, 1), torch.zeros(1, 1)
+    inputs = {f"inputs.{name}": tensor for name, tensor in kept.items()}
+    return stored(inputs, new[one : one + 1], nothing, torch.ones(1), kl_weight=0.0, **settings)
 
 
 def test_parity_fgrpo_loss() -> None:

@@ -49,6 +49,9 @@ def test_parity_rl_reweight() -> None:
     shift = SquareRootShift(side=settings["time_shift_base_res"] / 16)
     times = time_grid(settings["num_steps"], shift, [pixels // 4 for pixels in settings["num_tokens"]])
     trained, level = settings["train_timesteps"], FlowGRPONoise(settings["sigma_coef"])
+    x, index = torch.zeros(2, 1), torch.arange(2)
+    stds = torch.stack([transition(x, x, times[k], times[k + 1], index, level).std for k in trained])
+    torch.testing.assert_close(stds[:, 0], tensors["outputs.sigma_sqrt_dt"], **tolerance)
     expected = tensors["outputs.reweight_factor"]  # the official code takes the schedule of sample 0 for all
     ours = len(trained) * NoiseScaled()(times, trained, level)
     torch.testing.assert_close(ours[:, 0], expected, **tolerance)

@@ -17,7 +17,7 @@ from omnigen2.cli import main
 from omnigen2.files.text import read_json
 from omnigen2.runner.execute import stages_run
 from omnigen2.runner.keep.folder import emptied
-from omnigen2.runner.keep.handover import fingerprint
+from omnigen2.runner.keep import fingerprint, read_optimizer
 from omnigen2.runner.keep.metrics import read_metrics
 from omnigen2.runner.recipe.recipe import Document
 from tests.runner import stage_parts
@@ -87,7 +87,7 @@ def test_two_stages_with_a_carried_optimizer_are_one_long_run() -> None:
     assert main(["run", str(write(Path("whole.yaml"), PLAIN)), "--trainer.max_steps=7"]) == 0
     assert weights(RUNS / "carried") == weights(Path("runs/whole"))
     assert weights(RUNS / "fresh") != weights(Path("runs/whole"))
-    state = torch.load(RUNS / "carried/weights/optimizer.pt", weights_only=True)
+    state = read_optimizer(RUNS / "carried/weights/optimizer.safetensors")
     assert {int(entry["step"]) for entry in state["state"].values()} == {7}
     assert len(read_metrics(RUNS / "carried")) == 3
 
@@ -103,7 +103,7 @@ def test_the_folder_of_stages_has_everything(capsys: pytest.CaptureFixture[str])
     assert summary["final"] == last["final"]
     assert "weights: runs/stages/a/weights" in (RUNS / "b/config.yaml").read_text()
     assert read_json(RUNS / "c/start.json") == {"a": fingerprint(RUNS / "a")}
-    assert set(fingerprint(RUNS / "a")) == {"linear.pt", "optimizer.pt"}
+    assert set(fingerprint(RUNS / "a")) == {"linear.pt", "optimizer.safetensors"}
     assert read_json(RUNS / "a/start.json") == {}
     before = {path: path.stat().st_mtime_ns for path in RUNS.rglob("run.json")}
     del before[RUNS / "run.json"]
@@ -176,7 +176,7 @@ def test_a_state_that_does_not_exist_is_named(capsys: pytest.CaptureFixture[str]
     write_stages({"a": two, "b": {"recipe": PLAIN, "optimizer": "carried"}})
     assert main(["run", "stages.yaml"]) == 2
     message = capsys.readouterr().err
-    assert "stage b needs @a/weights/optimizer.pt, but its stage is finished and there is no runs/stages/a" in message
+    assert "stage b needs @a/weights/optimizer.safetensors, but its stage is finished and there is no runs/stages/a" in message
     assert "exactly one" in message
     assert set(fingerprint(RUNS / "a")) == {"linear.pt"}
 
@@ -204,11 +204,11 @@ def test_stages_killed_anywhere_go_on_as_if_nothing_had_happened(
 def test_a_run_killed_while_it_saves_leaves_no_half_folder() -> None:
     write_stages({"a": {"recipe": PLAIN, "overrides": {"trainer.max_steps": 1}}})
     assert killed((Path, "rename"), 1, "stages.yaml")
-    assert {path.name for path in (RUNS / "a/.weights.new").iterdir()} == {"linear.pt", "optimizer.pt"}
+    assert {path.name for path in (RUNS / "a/.weights.new").iterdir()} == {"linear.pt", "optimizer.safetensors"}
     assert not (RUNS / "a/weights").exists()
     assert not (RUNS / "a/run.json").exists()
     assert main(["run", "stages.yaml"]) == 0
-    assert set(fingerprint(RUNS / "a")) == {"linear.pt", "optimizer.pt"}
+    assert set(fingerprint(RUNS / "a")) == {"linear.pt", "optimizer.safetensors"}
 
 
 def test_weights_that_were_lost_after_the_last_checkpoint_are_written_again() -> None:

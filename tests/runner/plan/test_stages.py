@@ -41,7 +41,7 @@ def test_stages_are_planned_in_order_with_their_settings() -> None:
 def test_a_start_is_two_settings_that_one_can_see() -> None:
     assert model(0) == {"lr": 0.01, "weights": None, "optimizer_state": None, "note": None}
     assert model(1) == model(0) | {"weights": "runs/stages/a/weights"}
-    assert model(2) == model(1) | {"optimizer_state": "runs/stages/a/weights/optimizer.pt"}
+    assert model(2) == model(1) | {"optimizer_state": "runs/stages/a/weights/optimizer.safetensors"}
 
 
 def test_a_stage_starts_from_the_one_before_unless_it_says_otherwise() -> None:
@@ -124,7 +124,7 @@ def test_a_dry_run_describes_every_stage_and_writes_nothing(capsys: pytest.Captu
     assert "stage 1 of 4: a, starts from nothing" in text
     assert "stage 3 of 4: c, starts from a" in text
     assert "(built without @a/weights)" in text
-    assert "(built without @a/weights, @a/weights/optimizer.pt)" in text
+    assert "(built without @a/weights, @a/weights/optimizer.safetensors)" in text
     assert "cannot be built before there is @b/note.txt" in text
     assert "output would go to runs/stages/" in text
     assert not Path("runs").exists()

@@ -10,7 +10,7 @@ import yaml
 
 from omnigen2.cli import main
 from omnigen2.files.text import write_json
-from omnigen2.runner.execute.run import check_unchanged
+from omnigen2.runner.execute.run import takes_more_steps
 from omnigen2.runner.keep.metrics import read_metrics
 from omnigen2.runner.plan.config import Config
 from omnigen2.runner.plan.stage_planner import Stage
@@ -100,7 +100,7 @@ def test_a_copy_has_the_results_and_its_own_settings(pair: tuple[Stage, Path]) -
     assert summary(stage.folder) == {"status": "finished", "seconds": 0.0, "taken_from": "twin"}
     assert (stage.folder / "weights/linear.pt").read_bytes() == b"weights"
     assert not (stage.folder / "checkpoints").exists()
-    check_unchanged(stage.folder, stage.config)
+    assert not takes_more_steps(stage.folder, stage.config)
 
 
 def test_what_was_begun_is_not_replaced_and_no_unfinished_or_other_twin_is_taken(pair: tuple[Stage, Path]) -> None:

@@ -9,6 +9,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.strategies import SingleDeviceStrategy
 from torch import Tensor
 
 from omnigen2.errors import UserError
@@ -150,3 +151,26 @@ def test_batches_are_described_without_their_numbers() -> None:
 def test_a_wrong_interval_is_refused() -> None:
     with pytest.raises(ValueError, match="every_n_batches must be at least 1, got 0"):
         NonFiniteGuard(every_n_batches=0)
+
+
+@pytest.mark.parametrize(("samples", "more"), [(2, ""), (3, ""), (4, " and 1 more")])
+def test_as_many_samples_as_are_named_are_not_counted_once_more(samples: int, more: str, tmp_path: Path) -> None:
+    def few(step: int) -> Examples:
+        return Examples(tuple(Example(f"{step}-{i}") for i in range(samples)), torch.ones(2, 3))
+
+    trainer = silent_trainer(tmp_path, 1, NonFiniteGuard())
+    with pytest.raises(NonFiniteError) as stopped:
+        trainer.fit(Net(0, "loss"), StepLoader(few, 1))
+    named = ", ".join(f"photos 0-{i} edit" for i in range(min(samples, 3)))
+    assert f": samples {named}{more}\n" in str(stopped.value)
+
+
+def test_what_another_process_has_found_stops_this_one_too(tmp_path: Path) -> None:
+    class OneOfTwo(SingleDeviceStrategy):
+        def reduce_boolean_decision(self, decision: bool, all: bool = True) -> bool:  # noqa: A002
+            return False
+
+    strategy = OneOfTwo("cpu")
+    with pytest.raises(NonFiniteError, match=r"stopped at step 0: another process found .* its file in .*non_finite"):
+        fit(Net(-1, "loss"), tmp_path, NonFiniteGuard(), strategy=strategy)
+    assert not (tmp_path / "non_finite").exists()

@@ -142,7 +142,7 @@ def test_bad_records_are_refused_or_counted(folder: Path, tmp_path: Path) -> Non
 def test_missing_data_are_named_with_what_to_do(folder: Path) -> None:
     module = data(folder, train={"edits": DataPart("no/where")})
     with pytest.raises(
-        DataError, match="data 'edits' .* no/where, which does not exist; .*data optimize SPEC no/where"
+        DataError, match="data 'edits' .* no/where, which does not exist\n.*data optimize SPEC no/where"
     ):
         module.train_dataloader()
     with pytest.raises(DataError, match="data 'own' cannot be used: .*neither a yml or jsonl file nor a folder"):

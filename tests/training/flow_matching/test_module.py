@@ -137,14 +137,14 @@ def test_a_lora_checkpoint_has_adapters_alone(tmp_path: Path) -> None:
 
 def test_a_carried_optimizer_has_the_settings_of_its_own_recipe(tmp_path: Path) -> None:
     fit(tmp_path, 2, WriteWeights(tmp_path), lr=1e-2)
-    carried = str(tmp_path / "weights" / "optimizer.pt")
+    carried = str(tmp_path / "weights" / "optimizer.safetensors")
     following, more = module(lr=1e-3, optimizer_state=carried), trainer(tmp_path / "more", 1)
     more.fit(following, datamodule=world(steps=1))
     (optimizer,) = more.optimizers
     assert [(group["initial_lr"], group["lr"]) for group in optimizer.param_groups] == [(1e-3, 1e-3)]
     assert {int(state["step"]) for state in optimizer.state.values()} == {3}
     adapters = module(TransformerPart(CONFIG, lora=LoRA(rank=2)), optimizer_state=carried)
-    with pytest.raises(ValueError, match=r"optimizer.pt is of an optimizer with \d+ parameters, and this one trains"):
+    with pytest.raises(ValueError, match=r"optimizer.safetensors is of an optimizer with \d+ parameters, and this one trains"):
         trainer(tmp_path / "other", 1).fit(adapters, datamodule=world(steps=1))
 
 

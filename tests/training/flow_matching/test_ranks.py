@@ -18,7 +18,7 @@ from omnigen2.adapters import LoRA, is_adapter
 from omnigen2.data import Batch
 from omnigen2.generate import Sampling
 from omnigen2.microworld.runs import MicroEvaluation, MicroWorld
-from omnigen2.runner.keep.handover import _whole
+from omnigen2.runner.keep import save_optimizer
 from omnigen2.training.callbacks import EMA, SampleGrid
 from omnigen2.training.flow_matching import Drawing
 from omnigen2.training.parts import StepLoader, TransformerPart, save_plain_transformer
@@ -85,7 +85,7 @@ def fit(
 ) -> dict[str, Any]:
     """Train; everything that must not depend on the number of processes.
 
-    It ends with `<steps>.ckpt`, `optimizer.pt` and `weights/`.
+    It ends with `<steps>.ckpt`, `optimizer.safetensors` and `weights/`.
     """
     model, ema, kept, data = watched(WAYS[way], start, carried), EMA(0.5), Gradients(), Cut()
     rank = int(os.environ.get("RANK", "0"))
@@ -94,9 +94,7 @@ def fit(
     result = {"losses": model.losses, "gradients": kept.found, "average": ema.state_dict()["average"]}
     result["parameters"] = parameters_of(model)
     made.save_checkpoint(folder / f"{steps}.ckpt")
-    state = _whole(made.optimizers[0].state_dict())
-    if rank == 0:
-        torch.save(state, folder / "optimizer.pt")
+    save_optimizer(made.optimizers[0], folder / "optimizer.safetensors")
     model.save_weights(folder / "weights")
     kinds = [[example for example in data.everything.examples if bool(example.references) == some] for some in (0, 1)]
     result["drawn"] = model.draw(kinds[rank][:2])  # the one draws without references, the other one with them
@@ -123,7 +121,7 @@ def everything(path: str, start: str) -> dict[str, Any]:
         "ddp": fit("ddp", start, folder / "ddp", DDPStrategy(process_group_backend="gloo"), *drawn),
         "fsdp": fit("fsdp", start, folder / "fsdp", fsdp(), *drawn),
         "lora": fit("lora", start, folder / "lora", fsdp()),
-        "carried": fit("fsdp", start, folder / "carried", fsdp(), carried=f"{path}/fsdp/optimizer.pt"),
+        "carried": fit("fsdp", start, folder / "carried", fsdp(), carried=f"{path}/fsdp/optimizer.safetensors"),
         "longer": fit("lora", start, folder / "longer", fsdp(), steps=LONGER, go_on=f"{path}/lora/{STEPS}.ckpt"),
     }
     with pytest.raises(ValueError, match="checkpoints of adapters are single files.*set save_distributed_checkpoint"):
@@ -203,7 +201,7 @@ def test_adapters_under_fsdp_go_on_from_a_checkpoint_without_other_weights(
 def test_a_sharded_optimizer_is_carried_as_a_whole_one(
     pair: tuple[Path, dict[str, Any]], alone: Any, start: str, tmp_path: Path
 ) -> None:
-    expected = fit("fsdp", start, tmp_path, "auto", carried=str(pair[0] / "fsdp" / "optimizer.pt"))["parameters"]
+    expected = fit("fsdp", start, tmp_path, "auto", carried=str(pair[0] / "fsdp" / "optimizer.safetensors"))["parameters"]
     torch.testing.assert_close(pair[1]["carried"]["parameters"], expected, rtol=1e-4, atol=2e-5)
     fresh = alone("fsdp")["parameters"]
     assert not any(torch.allclose(fresh[name], value, rtol=1e-4, atol=2e-5) for name, value in expected.items())

@@ -3,12 +3,21 @@
 from typing import Any
 
 from omnigen2.rl.reward import Reward
-from omnigen2.rl.rewards.remote.chat import AnswerFormat, AnswerSettings, ChatClient, ChatQuestion, Schema
+from omnigen2.rl.rewards.remote.chat import (
+    AnswerFormat,
+    AnswerSettings,
+    ChatClient,
+    ChatQuestion,
+    Schema,
+    TokenField,
+)
 from omnigen2.rl.rewards.remote.remote import RemoteReward
+from omnigen2.rl.rewards.remote.replies import unique_fields, writable
 from omnigen2.rl.rewards.remote.transport import Limits
 
 __all__ = [
-    "AnswerFormat", "AnswerSettings", "ChatClient", "ChatQuestion", "Limits", "RemoteReward", "Schema", "create_app",
+    "AnswerFormat", "AnswerSettings", "ChatClient", "ChatQuestion", "Limits", "RemoteReward", "Schema", "TokenField",
+    "create_app", "unique_fields", "writable",
 ]  # fmt: skip
 
 

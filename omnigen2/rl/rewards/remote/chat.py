@@ -6,13 +6,16 @@ from typing import Any, Literal, TypeAlias, assert_never, get_args
 
 from omnigen2.pictures import data_url, shrink, to_png
 from omnigen2.rl.reward import Failure, Picture, RewardError
-from omnigen2.rl.rewards.remote.transport import Call, JsonPoster, Limits, Reply
+from omnigen2.rl.rewards.remote.replies import UNREADABLE, Reply
+from omnigen2.rl.rewards.remote.transport import Call, JsonPoster, Limits
 
 Schema: TypeAlias = Mapping[str, Any]
 """A JSON schema."""
 AnswerFormat: TypeAlias = Literal["json_schema", "json_object", "text"]
 """How typed answers are asked for: by schema; as any JSON object; or in the prompt's words alone, for servers that know
 neither. Nothing falls back from one to another by itself."""
+TokenField: TypeAlias = Literal["max_tokens", "max_completion_tokens"]
+"""What a server calls the longest answer; models that think count their thoughts by the latter."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,30 +40,31 @@ class AnswerSettings:
     """How answers are sampled and asked for.
 
     Attributes:
-        temperature: 0 takes the likeliest words.
+        temperature: 0 takes the likeliest words; None is not sent, for servers that take none.
         max_tokens: Longest answer; one that is cut off is invalid.
         seed: Of the sampling; passes of one question use this and the following numbers.
         answer_format: How typed answers are asked for.
+        token_field: What the server calls `max_tokens`.
 
     Raises:
         RewardError: If a setting is out of range.
     """
 
-    temperature: float = 0.0
+    temperature: float | None = 0.0
     max_tokens: int = 1024
     seed: int = 0
     answer_format: AnswerFormat = "json_schema"
+    token_field: TokenField = "max_tokens"  # noqa: S105  (words, not a secret)
 
     def __post_init__(self) -> None:
-        if not 0 <= self.temperature <= 2 or self.max_tokens < 1:
+        if not (self.temperature is None or 0 <= self.temperature <= 2) or self.max_tokens < 1:
             raise RewardError(
                 f"answers need a temperature of 0 to 2 and at least 1 token, got {self.temperature} and "
                 f"{self.max_tokens}"
             )
-        if self.answer_format not in get_args(AnswerFormat):
-            raise RewardError(
-                f"answer_format is {self.answer_format!r}; use one of {', '.join(get_args(AnswerFormat))}"
-            )
+        for name, known in (("answer_format", get_args(AnswerFormat)), ("token_field", get_args(TokenField))):
+            if (given := getattr(self, name)) not in known:
+                raise RewardError(f"{name} is {given!r}; use one of {', '.join(known)}")
 
 
 class ChatClient:
@@ -96,7 +100,8 @@ class ChatClient:
 
     def ask(self, questions: Sequence[ChatQuestion]) -> list[str | Failure]:
         """Ask all questions side by side: the text of each answer, in order, or why there is none."""
-        replies = self.poster.post_all("/chat/completions", [self._call(question) for question in questions])
+        calls = [self._call(question) for question in questions]
+        replies = self.poster.post_all("/chat/completions", calls, lambda number, reply: not _shapeless(reply))
         return [reply if isinstance(reply, Failure) else _text(reply) for reply in replies]
 
     def _call(self, question: ChatQuestion) -> Call:
@@ -109,10 +114,11 @@ class ChatClient:
                 {"role": "system", "content": question.system},
                 {"role": "user", "content": [self._part(part) for part in question.content]},
             ],
-            "temperature": self.settings.temperature,
-            "max_tokens": self.settings.max_tokens,
+            self.settings.token_field: self.settings.max_tokens,
             "seed": question.seed,
         }
+        if self.settings.temperature is not None:
+            body["temperature"] = self.settings.temperature
         match self.settings.answer_format:
             case "json_schema":
                 form = {"name": "answer", "strict": True, "schema": question.schema}
@@ -137,9 +143,43 @@ def _text(reply: Reply) -> str | Failure:
             return Failure("refused", said[:200])
         case {"choices": [{"finish_reason": "content_filter"}, *_]}:
             return Failure("refused", "by the server's content filter")
-        case {"choices": [{"finish_reason": "length"}, *_]}:
+        case {"choices": [{"finish_reason": "length" | "max_tokens"}, *_]}:
             return Failure("cut off", "the answer is longer than max_tokens")
+        case {"choices": [{"finish_reason": "error"}, *_]}:
+            return Failure("cut off", "the server broke off")
+        case {"choices": [{"message": {"content": str(text)}}, *_]} if text.strip():
+            return text
+        case {"choices": [{"message": {"content": list(parts)}}, *_]}:
+            return _joined(parts)
+        case {"choices": [{"message": {"reasoning_content": str(thought)} | {"reasoning": str(thought)}}, *_]} if (
+            thought
+        ):
+            return Failure("only thoughts", "the model thought and gave no answer; raise max_tokens")
         case {"choices": [{"message": {"content": str(text)}}, *_]}:
             return text
+        case {"error": error} if error:
+            return Failure(UNREADABLE, f"the server says {error!r:.150}")
         case _:
-            return Failure("unreadable reply", "it has no choices[0].message.content")
+            return Failure(UNREADABLE, "it has no choices[0].message.content")
+
+
+def _joined(parts: list[Any]) -> str | Failure:
+    """The text of a message in parts; what the model thought is no part of it."""
+    texts: list[str] = []
+    for part in parts:
+        match part:
+            case {"type": "text" | "output_text", "text": str(text)}:
+                texts.append(text)
+            case {"type": "refusal", "refusal": str(said)}:
+                return Failure("refused", said[:200])
+            case {"type": "thinking" | "reasoning" | "redacted_thinking"}:
+                pass
+            case _:
+                return Failure(UNREADABLE, f"a part of its content is {part!r:.100}")
+    return "".join(texts)
+
+
+def _shapeless(reply: Reply) -> bool:
+    """Whether a reply is none of a chat server, so that another server may know better."""
+    text = _text(reply)
+    return isinstance(text, Failure) and text.cause == UNREADABLE

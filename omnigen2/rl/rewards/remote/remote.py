@@ -6,15 +6,17 @@ from collections.abc import Sequence
 from typing_extensions import override
 
 from omnigen2.rl.reward import Failure, Outcome, Reward, RewardError, RewardRequest, Scores, unusable_picture
+from omnigen2.rl.rewards.remote.replies import Reply
 from omnigen2.rl.rewards.remote.transport import Call, JsonPoster, Limits
-from omnigen2.rl.rewards.remote.wire import Item, pack_request, unpack_scores
+from omnigen2.rl.rewards.remote.wire import BAD_REPLY, Item, pack_request, unpack_scores
 
 
 class RemoteReward(Reward):
     """Sends pictures to reward servers and takes their scores back.
 
-    The servers all host the same reward; calls are spread over them, and what one does not answer is asked of
-    another. Pictures travel as PNG files of 8 bits per channel. A picture that nobody has scored is invalid.
+    The servers all host the same reward; calls are spread over them, and what one does not answer, or answers with
+    something that is no score of what was sent, is asked of another. Pictures travel as PNG files of 8 bits per
+    channel. A picture that nobody has scored is invalid.
 
     Args:
         urls: Such as `http://127.0.0.1:8100`, at least one.
@@ -66,7 +68,11 @@ class RemoteReward(Reward):
 
             return body
 
-        replies = self.poster.post_all("/score", [call(number) for number in range(len(chunks))])
+        def usable(number: int, reply: Reply) -> bool:
+            found = unpack_scores(reply, sent[number], self)
+            return not any(isinstance(one, Failure) and one.cause == BAD_REPLY for one in found)
+
+        replies = self.poster.post_all("/score", [call(number) for number in range(len(chunks))], usable)
         for chunk, items, reply in zip(chunks, sent, replies, strict=True):
             found = [reply] * len(chunk) if isinstance(reply, Failure) else unpack_scores(reply, items, self)
             for i, outcome in zip(chunk, found, strict=True):

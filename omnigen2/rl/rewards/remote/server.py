@@ -1,5 +1,6 @@
 """A small HTTP server that hosts any reward next to its device: JSON with PNG files, nothing that executes code."""
 
+import asyncio
 import hmac
 import json
 import math
@@ -16,7 +17,7 @@ from starlette.middleware.base import RequestResponseEndpoint
 from starlette.requests import ClientDisconnect
 
 from omnigen2.rl.reward import Reward, RewardError, check_scores
-from omnigen2.rl.rewards.remote.wire import pack_scores, unpack_request
+from omnigen2.rl.rewards.remote.wire import PictureLimits, UnwritableTextError, pack_scores, unpack_request
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,14 +27,22 @@ class ServerLimits:
     Attributes:
         request_bytes: Of one call.
         pictures: Requests in one call.
+        references: Of all requests of one call.
         pixels: Of one picture.
-        waiting: Calls that wait for their turn; more are told to come back (status 429).
+        call_pixels: Of all pictures of one call, which are decoded when its turn comes.
+        waiting: Calls that arrive or wait for their turn; more are told to come back (status 429).
+        waiting_bytes: Of all of them; whoever sends more is told to come back.
+        arrival_s: Seconds in which a call must have arrived.
     """
 
     request_bytes: int = 64 * 1024 * 1024
     pictures: int = 64
+    references: int = 320
     pixels: int = 4096 * 4096
+    call_pixels: int = 4 * 4096 * 4096
     waiting: int = 64
+    waiting_bytes: int = 512 * 1024 * 1024
+    arrival_s: float = 60.0
 
 
 @dataclass(slots=True)
@@ -45,7 +54,8 @@ class Counts:
         pictures: Scored ones.
         invalid: Pictures that got no score, by cause.
         seconds: Spent in the reward.
-        waiting: Calls that are being scored or wait.
+        waiting: Calls that arrive, wait or are being scored.
+        waiting_bytes: Of them, as far as they have arrived.
     """
 
     calls: Counter[int] = field(default_factory=Counter[int])
@@ -53,6 +63,7 @@ class Counts:
     invalid: Counter[str] = field(default_factory=Counter[str])
     seconds: float = 0.0
     waiting: int = 0
+    waiting_bytes: int = 0
 
     def text(self) -> str:
         """In the format that Prometheus reads."""
@@ -106,17 +117,38 @@ class RewardService:
         if self.counts.waiting >= self.limits.waiting:
             return _error(429, "too many calls are waiting", {"Retry-After": "1"})
         self.counts.waiting += 1
+        body = bytearray()
         try:
-            body = await _body(request, self.limits.request_bytes)
-            if body is None:
-                return _error(413, f"more than {self.limits.request_bytes} bytes")
-            return JSONResponse(await run_in_threadpool(self.answer, body))
+            refusal = await self._arrive(request, body)
+            if refusal is not None:
+                return refusal
+            content = await run_in_threadpool(self.answer, bytes(body))
+            return Response(json.dumps(content), media_type="application/json")
+        except UnwritableTextError as error:
+            return _error(400, str(error))
         except RewardError as error:
             return _error(422, str(error))
         except ClientDisconnect:
             return _error(400, "the call broke off")  # nobody reads it
         finally:
             self.counts.waiting -= 1
+            self.counts.waiting_bytes -= len(body)
+
+    async def _arrive(self, request: Request, body: bytearray) -> Response | None:
+        """Wait for the body, or say why it is not waited for any longer."""
+        limits = self.limits
+        try:
+            async with asyncio.timeout(limits.arrival_s):
+                async for chunk in request.stream():
+                    body += chunk
+                    self.counts.waiting_bytes += len(chunk)
+                    if len(body) > limits.request_bytes:
+                        return _error(413, f"more than {limits.request_bytes} bytes")
+                    if self.counts.waiting_bytes > limits.waiting_bytes:
+                        return _error(429, "the waiting calls are too large together", {"Retry-After": "1"})
+        except TimeoutError:
+            return _error(408, f"the call has not arrived within {limits.arrival_s:g} s", {"Connection": "close"})
+        return None
 
     async def metrics(self) -> Response:
         """GET /metrics."""
@@ -148,9 +180,15 @@ class RewardService:
         if not isinstance(items, list) or len(items) > self.limits.pictures:
             number = len(items) if isinstance(items, list) else "no list of"
             raise RewardError(f"got {number} requests, at most {self.limits.pictures} are taken; send smaller calls")
-        received = [unpack_request(item, self.limits.pixels) for item in items]
-        requests = [one.request for one in received]
-        with self._turn:
+        references = sum(len(item["references"]) for item in items if _has_references(item))
+        if references > self.limits.references:
+            raise RewardError(
+                f"got {references} references, at most {self.limits.references} are taken; send smaller calls"
+            )
+        with self._turn:  # decoded pictures of one call at a time are in memory
+            limits = PictureLimits(self.limits.pixels, self.limits.call_pixels)
+            received = [unpack_request(item, limits) for item in items]
+            requests = [one.request for one in received]
             start = time.perf_counter()
             scores = check_scores(self.reward, requests, self.reward.score(requests))
             self.counts.seconds += time.perf_counter() - start
@@ -170,14 +208,8 @@ def application(reward: Reward, token: str | None = None, limits: ServerLimits |
     return app
 
 
-async def _body(request: Request, most: int) -> bytes | None:
-    """The body, or None as soon as it is too long."""
-    body = bytearray()
-    async for chunk in request.stream():
-        body += chunk
-        if len(body) > most:
-            return None
-    return bytes(body)
+def _has_references(item: Any) -> bool:
+    return isinstance(item, dict) and isinstance(item.get("references"), list)
 
 
 def _error(status: int, problem: str, headers: dict[str, str] | None = None) -> JSONResponse:

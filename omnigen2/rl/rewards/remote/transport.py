@@ -2,17 +2,16 @@
 
 Retried are transport errors (no connection, cut off, too slow), status 429 and 5xx, each time on another server if
 there is one that has not just failed. A call that gets no answer in all its attempts, or before the deadline, is a
-transient `Failure`. Everything else is an answer: the caller decides what it means.
+transient `Failure`. A bad answer (another status, no JSON object, not what the caller can use) is asked of each other
+server once, and the server that gave it rests; if all give bad ones, the last of them is the answer.
 """
 
 import asyncio
-import datetime
-import email.utils
 import json
 import os
 import random
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, TypeAlias
@@ -21,6 +20,7 @@ from urllib.parse import urlsplit
 import httpx
 
 from omnigen2.rl.reward import Failure, RewardError
+from omnigen2.rl.rewards.remote.replies import UNREADABLE, Reply, Retry, read_reply, retry_after
 
 NO_ANSWER = "no answer"
 """Cause of a call that no server has answered, however often it was tried."""
@@ -30,9 +30,10 @@ REST_S = 15.0
 """A server that has failed is asked again after this time, or at once if no other is left."""
 MAX_REPLY_BYTES = 32 * 1024 * 1024
 
-Reply: TypeAlias = dict[str, Any]
 Call: TypeAlias = Callable[[], Mapping[str, Any]]
 """Makes the body when its turn comes, so that not all pictures are encoded at once."""
+Usable: TypeAlias = Callable[[int, Reply], bool]
+"""Whether the reply to the call of that number is one that the caller can use."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +46,7 @@ class Limits:
         deadline_s: Seconds for a whole batch of calls with all their retries.
         attempts: How often a call is tried in all.
         backoff_s: Seconds before the second attempt; doubled for each further one, with a random part, up to a minute.
-            A server's own `Retry-After` is waited for where it is longer.
+            A server's own `Retry-After` is waited for where it is longer, up to two minutes.
 
     Raises:
         RewardError: If a number is not positive.
@@ -60,14 +61,6 @@ class Limits:
     def __post_init__(self) -> None:
         if min(self.concurrency, self.timeout_s, self.deadline_s, self.attempts) <= 0 or self.backoff_s < 0:
             raise RewardError(f"all limits must be positive, got {self}; correct the one that is not")
-
-
-@dataclass(frozen=True, slots=True)
-class _Retry(Exception):
-    """An attempt that may be repeated."""
-
-    problem: str
-    after_s: float = 0.0
 
 
 class JsonPoster:
@@ -98,7 +91,9 @@ class JsonPoster:
         self._busy = [0] * len(urls)
         self._jitter = random.Random(0)  # noqa: S311  (spreads retries, nothing secret)
 
-    def post_all(self, path: str, calls: Sequence[Call]) -> list[Reply | Failure]:
+    def post_all(
+        self, path: str, calls: Sequence[Call], usable: Usable = lambda number, reply: True
+    ) -> list[Reply | Failure]:
         """Make calls to one path, such as `/score`, side by side.
 
         Returns:
@@ -107,13 +102,7 @@ class JsonPoster:
         Raises:
             RewardError: If the environment variable of the key is not set.
         """
-        key = self._key()
-        try:
-            asyncio.get_running_loop()
-        except RuntimeError:
-            return asyncio.run(self._post_all(path, calls, key))
-        with ThreadPoolExecutor(1) as thread:  # the caller's own event loop is running, as in a notebook
-            return thread.submit(asyncio.run, self._post_all(path, calls, key)).result()
+        return _run(self._post_all(path, calls, usable, self._key()))
 
     def get_each(self, path: str) -> list[Reply | Failure]:
         """Ask every server once, without retries: one answer or failure per URL, in their order.
@@ -121,17 +110,7 @@ class JsonPoster:
         Raises:
             RewardError: If the environment variable of the key is not set.
         """
-        key = self._key()
-        found: list[Reply | Failure] = []
-        with httpx.Client(headers=_headers(key), timeout=self.limits.timeout_s) as client:
-            for number, url in enumerate(self.urls, 1):
-                try:
-                    answer = client.get(url + path)
-                    found.append(_read(answer.status_code, _retry_after(answer), answer.content, key))
-                except (httpx.RequestError, _Retry) as error:
-                    problem = error.problem if isinstance(error, _Retry) else type(error).__name__
-                    found.append(_no_answer(f"{problem} from server {number} of {len(self.urls)}"))
-        return found
+        return _run(self._get_each(path, self._key()))
 
     def _key(self) -> str | None:
         if self.key_variable is None:
@@ -144,14 +123,32 @@ class JsonPoster:
             )
         return key
 
-    async def _post_all(self, path: str, calls: Sequence[Call], key: str | None) -> list[Reply | Failure]:
+    async def _get_each(self, path: str, key: str | None) -> list[Reply | Failure]:
+        async def ask(number: int, url: str) -> Reply | Failure:
+            try:
+                return await self._attempt(client, "GET", url + path, None, key)
+            except Retry as retry:
+                return _no_answer(f"{retry.problem} from server {number} of {len(self.urls)}")
+
+        async with httpx.AsyncClient(headers=_headers(key), timeout=self.limits.timeout_s) as client:
+            return await asyncio.gather(*(ask(number, url) for number, url in enumerate(self.urls, 1)))
+
+    async def _post_all(
+        self, path: str, calls: Sequence[Call], usable: Usable, key: str | None
+    ) -> list[Reply | Failure]:
         found: list[Reply | Failure | None] = [None] * len(calls)
         slots = asyncio.Semaphore(self.limits.concurrency)
         self._busy = [0] * len(self.urls)
         limits = httpx.Limits(max_connections=self.limits.concurrency)
 
         async def fill(number: int) -> None:
-            found[number] = await self._post(client, slots, path, calls[number], key)
+            async def ask(server: int) -> Reply | Failure:
+                return await self._attempt(client, "POST", self.urls[server] + path, calls[number], key)
+
+            def good(answer: Reply | Failure) -> bool:
+                return not isinstance(answer, Failure) and usable(number, answer)
+
+            found[number] = await self._ask(slots, ask, good)
 
         try:
             async with (
@@ -166,51 +163,67 @@ class JsonPoster:
         late = Failure(DEADLINE, f"not finished within {self.limits.deadline_s:g} s", transient=True)
         return [late if one is None else one for one in found]
 
-    async def _post(
-        self, client: httpx.AsyncClient, slots: asyncio.Semaphore, path: str, call: Call, key: str | None
+    async def _ask(
+        self,
+        slots: asyncio.Semaphore,
+        ask: Callable[[int], Coroutine[Any, Any, Reply | Failure]],
+        good: Callable[[Reply | Failure], bool],
     ) -> Reply | Failure:
-        problem, pause = "", 0.0
-        for attempt in range(self.limits.attempts):
+        """One call, at one server after another."""
+        problem, pause, attempt = "", 0.0, 0
+        bad: set[int] = set()
+        while attempt < self.limits.attempts:
             async with slots:
-                server = self._choose()
+                server = self._choose(bad)
                 self._busy[server] += 1
                 try:
-                    answer = await self._attempt(client, self.urls[server] + path, call, key)
-                    self._rests_until[server] = 0.0
-                    return answer
-                except _Retry as retry:
+                    answer = await ask(server)
+                    if good(answer):
+                        self._rests_until[server] = 0.0
+                        return answer
+                    bad.add(server)
+                    self._rests_until[server] = time.monotonic() + REST_S
+                    if len(bad) == len(self.urls):
+                        return answer
+                    continue
+                except Retry as retry:
                     problem = f"{retry.problem} from server {server + 1} of {len(self.urls)}"
                     pause = self._pause(server, attempt, retry.after_s)
                 finally:
                     self._busy[server] -= 1
-            if attempt + 1 < self.limits.attempts:
+            attempt += 1
+            if attempt < self.limits.attempts:
                 await asyncio.sleep(pause)
         return _no_answer(f"{problem} in the last of {self.limits.attempts} attempts")
 
-    async def _attempt(self, client: httpx.AsyncClient, url: str, call: Call, key: str | None) -> Reply | Failure:
-        body = json.dumps(call()).encode()
+    async def _attempt(
+        self, client: httpx.AsyncClient, method: str, url: str, call: Call | None, key: str | None
+    ) -> Reply | Failure:
+        body = None if call is None else json.dumps(call()).encode()
+        headers = {} if body is None else {"Content-Type": "application/json"}
         try:
             async with (
                 asyncio.timeout(self.limits.timeout_s),
-                client.stream("POST", url, content=body, headers={"Content-Type": "application/json"}) as answer,
+                client.stream(method, url, content=body, headers=headers) as answer,
             ):
                 content = bytearray()
                 async for chunk in answer.aiter_bytes():
                     content += chunk
                     if len(content) > MAX_REPLY_BYTES:
-                        return Failure("unreadable reply", f"more than {MAX_REPLY_BYTES} bytes")
+                        return Failure(UNREADABLE, f"more than {MAX_REPLY_BYTES} bytes")
         except TimeoutError:
-            raise _Retry("nothing in time") from None
+            raise Retry("nothing in time") from None
         except httpx.DecodingError:
-            return Failure("unreadable reply", "its compression is broken")
+            return Failure(UNREADABLE, "its compression is broken")
         except httpx.TransportError as error:
-            raise _Retry(type(error).__name__) from None
-        return _read(answer.status_code, _retry_after(answer), bytes(content), key)
+            raise Retry(type(error).__name__) from None
+        return read_reply(answer.status_code, retry_after(answer), bytes(content), key)
 
-    def _choose(self) -> int:
-        """The server that is not resting, has the fewest calls, and comes first."""
+    def _choose(self, bad: set[int]) -> int:
+        """The server without a bad answer to this call that is not resting, has the fewest calls, and comes first."""
         now = time.monotonic()
-        return min(range(len(self.urls)), key=lambda i: (max(0.0, self._rests_until[i] - now), self._busy[i], i))
+        able = (i for i in range(len(self.urls)) if i not in bad)
+        return min(able, key=lambda i: (max(0.0, self._rests_until[i] - now), self._busy[i], i))
 
     def _pause(self, failed: int, attempt: int, after_s: float) -> float:
         """Let the server rest; wait not at all if another one is awake."""
@@ -220,6 +233,16 @@ class JsonPoster:
             return 0.0
         backoff = min(60.0, self.limits.backoff_s * 2**attempt) * (0.5 + 0.5 * self._jitter.random())
         return max(backoff, after_s)
+
+
+def _run(work: Coroutine[Any, Any, list[Reply | Failure]]) -> list[Reply | Failure]:
+    """Do it to its end, also where the caller's own event loop is running, as in a notebook."""
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return asyncio.run(work)
+    with ThreadPoolExecutor(1) as thread:
+        return thread.submit(asyncio.run, work).result()
 
 
 def _usable(url: str) -> bool:
@@ -237,34 +260,3 @@ def _headers(key: str | None) -> dict[str, str]:
 
 def _no_answer(detail: str) -> Failure:
     return Failure(NO_ANSWER, detail, transient=True)
-
-
-def _read(status: int, after_s: float, content: bytes, key: str | None) -> Reply | Failure:
-    """A reply's JSON object, or a failure.
-
-    Raises:
-        _Retry: If the server may have an answer later.
-    """
-    if status == 429 or status >= 500:
-        raise _Retry(f"status {status}", after_s)
-    if status != 200:
-        said = content.decode("utf-8", "replace")
-        return Failure(f"status {status}", " ".join((said.replace(key, "***") if key else said).split())[:200])
-    try:
-        reply = json.loads(content)
-    except (ValueError, RecursionError):
-        return Failure("unreadable reply", "it is no JSON")
-    return reply if isinstance(reply, dict) else Failure("unreadable reply", "it is no JSON object")
-
-
-def _retry_after(answer: httpx.Response) -> float:
-    """Seconds that a server names as a number or an HTTP date; 0 for anything else."""
-    text = answer.headers.get("Retry-After", "").strip()
-    if text.isascii() and text.isdigit():
-        return float(text)
-    try:
-        date = email.utils.parsedate_to_datetime(text)
-        aware = date if date.tzinfo else date.replace(tzinfo=datetime.UTC)
-        return max(0.0, (aware - datetime.datetime.now(datetime.UTC)).total_seconds())
-    except (ValueError, TypeError, OverflowError):
-        return 0.0

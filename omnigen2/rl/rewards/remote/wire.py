@@ -12,12 +12,45 @@ from hashlib import sha256
 from typing import Any, TypeAlias
 
 from omnigen2.pictures import ImageFileError, from_base64, from_png, to_base64, to_png
-from omnigen2.rl.reward import Failure, Judgement, Outcome, Reward, RewardError, RewardRequest, Scores
+from omnigen2.rl.reward import Failure, Judgement, Outcome, Picture, Reward, RewardError, RewardRequest, Scores
+from omnigen2.rl.rewards.remote.replies import writable
 
 Item: TypeAlias = dict[str, Any]
 """One request or one score in JSON's types."""
 BAD_REPLY = "bad reply"
 """Cause of pictures whose server answered something that is no score of theirs."""
+
+
+class UnwritableTextError(RewardError):
+    """A text of a request has half a character, which no answer could name."""
+
+
+@dataclass(slots=True)
+class PictureLimits:
+    """What pictures may still be decoded.
+
+    Attributes:
+        pixels: Of one picture.
+        left: Of all that are still to come; decoding takes away from it.
+    """
+
+    pixels: int
+    left: int
+
+    def decode(self, text: str) -> Picture:
+        """A picture from its PNG file in base64.
+
+        Raises:
+            RewardError: If it and those before it have too many pixels.
+            ImageFileError: If it cannot be read, or has too many pixels by itself.
+        """
+        png = from_base64(text)
+        declared = int.from_bytes(png[16:20]) * int.from_bytes(png[20:24])
+        if self.left < declared <= self.pixels:
+            raise RewardError("the pictures of the call have too many pixels together; send smaller calls")
+        picture = from_png(png, min(self.pixels, self.left))
+        self.left -= picture.shape[1] * picture.shape[2]
+        return picture
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,11 +85,13 @@ def pack_request(request: RewardRequest, name: str) -> Item:
     return item | {"id": name, "digest": _digest(item)}
 
 
-def unpack_request(item: Any, most_pixels: int) -> Received:
+def unpack_request(item: Any, limits: PictureLimits) -> Received:
     """A request from JSON.
 
     Raises:
-        RewardError: If it is none, a picture cannot be read or has more pixels, or the hash is of something else.
+        RewardError: If it is none, a picture cannot be read or there are too many pixels, or the hash is of something
+            else.
+        UnwritableTextError: If a text has half a character.
     """
     match item:
         case {
@@ -71,11 +106,13 @@ def unpack_request(item: Any, most_pixels: int) -> Received:
             pass
         case _:
             raise RewardError("a request needs id, digest, prompt, meta, key, image and references; send all of them")
+    if any(writable(text) != text for text in (name, digest, prompt, meta, key)):
+        raise UnwritableTextError("a text of a request has half a character (a lone surrogate); send whole ones")
     content = {field: item[field] for field in ("prompt", "meta", "key", "image", "references")}
     if _digest(content) != digest:
         raise RewardError(f"request {name} is not what its digest says: it was damaged on the way; send it again")
     try:
-        pictures = [from_png(from_base64(picture), most_pixels) for picture in (*references, image)]
+        pictures = [limits.decode(picture) for picture in (*references, image)]
     except ImageFileError as error:
         raise RewardError(f"request {name}: {error.message}", error.remedy) from None
     return Received(name, digest, RewardRequest(prompt, pictures[-1], tuple(pictures[:-1]), meta, key))
@@ -126,7 +163,7 @@ def _outcome(item: Item, reward: Reward) -> Outcome:
             "value": None,
             "problem": {"cause": str(cause), "detail": str(detail), "transient": bool(transient)},
         } if cause:
-            return Failure(cause, detail, transient)
+            return Failure(writable(cause), writable(detail), transient)
         case {"value": float() | int() as value, "problem": None, "parts": dict(parts), "reason": str(reason)}:
             pass
         case _:
@@ -139,7 +176,7 @@ def _outcome(item: Item, reward: Reward) -> Outcome:
     slack = 1e-5 * max(1.0, abs(reward.low), abs(reward.high))
     if not reward.low - slack <= value <= reward.high + slack:
         return Failure(BAD_REPLY, f"the value {value} is outside of [{reward.low:g}, {reward.high:g}]")
-    return Judgement(float(value), {name: float(part) for name, part in parts.items()}, reason)
+    return Judgement(float(value), {name: float(part) for name, part in parts.items()}, writable(reason))
 
 
 def _finite(number: float) -> bool:

@@ -9,7 +9,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from omnigen2.rl import Failure, Judgement, RewardError, RewardRequest, Scores
-from omnigen2.rl.rewards.remote.wire import pack_request, pack_scores, unpack_request, unpack_scores
+from omnigen2.rl.rewards.remote.wire import (
+    PictureLimits,
+    pack_request,
+    pack_scores,
+    unpack_request,
+    unpack_scores,
+)
 from tests.rl.brightness import Brightness, pictures
 
 images = st.integers(0, 10_000).map(
@@ -26,7 +32,7 @@ requests = st.builds(
 @given(requests)
 def test_requests_arrive_as_they_were_sent(request: RewardRequest) -> None:
     item = json.loads(json.dumps(pack_request(request, "a-1")))
-    found = unpack_request(item, 1000).request
+    found = unpack_request(item, PictureLimits(1000, 10_000)).request
     assert (found.prompt, found.meta, found.key) == (request.prompt, request.meta, request.key)
     for there, here in zip(found.images, request.images, strict=True):
         assert torch.allclose(there, here, atol=1e-6)
@@ -37,7 +43,7 @@ def test_a_request_that_was_changed_on_the_way_is_refused(request: RewardRequest
     item = pack_request(request, "a-1")
     item[field] = item[field][:-1] if item[field] and field != "references" else [*item[field], item["image"]]
     with pytest.raises(RewardError, match="digest"):
-        unpack_request(item, 1000)
+        unpack_request(item, PictureLimits(1000, 10_000))
 
 
 failures = st.builds(Failure, st.sampled_from(["a", "a: b"]), st.sampled_from(["", "b: c"]), st.booleans())
@@ -46,7 +52,7 @@ failures = st.builds(Failure, st.sampled_from(["a", "a: b"]), st.sampled_from(["
 @given(st.lists(failures | st.just(Judgement(0.5, {"red": -0.25}, "r")), max_size=4))
 def test_scores_arrive_as_they_were_sent(outcomes: list) -> None:
     sent = [pack_request(request, f"a-{i}") for i, request in enumerate(pictures(len(outcomes)))]
-    received = [unpack_request(item, 1000) for item in sent]
+    received = [unpack_request(item, PictureLimits(1000, 10_000)) for item in sent]
     reply = json.loads(json.dumps({"scores": pack_scores(Scores.collect(outcomes, ("red",)), received)}))
     assert unpack_scores(reply, sent, Brightness()) == outcomes
 
@@ -66,7 +72,7 @@ json_values = st.recursive(
 def test_no_reply_whatever_makes_a_score_of_nothing(reply: dict[str, Any], odd: Any, data: st.DataObject) -> None:
     sent = [pack_request(request, f"a-{i}") for i, request in enumerate(pictures(2))]
     assert all(isinstance(one, Failure) for one in unpack_scores(reply, sent, Brightness()))
-    received = [unpack_request(item, 1000) for item in sent]
+    received = [unpack_request(item, PictureLimits(1000, 10_000)) for item in sent]
     honest = pack_scores(Scores.collect([Judgement(0.5, {"red": 0.5})] * 2, ("red",)), received)
     field = data.draw(st.sampled_from(["value", "parts"]))
     honest[0][field] = odd

@@ -1,0 +1,31 @@
+"""How many steps a run has, as its progress tells it."""
+
+from pathlib import Path
+
+import pytest
+
+from omnigen2.runner.execute.progress import Progress
+from tests.runner.recipes import PLAIN, config_of, write
+from tests.runner.runs import SILENT
+from omnigen2.runner.execute.run import run
+from dataclasses import replace
+
+
+@pytest.mark.parametrize(
+    ("limits", "steps"),
+    [
+        ({"max_steps": 6, "max_epochs": 1}, 4),
+        ({"max_steps": 3, "max_epochs": 2}, 3),
+        ({"max_steps": -1, "max_epochs": 2}, 8),
+        ({"max_steps": 5, "max_epochs": -1}, 5),
+        ({"max_steps": -1, "max_epochs": 1, "accumulate_grad_batches": 3}, 2),
+    ],
+)
+def test_the_smaller_limit_counts(limits: dict[str, int], steps: int, tmp_path: Path) -> None:
+    layer = {"trainer": {"limit_val_batches": 0, "val_check_interval": None, **limits}}
+    recipe = write(tmp_path / "recipe.yaml", PLAIN, layer, {"data": {"init_args": {"steps": 4}}})
+    said: list[Progress] = []
+    summary = run(config_of(recipe), tmp_path / "run", "a command", False, replace(SILENT, send=said.append))
+    assert summary["steps"] == steps
+    assert {progress.steps for progress in said} == {steps}
+    assert said[-1].step == steps
