@@ -8,8 +8,8 @@ from pathlib import Path
 
 from PIL import Image
 
-from omnigen2.commands.parser import Parser, run_command
-from omnigen2.commands.settings import ModelSettings, PictureSettings, load_generator, note, progress_bar
+from omnigen2.commands.parser import Parser, note, run_command
+from omnigen2.commands.settings import ModelSettings, PictureSettings, load_generator, progress_bar
 from omnigen2.encoders import Message, check_proportions
 from omnigen2.errors import UserError
 from omnigen2.generate import GenerateError, Generator, ModelFolder, Reply, Sampling
@@ -117,7 +117,7 @@ def _typed() -> Iterator[Message]:
             try:
                 images.append(_shown(text.removeprefix("/image ").strip()))
             except UserError as error:
-                print(f"error: {error}", file=sys.stderr)
+                print(f"error: {error.message}", file=sys.stderr)
         elif text:
             yield Message("user", text, tuple(images))
             images = []

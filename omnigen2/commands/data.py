@@ -14,7 +14,6 @@ from omnigen2.commands.parser import POSITIONAL, Parser, run_command
 from omnigen2.commands.settings import device_of
 from omnigen2.data import BAD_FILE, Advance
 from omnigen2.data.samples import DataError, LatentType, Origins
-from omnigen2.dit import TransformerConfig
 from omnigen2.encoders import HiddenStateBridge, KeptTemplate, PromptRules, load_codec
 from omnigen2.errors import user_errors
 from omnigen2.pictures import AnimatedImages, ImageReader, ResizePolicy
@@ -50,10 +49,10 @@ number type, template and --max_text (then 888 if not given; what is longer is c
 stored, unless told to ignore it (`reading: {precomputed: ignore}`).
 """
 INSPECT = """\
-Show what a mixture holds. PATH is the OUT of `omnigen2 data optimize`, one of its folders, a yml, jsonl or json file, or a
-folder of pictures with captions (a.jpg beside a.txt). Every line is read, and every picture of such files is opened.
+Show what a mixture holds. PATH is the OUT of `omnigen2 data optimize`, one of its folders, a yml, jsonl or json file, or
+a folder of pictures with captions (a.jpg beside a.txt). Every line is read, and every picture of such files is opened.
 """
-RELEASED = TransformerConfig().max_references
+RELEASED = 5
 """References that the released model tells apart."""
 MAX_TEXT = 888
 """Text tokens that the official training keeps of a prompt."""

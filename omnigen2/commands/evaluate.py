@@ -1,7 +1,6 @@
 """`omnigen2 evaluate`: judge a folder of pictures or answers on a benchmark, or compare two results."""
 
 import shlex
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -14,7 +13,7 @@ from rich.progress import Progress as Bar
 
 from omnigen2.commands.evaluate_drawing import draw, parameters_of, to_draw
 from omnigen2.commands.judges import JudgeSettings, judge_of
-from omnigen2.commands.parser import POSITIONAL, Parser, run_command
+from omnigen2.commands.parser import POSITIONAL, Parser, note, run_command
 from omnigen2.commands.settings import (
     DType,
     PictureSettings,
@@ -180,7 +179,7 @@ def _judge_pictures(settings: EvaluateSettings, benchmark: "Benchmark", command:
         result = evaluate(benchmark, items, judge, out, name, settings.batch_size, show)
     result = replace(result, drawn=drawn(items, parameters_of))
     if len(result.drawn) > 1:
-        print(f"note: the pictures were drawn in {len(result.drawn)} ways, see {out / 'report.md'}", file=sys.stderr)
+        note(f"the pictures were drawn in {len(result.drawn)} ways, see {out / 'report.md'}")
     _report(out, benchmark, result, items, command)
     print(f"wrote {out / 'report.md'} and {out / 'gallery' / 'index.html'}")
 

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 from PIL import Image
 
 from omnigen2.commands.settings import ModelSettings, load_generator, progress_bar
-from omnigen2.errors import UserError
-from omnigen2.generate import ModelFolder, Request, planner_of, read_parameters
+from omnigen2.encoders import load_tokenizer
+from omnigen2.errors import UserError, user_errors
+from omnigen2.generate import Job, ModelFolder, Request, check_jobs, planner_of, read_parameters
 from omnigen2.pictures import ImageReader
 
 if TYPE_CHECKING:
@@ -25,37 +26,39 @@ def parameters_of(picture: Path) -> Mapping[str, Any] | None:
     return found if isinstance(found, dict) else None
 
 
-def _request(settings: "EvaluateSettings", item: "BenchmarkItem") -> Request:
-    size, seed = settings.picture, settings.picture.seed or 0
-    given = tuple(ImageReader().read(one, "input") if isinstance(one, bytes) else one for one in item.inputs)
-    return Request(prompt=item.instruction, images=given, height=size.height, width=size.width, seed=seed)
-
-
-def to_draw(settings: "EvaluateSettings", model: Path, items: "Sequence[BenchmarkItem]") -> "list[BenchmarkItem]":
-    """The items without a picture; what the model cannot draw, or nobody can open, is told before anything is loaded.
+def to_draw(settings: "EvaluateSettings", model: Path, items: "Sequence[BenchmarkItem]") -> list[Job]:
+    """The pictures that are not there; what the model cannot draw is told before anything is loaded.
 
     Raises:
         UserError: If there is such an item; it is named with its file and row.
     """
-    pending = [item for item in items if not item.output.is_file()]
-    planner = planner_of(ModelFolder(model)) if pending else None
-    for item in pending:
+    size, seed = settings.picture, settings.picture.seed or 0
+    jobs: list[Job] = []
+    for item in items:
+        if item.output.is_file():
+            continue
         try:
-            for number, one in enumerate(item.inputs, start=1):
-                ImageReader().read(one, f"input {number}" if isinstance(one, bytes) else None)
-            if planner is not None:
-                planner.check(_request(settings, item))
+            given = tuple(ImageReader().read(one, "input") if isinstance(one, bytes) else one for one in item.inputs)
         except UserError as error:
             raise error.at(item.where or item.key) from error
-    return pending
+        request = Request(prompt=item.instruction, images=given, height=size.height, width=size.width, seed=seed)
+        jobs.append(Job(item.output, request, settings.sampling, item.where or item.key))
+    if jobs:
+        folder = ModelFolder(model)
+        planner = planner_of(folder)
+        with user_errors():
+            tokenizer = load_tokenizer(folder.part("processor"), _model(settings, model).rules)
+        check_jobs(jobs, planner, tokenizer)
+    return jobs
 
 
-def draw(settings: "EvaluateSettings", model: Path, pending: "Sequence[BenchmarkItem]") -> None:
+def draw(settings: "EvaluateSettings", model: Path, jobs: Sequence[Job]) -> None:
     """Draw one picture after another; each is kept as soon as it is whole."""
-    generator = load_generator(
-        ModelSettings(model=model, lora=settings.lora, device=settings.device, dtype=settings.dtype)
-    )
-    with progress_bar(len(pending) * settings.sampling.steps, "drawing") as tell:
-        for item in pending:
-            item.output.parent.mkdir(parents=True, exist_ok=True)
-            generator.many([_request(settings, item)], settings.sampling, tell)[0].save(item.output)
+    generator = load_generator(_model(settings, model))
+    with progress_bar(len(jobs) * settings.sampling.steps, "drawing") as tell:
+        for job in jobs:
+            generator.many([job.request], job.sampling, tell)[0].save(job.out)
+
+
+def _model(settings: "EvaluateSettings", model: Path) -> ModelSettings:
+    return ModelSettings(model=model, lora=settings.lora, device=settings.device, dtype=settings.dtype)

@@ -6,14 +6,13 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-from omnigen2.commands.parser import Parser, run_command
+from omnigen2.commands.parser import Parser, note, run_command
 from omnigen2.commands.settings import (
     ModelSettings,
     PictureSettings,
     device_of,
     dtype_of,
     load_generator,
-    note,
     progress_bar,
 )
 from omnigen2.encoders import ChatTokenizer, load_tokenizer
@@ -115,8 +114,12 @@ def _pending(settings: GenerateSettings, jobs: Sequence[Job]) -> Sequence[Job]:
     if settings.overwrite:
         return jobs
     if settings.from_file is None:
-        if there := [job.out for job in jobs if job.out.exists()]:
-            raise GenerateError(f"{there[0]} is there already", "write another file, or replace it with --overwrite")
+        there = next((job.out for job in jobs if job.out.exists()), None)
+        problem, remedy = f"{there} is there already", "write another file, or replace it with --overwrite"
+        if there is not None and settings.dry_run:
+            note(f"{problem}; {remedy}")
+        elif there is not None:
+            raise GenerateError(problem, remedy)
         return jobs
     model, adapters = settings.model.model.resolve().name, tuple(one.name for one in settings.model.adapters)
     pending = [job for job in jobs if not job.done(model, adapters)]

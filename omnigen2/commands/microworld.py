@@ -1,11 +1,11 @@
 """`omnigen2 microworld`: look at the drawn world that everything can be tried on."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Literal, assert_never
 
-from omnigen2.commands.parser import POSITIONAL, Parser, run_command
+from omnigen2.commands.parser import POSITIONAL, Parser, note, run_command
 from omnigen2.errors import UserError
 
 DESCRIPTION = """\
@@ -19,6 +19,13 @@ tasks    writes tasks of every kind of the easy vocabulary, and pictures of what
   omnigen2 microworld preview sheet.png --size 16 --seed 3
   omnigen2 microworld model micro
   omnigen2 microworld tasks tasks --count 24
+
+The micro model knows these words, numbers from 1 to 3 and single letters, and reads any other word as one unknown sign:
+a, above, add, and, are, away, background, below, black, blue, bottom, change, character, checked, circle, circles,
+colour, cross, crosses, cyan, draw, everything, face, faces, four, from, green, grey, how, image, in, is, large, left,
+magenta, make, many, move, no, object, of, on, one, plain, put, red, remove, replace, right, ring, rings, scene, shape,
+small, square, squares, striped, take, the, there, thing, three, to, top, triangle, triangles, two, what, where, white,
+with, write, yellow, yes, zero
 """
 
 
@@ -29,9 +36,9 @@ class MicroSettings:
     Attributes:
         action: What to do.
         out: The picture (.png, .pdf or .svg) or the folder to write.
-        size: Of the pictures in pixels.
-        seed: Of the tasks, from 0.
-        count: Of tasks of each kind.
+        size: Of the pictures in pixels, for preview and tasks.
+        seed: Of the tasks, from 0, for preview and tasks.
+        count: Of tasks of each kind, for tasks.
     """
 
     action: Literal["preview", "model", "tasks"] = field(metadata=POSITIONAL)
@@ -55,8 +62,11 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def _run(settings: MicroSettings) -> None:
+    used = {"preview": ("size", "seed"), "model": (), "tasks": ("size", "seed", "count")}[settings.action]
+    for option in fields(MicroSettings):
+        if option.name not in ("action", "out", *used) and getattr(settings, option.name) != option.default:
+            note(f"--{option.name} has no effect with {settings.action}")
     from omnigen2.microworld import copy_micro_model
-    from omnigen2.microworld.reports import preview
 
     match settings.action:
         case "preview":
@@ -64,6 +74,8 @@ def _run(settings: MicroSettings) -> None:
                 raise UserError(
                     f"the preview cannot be written to {settings.out}", "end its name in .png, .pdf or .svg"
                 )
+            from omnigen2.microworld.reports import preview
+
             settings.out.parent.mkdir(parents=True, exist_ok=True)
             preview(settings.size, settings.seed).savefig(settings.out, dpi=120)
         case "model":

@@ -181,8 +181,10 @@ def run_command(parser: Parser, arguments: Sequence[str], run: Callable[[Any], N
         run(parser.settings(arguments))
     except (UserError, OSError) as error:
         return _told(error, parser.options, "--verbose" in arguments)
+    except MemoryError as error:
+        return _told(error, parser.options, "--verbose" in arguments)
     except RuntimeError as error:
-        if type(error).__name__ != "OutOfMemoryError":  # torch's, which need not be imported to say so
+        if not _too_large(error):
             raise
         return _told(error, parser.options, "--verbose" in arguments)
     except KeyboardInterrupt:
@@ -191,7 +193,17 @@ def run_command(parser: Parser, arguments: Sequence[str], run: Callable[[Any], N
     return 0
 
 
-def _told(error: UserError | OSError | RuntimeError, options: Collection[str], verbose: bool) -> int:
+def _too_large(error: RuntimeError) -> bool:
+    """Whether the memory was too small: torch, which need not be imported to say so, raises one thing or another."""
+    return type(error).__name__ == "OutOfMemoryError" or "can't allocate memory" in str(error)
+
+
+def note(sentence: str) -> None:
+    """Tell something that is no error, in one line beside the output."""
+    print(f"note: {sentence}", file=sys.stderr)
+
+
+def _told(error: UserError | OSError | RuntimeError | MemoryError, options: Collection[str], verbose: bool) -> int:
     if verbose:
         traceback.print_exc()
     text = str(error)
@@ -199,7 +211,7 @@ def _told(error: UserError | OSError | RuntimeError, options: Collection[str], v
         text = "\n".join((error.message, error.advice(options)))
     text = text.strip()
     problem, _, remedy = text.partition("\n") if "\n" in text else text.partition("; ")
-    if isinstance(error, RuntimeError):
+    if isinstance(error, RuntimeError | MemoryError):
         remedy = "try --offload idle, --vae_memory tiled, a smaller --batch_size or --height and --width"
     second = " ".join(remedy.split()) or "--verbose shows where it happened"
     print(f"error: {problem}\n       {second}", file=sys.stderr)

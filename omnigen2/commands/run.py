@@ -69,6 +69,12 @@ def main(arguments: Sequence[str]) -> int:
             traceback.print_exc()
         print(f"error: {error}", file=sys.stderr)
         return 2
+    except OSError as error:
+        if "--verbose" in arguments:
+            traceback.print_exc()
+        file = f"{error.filename}: " if error.filename else ""
+        print(f"error: {file}{error.strerror or error} (--verbose shows where)", file=sys.stderr)
+        return 2
     except KeyboardInterrupt:
         print("\nstopped; the same command goes on from the last checkpoint", file=sys.stderr)
         return 130

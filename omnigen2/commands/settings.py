@@ -112,11 +112,6 @@ def load_generator(settings: ModelSettings) -> Generator:
     return generator
 
 
-def note(sentence: str) -> None:
-    """Tell something that is no error, in one line beside the output."""
-    print(f"note: {sentence}", file=sys.stderr)
-
-
 @contextmanager
 def progress_bar(total: int, what: str) -> Yields[Progress]:
     """A bar on the terminal over the steps of all batches, from the first step on; nothing where there is no terminal.

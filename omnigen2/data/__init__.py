@@ -15,7 +15,7 @@ from omnigen2.data.batches import (
     Replica,
     TokenBudget,
 )
-from omnigen2.data.check import check_budget, check_data
+from omnigen2.data.check import Looked, check_budget, check_data
 from omnigen2.data.chunks import ChunkWriter, StreamingSource
 from omnigen2.data.folder import Opened, open_data
 from omnigen2.data.inspect import contact_sheet, summarise
@@ -49,7 +49,7 @@ from omnigen2.data.spec import SpecEntry, read_spec
 __all__ = [
     "BAD_FILE", "REPORT_FILE", "TASKS", "TASK_NAMES", "Advance", "BadRecord", "BadRecords", "Batch", "ByteLength",
     "ChunkWriter", "Collate", "ConditionDropout", "DataError", "Example", "ImageEncoder", "InstructionEncoder",
-    "JsonlSource", "LatentOrigin", "ListSource", "Loaded", "Mismatch", "Mixture", "Opened", "OptimizeReport",
+    "JsonlSource", "LatentOrigin", "ListSource", "Loaded", "Looked", "Mismatch", "Mixture", "Opened", "OptimizeReport",
     "OptimizeSettings", "Origins", "Pick", "PixelRange", "Planner", "Precomputed", "Replica", "Sample", "SampleSizes",
     "Source", "SpecEntry", "StatesOrigin", "Stored", "StoredTensor", "StreamingSource", "Task", "TextLength",
     "TokenBudget", "TokenizerLength", "check_budget", "check_data", "contact_sheet", "open_data", "optimize",

@@ -1,6 +1,7 @@
 """What is wrong with data as a whole, found before the first step: every line is read, no picture is opened."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import assert_never
 
@@ -12,7 +13,34 @@ from omnigen2.data.samples import BadRecord, DataError, Source
 from omnigen2.data.spec import read_spec
 
 
-def check_data(path: str | Path, bad_records: BadRecords = "refuse") -> tuple[int, str]:
+@dataclass(frozen=True, slots=True)
+class Looked:
+    """What a model has to know of data.
+
+    Attributes:
+        references: The largest number of references of a sample.
+        most: The sample that has them: its file and line, or its name in the chunks.
+        undrawn: Likewise, the first sample without a target to draw; empty if there is none.
+    """
+
+    references: int = 0
+    most: str = ""
+    undrawn: str = ""
+
+    def more(self, references: int, where: str, drawn: bool) -> "Looked":
+        """The same with one more sample."""
+        undrawn = self.undrawn or ("" if drawn else where)
+        if references > self.references:
+            return Looked(references, where, undrawn)
+        return replace(self, undrawn=undrawn)
+
+    def together(self, other: "Looked") -> "Looked":
+        """What is known of both."""
+        largest = max(self, other, key=lambda one: one.references)
+        return replace(largest, undrawn=self.undrawn or other.undrawn)
+
+
+def check_data(path: str | Path, bad_records: BadRecords = "refuse") -> Looked:
     """Look through what `open_data` will open.
 
     Args:
@@ -20,29 +48,39 @@ def check_data(path: str | Path, bad_records: BadRecords = "refuse") -> tuple[in
         bad_records: Whether a bad record is refused, or left for `open_data` to leave out.
 
     Returns:
-        The largest number of references of a sample, and the sample's file and line, or its name in the chunks.
+        What a model has to know of the samples, but for those of entries that are never drawn from (ratio 0).
 
     Raises:
         DataError: If something is missing or damaged, or a record is bad; it is named with file and line.
     """
-    most, where = 0, str(path)
-    place = Path(path)
-    if place.is_file() or has_captions(place):
-        for entry in read_spec(place):
-            for file in entry.files:
-                for line, read in read_records(file, entry.image_root):
-                    if isinstance(read, BadRecord):
-                        if bad_records == "refuse":
-                            raise read.error("bad_records")
-                    elif len(read.references) > most:
-                        most, where = len(read.references), f"{file}, line {line}"
-        return most, where
-    for name, source in open_folder(place).sources.items():
-        counts = [len(source.sizes(index).references) for index in range(len(source))]
-        if max(counts) > most:
-            most, index = max(counts), counts.index(max(counts))
-            where = f"sample {index} of {name} in {place} ({source[index].key})"
-    return most, where
+    place, found = Path(path), Looked()
+    if not (place.is_file() or has_captions(place)):
+        opened = open_folder(place)
+        for name, source in opened.sources.items():
+            if opened.weights[name] > 0:
+                found = found.together(_in_chunks(source, f"{name} in {place}"))
+        return found
+    for entry in read_spec(place):
+        for file in entry.files:
+            for line, read in read_records(file, entry.image_root):
+                if not isinstance(read, BadRecord):
+                    if entry.ratio > 0:
+                        where = f"{file}, line {line}" if line else read.key
+                        found = found.more(len(read.references), where, read.target is not None)
+                elif bad_records == "refuse":
+                    raise read.error("bad_records")
+    return found
+
+
+def _in_chunks(source: Source, called: str) -> Looked:
+    sizes = [source.sizes(index) for index in range(len(source))]
+    counts = [len(one.references) for one in sizes]
+
+    def name(index: int) -> str:
+        return f"sample {index} of {called} ({source[index].key})"
+
+    undrawn = next((index for index, one in enumerate(sizes) if one.target is None), None)
+    return Looked(max(counts), name(counts.index(max(counts))), "" if undrawn is None else name(undrawn))
 
 
 def check_budget(sources: Mapping[str, Source], budget: TokenBudget) -> dict[str, int]:
@@ -61,8 +99,8 @@ def check_budget(sources: Mapping[str, Source], budget: TokenBudget) -> dict[str
                 case "refuse":
                     raise DataError(
                         f"{source[index].key} of {name} takes {cost} tokens, a batch has {budget.tokens}",
-                        "raise the budget, or lower max_pixels or reference_pixels of its resize policy, or leave such "
-                        "samples out with oversized='skip' (in a recipe: `budget: {oversized: skip}`)",
+                        "raise the budget, or lower max_pixels or reference_pixels of its resize policy",
+                        {"oversized": "leave such samples out with {} set to skip (in a recipe, of its budget)"},
                     )
                 case "skip":
                     above[name] = above.get(name, 0) + 1

@@ -20,11 +20,13 @@ class Opened(NamedTuple):
         sources: By name.
         weights: By name: the ratios of the spec, which sum to 1.
         bad: Records that were left out, when they are to be skipped.
+        broken: Records whose images cannot be decoded, and which are kept; see `JsonlSource`.
     """
 
     sources: dict[str, Source]
     weights: dict[str, float]
     bad: tuple[BadRecord, ...]
+    broken: tuple[BadRecord, ...] = ()
 
 
 def open_data(
@@ -32,6 +34,7 @@ def open_data(
     bad_records: BadRecords = "refuse",
     text: TextLength | None = None,
     reader: ImageReader | None = None,
+    broken: BadRecords = "refuse",
 ) -> Opened:
     """Open what a spec or a folder describes.
 
@@ -41,6 +44,7 @@ def open_data(
         bad_records: What happens to bad records of jsonl files. Chunks have none.
         text: Counts the text tokens of jsonl files. Chunks bring their counts.
         reader: Decodes the images of jsonl files to find their sizes.
+        broken: What happens to records of jsonl files whose images cannot be decoded, see `JsonlSource`.
 
     Raises:
         DataError: If the path is neither, or what it holds cannot be used.
@@ -49,12 +53,14 @@ def open_data(
     if place.is_file() or has_captions(place):
         sources: dict[str, Source] = {}
         bad: list[BadRecord] = []
+        undecoded: list[BadRecord] = []
         entries = read_spec(place)
         for entry in entries:
-            source = JsonlSource(entry.files, entry.image_root, bad_records, text, reader)
+            source = JsonlSource(entry.files, entry.image_root, bad_records, text, reader, broken)
             sources[entry.name] = source
             bad += source.bad
-        return Opened(sources, {entry.name: entry.ratio for entry in entries}, tuple(bad))
+            undecoded += source.broken
+        return Opened(sources, {entry.name: entry.ratio for entry in entries}, tuple(bad), tuple(undecoded))
     return open_folder(place)
 
 
@@ -69,11 +75,11 @@ def open_folder(folder: Path) -> Opened:
         return Opened({name: StreamingSource(folder)}, {name: 1.0}, ())
     report = folder / REPORT_FILE
     if not report.is_file():
-        lists = sorted(path.name for ending in ("jsonl", "json", "yml", "yaml") for path in folder.glob(f"*.{ending}"))
+        endings = ("jsonl", "json", "yml", "yaml")
+        lists = sorted({path.name for ending in endings for path in folder.glob(f"*.{ending}")} - {BAD_FILE})
         if lists:
-            raise DataError(
-                f"{folder} is no folder of chunks, but has {', '.join(lists[:3])}", "give the path of a file"
-            )
+            found = ", ".join(lists[:3])
+            raise DataError(f"{folder} is no folder of chunks, but has {found}", "give the path of a file")
         raise DataError(
             f"{folder} is neither a yml or jsonl file nor a folder with a {REPORT_FILE} or with pictures and captions "
             "(a.jpg beside a.txt); check the path, or write the folder with `omnigen2 data optimize` (one that was "

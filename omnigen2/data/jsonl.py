@@ -24,6 +24,7 @@ from omnigen2.data.samples import (
     Task,
     TextLength,
     measure,
+    stated_sizes,
 )
 from omnigen2.files import BadLine, each_json_item, each_json_line
 from omnigen2.pictures import ImageFileError, ImageReader
@@ -185,6 +186,9 @@ class JsonlSource(ListSource):
             them in the attribute `bad`.
         text: Counts the text tokens.
         reader: Decodes the images.
+        broken: What happens to a record whose lines are right and whose images cannot be decoded: `"refuse"` makes it
+            a bad record. `"skip"` keeps it, with the size that the image's head states, for whoever reads it to leave
+            it out, and in the attribute `broken`: so a source has the same samples before and after an image breaks.
 
     Raises:
         DataError: If a file is missing, no record is left, or one is bad and is to be refused.
@@ -197,8 +201,10 @@ class JsonlSource(ListSource):
         bad_records: BadRecords = "refuse",
         text: TextLength | None = None,
         reader: ImageReader | None = None,
+        broken: BadRecords = "refuse",
     ) -> None:
         self.bad: list[BadRecord] = []
+        self.broken: list[BadRecord] = []
         listed = [files] if isinstance(files, str | Path) else files
         root = None if image_root is None else Path(image_root)
         text, reader = text or ByteLength(), reader or ImageReader()
@@ -207,6 +213,9 @@ class JsonlSource(ListSource):
         _refuse(bad_records, (read for _, _, read in reads))  # before the first picture is opened
         for file, line, read in reads:
             made = _measured(read, file, line, text, reader)
+            if isinstance(made, BadRecord) and isinstance(read, Sample) and broken == "skip":
+                self.broken.append(made)
+                made = read, stated_sizes(read, text.count(read), reader)
             _refuse(bad_records, [made])
             if isinstance(made, BadRecord):
                 self.bad.append(made)

@@ -93,7 +93,11 @@ def read_config(content: dict[str, Any]) -> TransformerConfig:
 
 
 def _check_kind(name: str, key: str, value: Any) -> None:
-    """Refuse what is no size, at most `LARGEST` and for layers `MOST_LAYERS`, or no positive number where one belongs."""
+    """Refuse what is no size (of layers at most `MOST_LAYERS`, of others `LARGEST`), or no positive number.
+
+    Raises:
+        ValueError: It names the key.
+    """
     if name in _NUMBERS:
         fits = isinstance(value, int | float) and not isinstance(value, bool) and 0 < value < inf
         if not fits and not (value is None and name == "ffn_multiplier"):
@@ -122,7 +126,7 @@ def _scheme(entry: Any) -> PositionScheme:
     options = cast(dict[str, Any], entry)
     name = options.get("class")
     if not isinstance(name, str) or name not in _SCHEMES:
-        raise ValueError(f'position scheme "{name}" is not one of {sorted(_SCHEMES)}; pass positions= when loading')
+        raise ValueError(f'position scheme "{name}" is not one of {sorted(_SCHEMES)}; is it of another program?')
     scheme, given = _SCHEMES[name], {key: value for key, value in options.items() if key != "class"}
     known = {field.name for field in fields(cast(Any, scheme))}
     if unknown := sorted(set(given) - known):

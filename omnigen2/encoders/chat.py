@@ -42,7 +42,7 @@ class Message:
         except UnicodeEncodeError as error:
             raise ValueError(
                 f"the {self.speaker} text has half a character (a lone surrogate) at index {error.start}, got "
-                f"{self.text[error.start]!r}; decode the text with the right encoding, or with errors='replace'"
+                f"{self.text[error.start]!r}; was it read in the wrong encoding?"
             ) from error
         if self.images and self.speaker != "user":
             raise ValueError(f"{len(self.images)} images in a {self.speaker} message; only users show pictures")

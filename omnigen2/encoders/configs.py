@@ -1,4 +1,4 @@
-"""What the configurations of Qwen2.5-VL and of the autoencoder may say: each key is known to its library, or refused."""
+"""What configurations of Qwen2.5-VL and of the autoencoder may say: their libraries know a key, or it is refused."""
 
 import dataclasses
 import inspect

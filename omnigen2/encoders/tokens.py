@@ -253,7 +253,7 @@ class ChatTokenizer:
             raise UserError(
                 f"{name} has {words} text tokens (template included), at most {limit} are allowed",
                 "shorten it",
-                {"max_tokens": "raise {}", "overflow": "use {}='cut' (which cuts neither images nor open answers)"},
+                {"max_tokens": "raise {}", "overflow": "set {} to cut (which cuts neither images nor open answers)"},
             )
         return _Row(row.ids[:keep], row.roles[:keep])
 

@@ -13,17 +13,18 @@ from omnigen2.files.processors import CROPS, check_image_settings, check_tokeniz
 from omnigen2.files.safetensors import read_weights, save_tensors
 from omnigen2.files.tables import markdown_table, number, spread
 from omnigen2.files.text import read_json, write_bytes, write_json, write_text, written_beside
-from omnigen2.files.weights import Stored, WeightsError, check_types, compare, read_header, weight_files
+from omnigen2.files.weights import Stored, WeightsError, check_tensors, check_types, compare, read_header, weight_files
 
 if TYPE_CHECKING:
     from omnigen2.files.strict_yaml import StrictLoader, read_yaml
 
 __all__ = [
-    "CROPS", "BadLine", "Fields", "JsonLine", "Keys", "Stored", "StrictLoader", "WeightsError", "check_config", "check_image_settings",
-    "check_tokenizer", "check_types", "compare", "drop_half_line", "each_json_item", "each_json_line", "image_settings",
-    "inside", "library_errors", "load_pretrained", "markdown_table", "number", "object_in", "plain_name", "read_header",
-    "read_json", "read_json_lines", "read_object", "read_weights", "read_yaml", "save_tensors", "spread",
-    "weight_files", "write_bytes", "write_json", "write_text", "written_beside",
+    "CROPS", "BadLine", "Fields", "JsonLine", "Keys", "Stored", "StrictLoader", "WeightsError", "check_config",
+    "check_image_settings", "check_tensors", "check_tokenizer", "check_types", "compare", "drop_half_line",
+    "each_json_item", "each_json_line", "image_settings", "inside", "library_errors", "load_pretrained",
+    "markdown_table", "number", "object_in", "plain_name", "read_header", "read_json", "read_json_lines", "read_object",
+    "read_weights", "read_yaml", "save_tensors", "spread", "weight_files", "write_bytes", "write_json", "write_text",
+    "written_beside",
 ]  # fmt: skip
 
 

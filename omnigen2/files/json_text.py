@@ -1,6 +1,7 @@
 """JSON as others write it, and the one way in which this library reads it."""
 
 import json
+import sys
 from collections.abc import Iterator
 from typing import Any, NoReturn
 
@@ -46,8 +47,10 @@ def parsed(text: str, remedy: str = "mend the file") -> Any:
         raise JsonProblem(f"is no JSON ({error.msg} at character {error.pos + 1})", remedy) from error
     except RecursionError:
         _too_deep(remedy)
+    except JsonProblem as error:
+        raise JsonProblem(error.problem, remedy) from None
     except ValueError as error:
-        raise JsonProblem(str(error), remedy) from error
+        raise JsonProblem(f"has a number of more than {sys.get_int_max_str_digits()} digits", remedy) from error
     if _depth(value) > DEEPEST:
         _too_deep(remedy)
     return value
@@ -94,5 +97,5 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(fields) < len(pairs):
         names = [name for name, _ in pairs]
         twice = sorted({name for name in names if names.count(name) > 1})
-        raise ValueError(f"has {', '.join(twice)} twice; keep one of them")
+        raise JsonProblem(f"has {', '.join(twice)} twice; keep one of them", "")
     return fields

@@ -4,8 +4,9 @@ import logging
 import warnings
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
+from math import prod
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import nn
@@ -14,11 +15,14 @@ from typing_extensions import override
 from omnigen2.errors import UserError
 from omnigen2.files.fields import Fields, read_object
 from omnigen2.files.safetensors import read_weights
-from omnigen2.files.weights import Stored, WeightsError, check_types, some, weight_files
+from omnigen2.files.weights import Stored, WeightsError, check_tensors, some, weight_files
 
 PICKLE = "pytorch_model.bin"
-DTYPES = {torch.float64: "F64", torch.float32: "F32", torch.bfloat16: "BF16", torch.float16: "F16"}
 QUANTISED = ("quantization_config", "compression_config")
+MOST_LAYERS, LARGEST = 2**10, 2**31
+"""What no number of layers and no other whole number of a configuration exceeds."""
+SLACK = 2**20
+"""How many numbers a model may lack before it is not even built."""
 LIBRARIES = ("transformers", "diffusers")
 HARMLESS = ("LOAD REPORT", "were not used when initializing", "were not initialized from the model checkpoint")
 """Parts of warnings about keys: those are looked at one by one."""
@@ -55,10 +59,12 @@ def load_pretrained(
     if local:
         check_config(Path(folder), error)
     if not safe:
-        files = {pickle: _read_types(pickle, error)}
+        files = {pickle: _pickled(pickle, error)}
     else:
         files = weight_files(Path(folder), stem, error, fix) if local else {}
     with library_errors(folder, error):
+        if files:
+            _check_room(kind, Path(folder), files, error)
         model, info = kind.from_pretrained(
             str(folder),
             output_loading_info=True,
@@ -67,7 +73,7 @@ def load_pretrained(
             use_safetensors=safe,
             **options,
         )
-    _check_info(folder, files, info, tuple(passed_over), error)
+        _check_info(folder, files, info, tuple(passed_over), error)
     _check_ties(folder, model, error)
     return model
 
@@ -85,15 +91,38 @@ def check_config(folder: Path, error: type[UserError] = WeightsError) -> Fields:
                 f"{content.where} has a {name}: quantised weights are not supported",
                 "take the bfloat16, float16 or float32 weights of the same model",
             )
+    _check_sizes(content, content.values)
     return content
 
 
-def _read_types(path: Path, error: type[UserError]) -> dict[str, Stored]:
-    """The types in a pickled file, checked."""
+def _check_sizes(content: Fields, values: Mapping[str, Any]) -> None:
+    """Refuse numbers of layers and sizes that no model has: building it would take for ever."""
+    for name, value in values.items():
+        if isinstance(value, dict):
+            _check_sizes(content, cast(dict[str, Any], value))
+        most = MOST_LAYERS if any(word in name for word in ("layers", "depth")) else LARGEST
+        if isinstance(value, int) and abs(value) > most:
+            raise content.error(f"{content.where} has {name} {str(value)[:20]}…, expected at most {most}", REMEDY)
+
+
+def _check_room(kind: Any, folder: Path, files: Mapping[Path, Mapping[str, Stored]], error: type[UserError]) -> None:
+    """Refuse a configuration of a model much larger than its files, before room is made for what they lack."""
+    with torch.device("meta"):
+        if hasattr(kind, "config_class") and kind.config_class is not None:
+            model = kind(kind.config_class.from_pretrained(str(folder), local_files_only=True))
+        else:
+            model = kind.from_config(kind.load_config(str(folder), local_files_only=True))
+    implied = sum(weight.numel() for weight in model.parameters())
+    stored = sum(prod(one.shape) for header in files.values() for one in header.values())
+    if implied > 2 * stored + SLACK:
+        raise error(f"{folder / 'config.json'} implies {implied} numbers, but the weights hold {stored}", REMEDY)
+
+
+def _pickled(path: Path, error: type[UserError]) -> dict[str, Stored]:
+    """What a pickled file holds, its types checked."""
     tensors = read_weights(path)
-    header = {key: Stored(DTYPES.get(one.dtype, str(one.dtype)), tuple(one.shape)) for key, one in tensors.items()}
-    check_types(path, header, error)
-    return header
+    check_tensors(path, tensors, error)
+    return {key: Stored("", tuple(one.shape)) for key, one in tensors.items()}
 
 
 @contextmanager

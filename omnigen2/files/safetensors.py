@@ -49,6 +49,8 @@ def read_weights(path: str | Path) -> dict[str, Tensor]:
         UserError: If the file is missing, broken, of another kind or holds more than weights.
     """
     path = Path(path)
+    if path.is_dir():
+        raise UserError(f"{path} is a folder, expected a file of weights", "give the path of a file in it")
     if not path.is_file():
         raise UserError(f"there is no file {path}", "check the path")
     if path.suffix == ".safetensors":

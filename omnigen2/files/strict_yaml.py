@@ -43,7 +43,7 @@ class StrictLoader(yaml.SafeLoader):
         except ReaderError as error:
             before = str(data)[: error.position]
             mark = yaml.Mark("", error.position, before.count("\n"), len(before.rpartition("\n")[2]), None, 0)
-            code = f"U+{ord(str(error.character)):04X}"
+            code = f"U+{ord(str(data)[error.position]):04X}"
             raise ScannerError(None, None, f"the character {code} cannot stand in YAML", mark) from None
 
     @override
@@ -83,9 +83,7 @@ class StrictLoader(yaml.SafeLoader):
                 problem = f"the key {shown} is no text; write it in quotes"
                 raise ConstructorError(None, None, problem, key.start_mark)
             if key.value in seen:
-                raise ConstructorError(
-                    None, None, f"the key {key.value!r} stands twice", key.start_mark
-                )
+                raise ConstructorError(None, None, f"the key {key.value!r} stands twice", key.start_mark)
             seen.add(key.value)
         return super().construct_mapping(node, deep)
 

@@ -2,9 +2,11 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Never, NamedTuple, cast
+from typing import Any, NamedTuple, Never, cast
 
+import torch
 from safetensors import SafetensorError, safe_open
+from torch import Tensor
 
 from omnigen2.errors import UserError
 from omnigen2.files.fields import read_object
@@ -87,6 +89,21 @@ def check_types(path: Path, header: Mapping[str, Stored], error: type[UserError]
                 f"{path}: {key} has the type {stored.dtype}, expected one of {', '.join(REALS)}",
                 "take the bfloat16, float16 or float32 weights of the same model; quantised ones are not supported",
             )
+
+
+def check_tensors(path: Path, tensors: Mapping[str, Tensor], error: type[UserError] = WeightsError) -> None:
+    """`check_types` of tensors that were read from a file of any kind.
+
+    Raises:
+        UserError: At the first key of such a type.
+    """
+    check_types(path, {key: Stored(_named(one.dtype), tuple(one.shape)) for key, one in tensors.items()}, error)
+
+
+def _named(dtype: torch.dtype) -> str:
+    """What safetensors calls a type of reals; others by torch's name."""
+    size = {torch.float64: "F64", torch.float32: "F32", torch.bfloat16: "BF16", torch.float16: "F16"}
+    return size.get(dtype, str(dtype).removeprefix("torch."))
 
 
 def _shards(index: Path, error: type[UserError]) -> dict[Path, dict[str, Stored]]:

@@ -11,14 +11,12 @@ from torch import Tensor
 from omnigen2.adapters import AdapterLayout, Pair, ScaledAdapter, fitting_lora, load_lora, merge_lora, write_lora
 from omnigen2.dit import DiffusionTransformer, load_transformer, model_from_config, released_key, save_transformer
 from omnigen2.errors import user_errors
-from omnigen2.files import read_weights
+from omnigen2.files import check_tensors, read_weights
 from omnigen2.generate.errors import GenerateError
 from omnigen2.generate.folder import INDEX, PARTS, ModelFolder
 
 ANCHORS = ("target_embedder.weight", released_key("target_embedder.weight"))
 """Names by which a transformer is found inside a larger state dict: ours and the released one."""
-DTYPES = (torch.float32, torch.bfloat16, torch.float16, torch.float64)
-"""Of weights; others need a scale that is not in the file."""
 
 
 def export_model(
@@ -125,11 +123,13 @@ def export_adapter(
     return write_lora(scaled, out, layout)
 
 
-def _matched(weights: dict[str, Tensor], model: DiffusionTransformer, prefix: str | None) -> dict[str, Tensor]:
+def _matched(
+    source: Path, weights: dict[str, Tensor], model: DiffusionTransformer, prefix: str | None
+) -> dict[str, Tensor]:
     """What the model's `load_state_dict` takes, of a state dict with our or the released names behind any prefix.
 
     Raises:
-        GenerateError: If no or several transformers are found, or names or shapes differ.
+        GenerateError: If no or several transformers are found, or names, shapes or types differ.
     """
     plain = {name.replace("_orig_mod.", ""): tensor for name, tensor in weights.items()}
     found = sorted({name.removesuffix(anchor) for anchor in ANCHORS for name in plain if _ends(name, anchor)})
@@ -148,11 +148,7 @@ def _matched(weights: dict[str, Tensor], model: DiffusionTransformer, prefix: st
             f"the weights hold LoRA layers, such as {adapter}",
             arguments={"lora": "export the base, with the folder weights/adapter that the run has left as {}"},
         )
-    scaled = next((name for name in own if name.endswith(("scale_weight", "weight_scale", "scaled_fp8"))), None)
-    if scaled is not None:
-        raise GenerateError(
-            f"the weights are scaled fp8 (they have {scaled})", "they are not supported; take those in bfloat16"
-        )
+    check_tensors(source, own, GenerateError)
     expected = cast(dict[str, Tensor], model.state_dict())
     names = {name: name if ANCHORS[0] in own else released_key(name) for name in expected}
     for keys, problem in ((set(names.values()) - set(own), "lack"), (set(own) - set(names.values()), "also have")):
@@ -165,10 +161,6 @@ def _matched(weights: dict[str, Tensor], model: DiffusionTransformer, prefix: st
                 f"{theirs} has shape {tuple(own[theirs].shape)}, the base implies {tuple(expected[ours].shape)}",
                 "give the base that was trained from",
             )
-        if own[theirs].dtype not in DTYPES:
-            raise GenerateError(
-                f"{theirs} is of {own[theirs].dtype}", "only float32, bfloat16 and float16 are supported"
-            )
     return {ours: own[theirs] for ours, theirs in names.items()}
 
 
@@ -178,7 +170,7 @@ def _load(source: Path, base: ModelFolder, prefix: str | None) -> DiffusionTrans
     weights = read_weights(source)
     with torch.device("meta"):
         model = model_from_config(base.config("transformer"), None, "auto")
-    model.load_state_dict(_matched(weights, model, prefix), assign=True)
+    model.load_state_dict(_matched(source, weights, model, prefix), assign=True)
     return model
 
 

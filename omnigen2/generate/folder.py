@@ -1,7 +1,6 @@
 """Model folders in the released layout, and the time shift that their schedulers ask for."""
 
-from dataclasses import dataclass
-from math import isfinite
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, get_args
 
@@ -36,7 +35,7 @@ WITHOUT_EFFECT: dict[str, tuple[object, ...]] = {
 }
 """What diffusers writes into a scheduler's configuration, and the values at which it changes nothing."""
 DOWNLOAD = "is the download complete?"
-OTHER_SHIFT = "take it out, and give the shift as time_shift if you know it"
+OTHER_SHIFT = "take it out; if you know the shift, give it as time_shift when drawing"
 
 
 @dataclass(frozen=True)
@@ -77,7 +76,7 @@ class ModelFolder:
         """
         return dict(self._fields(part, name).values)
 
-    def shift(self, patch_size: int, time_shift: float | None = None) -> TimeShift:
+    def shift(self, patch_size: int) -> TimeShift:
         """The time shift of the sampler, as the scheduler's configuration says it.
 
         `time_shift_base_res` is the side, in pixels, of the square picture that is not shifted (320 if it does not
@@ -85,20 +84,11 @@ class ModelFolder:
 
         Args:
             patch_size: The transformer's.
-            time_shift: A fixed shift, positive, instead of what the configuration says; 1 is none.
 
         Raises:
-            GenerateError: If the configuration says what is not known here, or the number is none.
+            GenerateError: If the configuration says what is not known here.
         """
-        found = self._scheduler_shift(patch_size)
-        if time_shift is None:
-            return found
-        if not (isfinite(time_shift) and time_shift > 0):
-            raise GenerateError(f"time_shift must be a positive number, got {time_shift}", "1 is no shift, 3 is usual")
-        return FixedShift(time_shift)
-
-    def _scheduler_shift(self, patch_size: int) -> TimeShift:
-        fields = self._fields("scheduler", "scheduler_config.json")
+        fields = replace(self._fields("scheduler", "scheduler_config.json"), remedy=OTHER_SHIFT)
         named = [name for name in fields.values if not name.startswith("_")]
         for name in named:
             if name not in SHIFTS and name not in WITHOUT_EFFECT:

@@ -233,7 +233,7 @@ class Generator:
         self, plans: Sequence[Plan], prompts: Sequence[PromptBatch], sampling: Sampling, progress: Progress | None
     ) -> tuple[Picture, ...]:
         for sentence in notices([plan.request for plan in plans], sampling, self.encoders.vlm.tokenizer):
-            warnings.warn(sentence, NoEffectWarning, stacklevel=4)
+            warnings.warn(sentence, NoEffectWarning, stacklevel=5)
         texts, negatives = self.encoders.read(prompts, [plan.request.negative_prompt for plan in plans])
         references = self.encoders.encode([plan.references for plan in plans])
         vae = self.encoders.vae

@@ -31,6 +31,8 @@ TYPES: Mapping[str, tuple[type, ...]] = {
     "out": (str,),
 }
 """Keys of a line, and what JSON may hold there."""
+LONGEST_NAME = 240
+"""Bytes of a file's name; most file systems take 255, and drafts have longer names."""
 
 
 @dataclass(frozen=True)
@@ -124,6 +126,9 @@ def jobs_of_file(path: Path, folder: Path, defaults: Mapping[str, Any]) -> list[
         if job.out in jobs:
             raise GenerateError(f"{line.where} writes {job.out.name} a second time", "give each line its own out")
         jobs[job.out] = job
+    for job in jobs.values():
+        if above := next((path for path in job.out.parents if path in jobs or path.is_file()), None):
+            raise GenerateError(f"{job.where} writes {job.out}, but {above} is a file", "give it another out")
     return list(jobs.values())
 
 
@@ -183,6 +188,11 @@ def _job(line: JsonLine, folder: Path, defaults: Mapping[str, Any]) -> Job:
     out = folder / name
     if Path(name).is_absolute() or ".." in Path(name).parts:
         raise GenerateError(f"{line.where} writes outside the output folder: {name}", "use a name inside it")
+    if not name.isprintable() or any(len(part.encode()) > LONGEST_NAME for part in Path(name).parts):
+        raise GenerateError(
+            f"{line.where} writes {name[:80]!r}, which is no name of a file",
+            f"use letters, at most {LONGEST_NAME} bytes of them",
+        )
     if "guidance_interval" in settings:
         settings["guidance_interval"] = _pair(settings["guidance_interval"], line.where)
     paths = settings.pop("images", [])

@@ -2,8 +2,8 @@
 
 import re
 from collections.abc import Iterator, Sequence
-from typing import Protocol
 
+from omnigen2.encoders import ChatTokenizer
 from omnigen2.generate.request import Request, Sampling
 
 OLD_TAGS = re.compile(r"(?:<img>\s*)?<\|image_\d+\|>(?:\s*</img>)?")
@@ -14,16 +14,8 @@ class NoEffectWarning(UserWarning):
     """Something that was asked for has no effect."""
 
 
-class KnowsWords(Protocol):
-    """Tells which words of a text a model has no token for."""
-
-    def unknown(self, text: str) -> tuple[str, ...]:
-        """Those words, in their order."""
-        ...
-
-
 def notices(
-    requests: Sequence[Request], sampling: Sampling, tokenizer: KnowsWords | None = None, mark: str = ""
+    requests: Sequence[Request], sampling: Sampling, tokenizer: ChatTokenizer | None = None, mark: str = ""
 ) -> tuple[str, ...]:
     """Sentences about what has no effect, none twice.
 
@@ -61,7 +53,7 @@ def _of_guidance(requests: Sequence[Request], sampling: Sampling, mark: str) -> 
         yield f"{mark}{name} has no effect without guidance: {reason}"
 
 
-def _of_prompt(prompt: str, tokenizer: KnowsWords | None) -> Iterator[str]:
+def _of_prompt(prompt: str, tokenizer: ChatTokenizer | None) -> Iterator[str]:
     if tags := OLD_TAGS.findall(prompt):
         yield (
             f"the prompt has tags of OmniGen 1, {' '.join(dict.fromkeys(tags))}, plain letters to this model: "

@@ -24,6 +24,7 @@ from omnigen2.generate.errors import GenerateError
 SolverName: TypeAlias = Literal["euler", "heun", "dpm2", "dpm3"]
 ImageInput: TypeAlias = Image.Image | str | Path
 """A picture in memory, or the path of an image file."""
+MOST_STEPS = 100_000
 
 
 class SamplingOptions(TypedDict, total=False):
@@ -64,8 +65,11 @@ class Sampling:
     time_shift: float | None = None
 
     def __post_init__(self) -> None:
-        if self.steps < 1:
-            raise GenerateError(f"steps must be at least 1, got {self.steps}", "28 to 50 are usual with Euler's solver")
+        if not 1 <= self.steps <= MOST_STEPS:
+            most = "" if self.steps < 1 else f" and at most {MOST_STEPS}"
+            raise GenerateError(
+                f"steps must be at least 1{most}, got {self.steps}", "28 to 50 are usual with Euler's solver"
+            )
         for name in ("text_scale", "image_scale"):
             value = getattr(self, name)
             if not (isfinite(value) and value >= 0):

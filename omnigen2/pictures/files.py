@@ -12,7 +12,7 @@ from PIL import Image, UnidentifiedImageError
 
 from omnigen2.errors import UserError
 from omnigen2.pictures.deep import is_deep, to_8_bits, unknown_white
-from omnigen2.pictures.metadata import load, plainer, turn_of
+from omnigen2.pictures.metadata import SIDEWAYS, load, plainer, turn_of
 
 AnimatedImages: TypeAlias = Literal["refuse", "first_frame"]
 
@@ -103,6 +103,17 @@ class ImageReader:
                 f"{'/'.join(FORMATS)} file: repair, convert or remove it"
             ) from error
 
+    def stated_size(self, file: str | Path | bytes) -> tuple[int, int] | None:
+        """(height, width) upright that an image file says it has, whether or not it can be decoded; None if it is none."""
+        source = io.BytesIO(file) if isinstance(file, bytes) else Path(file)
+        Image.init()
+        kinds = [kind for kind in FORMATS if kind in Image.OPEN]
+        with suppress(*DECODING_ERRORS), Image.open(source, formats=kinds) as image:
+            width, height = image.size
+            on_its_side = turn_of(image) in SIDEWAYS and image.format != "TIFF"  # TIFF is told upright
+            return (width, height) if on_its_side else (height, width)
+        return None
+
     def to_rgb(self, image: Image.Image, name: str = "<image>") -> Image.Image:
         """Turn an image in memory, its current frame, upright and into RGB without metadata.
 
@@ -138,12 +149,16 @@ class ImageReader:
     def _check(self, image: Image.Image, name: str) -> None:
         width, height = image.size
         if width * height > self.max_pixels:
+            count = f"{width}x{height} = {width * height}"
             raise ImageFileError(
-                f"image file {name} has {width}x{height} = {width * height} pixels, at most {self.max_pixels} are "
-                "decoded; shrink it, or raise max_pixels"
+                f"image file {name} has {count} pixels, at most {self.max_pixels} are taken",
+                "shrink it",
+                {"max_pixels": "raise {}"},
             )
         frames: int = getattr(image, "n_frames", 1)
         if frames > 1 and image.format != "MPO" and self.animated == "refuse":
             raise ImageFileError(
-                f"image file {name} has {frames} frames; use animated='first_frame' to take the first, or convert it"
+                f"image file {name} has {frames} frames",
+                "save the one that is meant as a picture",
+                {"animated": "set {} to first_frame"},
             )

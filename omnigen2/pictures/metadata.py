@@ -25,6 +25,7 @@ TURNS = {
     8: Image.Transpose.ROTATE_90,
 }
 """By EXIF's orientation; an upright picture has 1, or none."""
+SIDEWAYS = tuple(TURNS[orientation] for orientation in (5, 6, 7, 8))
 UNREADABLE = (
     OSError,
     SyntaxError,

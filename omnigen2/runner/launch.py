@@ -1,7 +1,7 @@
 """What `lightning run` does with a recipe: run it, or show what it would do."""
 
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, assert_never
 
@@ -39,7 +39,7 @@ class Options:
 
 def launch(options: Options) -> int:
     """Do what a command line asks for; return the exit status."""
-    recipe = read_recipe(options.files, options.overrides)
+    recipe = replace(read_recipe(options.files, options.overrides), out=options.out)
     folder = options.out or Path("runs") / recipe.name
     plan = _planned(recipe, folder, silent=not options.verbose)
     match options.mode:
@@ -59,10 +59,11 @@ def launch(options: Options) -> int:
 
 def _planned(recipe: Recipe, folder: Path, silent: bool) -> "Config | StagesPlan | Plan":
     from omnigen2.runner.execute import quiet
-    from omnigen2.runner.keep import is_first, started_together
+    from omnigen2.runner.keep import check_launch, is_first, started_together
     from omnigen2.runner.plan import Config, plan_stages, plan_study
 
     quiet(silent)
+    check_launch()
     match recipe.form:
         case "plain":
             return Config(arguments(recipe.files, recipe.documents, recipe.overrides), recipe.files)

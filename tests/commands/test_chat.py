@@ -7,10 +7,12 @@ from pathlib import Path
 import pytest
 import torch
 
+from omnigen2.adapters import load_lora, merge_lora, read_lora, save_lora
 from omnigen2.dit.checkpoint import load_transformer
 from omnigen2.encoders.qwen import Answer, QwenEncoder
 from omnigen2.generate import read_parameters
 from omnigen2.generate.tiny import tiny_transformer
+from tests.adapters.cases import adapted
 from tests.commands.conftest import SMALL, Shell
 
 
@@ -62,3 +64,24 @@ class TestMakeTinyAndExport:
         again = shell.refused("export", "last.ckpt", "--base", shell.model, "--out", "out")
         assert "already" in again[0]
         assert "there is no file no.ckpt" in shell.refused("export", "no.ckpt", "--base", shell.model, "--out", "o")[0]
+
+    def test_export_of_an_adapter(self, shell: Shell) -> None:
+        """Merged with its strength, or alone for another program: the same change."""
+        save_lora(adapted(), "style")
+        base = ("export", shell.model, "--base", shell.model, "--lora", "style:0.5")
+        shell(*base, "--out", "merged", "--transformer_only")
+        expected = tiny_transformer()
+        load_lora(expected, "style", scale=0.5)
+        merge_lora(expected)
+        for layout in ("comfyui", "peft", "diffusers"):
+            said = shell("export", "style:0.5", "--base", shell.model, "--lora_layout", layout, "--out", layout)
+            assert said.startswith(f"wrote {layout}/")
+            found = tiny_transformer()
+            load_lora(found, layout)
+            merge_lora(found)
+            for dit in (found, load_transformer("merged/transformer")):
+                for name, value in dit.state_dict().items():
+                    torch.testing.assert_close(value, expected.state_dict()[name], msg=name)
+        assert "comfyui has files already" in shell.refused(*base, "--lora_layout", "comfyui", "--out", "comfyui")[0]
+        shell(*base, "--lora_layout", "comfyui", "--out", "comfyui", "--overwrite", "--dtype", "bfloat16")
+        assert {pair.up.dtype for pair in read_lora("comfyui").values()} == {torch.bfloat16}

@@ -13,6 +13,7 @@ from omnigen2.microworld import draw, full_vocabulary, sample_caption, sample_co
 from omnigen2.microworld.runs.folder import write_micro
 from omnigen2.microworld.tasks import CONTEXT_KINDS
 from omnigen2.microworld.tasks.caption import Caption
+from tests.evaluation.cases import write_picture
 from tests.rl.loopback import Answer, Asked, chat_answer, loopback
 
 PICTURES = 20
@@ -184,3 +185,104 @@ def test_a_server_that_is_not_there_stops_before_anything_is_judged(
         assert call(images, tmp_path, "--judge", server.url, "--judge_model", "tiny") == 2
     assert "gave no grades for a trial picture" in capsys.readouterr().err
     assert not (tmp_path / "judgements.jsonl").exists()
+
+
+@pytest.fixture
+def edits(tmp_path: Path) -> Path:
+    """Two edits without pictures."""
+    rng, vocabulary = np.random.default_rng(1), full_vocabulary(32)
+    tasks = [sample_edit(vocabulary, rng) for _ in range(2)]
+    write_micro(tmp_path / "data", tasks, [draw(task.target, 32) for task in tasks])
+    for number in range(2):
+        (tmp_path / "data" / f"0000{number}.png").unlink()
+    return tmp_path / "data"
+
+
+DRAW = ("--judge", "rules", "--steps", "1", "--height", "32", "--width", "32", "--seed", "3")
+
+
+def test_how_the_pictures_were_drawn_stands_in_the_result(
+    edits: Path, model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from omnigen2.adapters import LoRA, add_lora, save_lora
+    from omnigen2.generate import Generator
+
+    trained = Generator.from_folder(model).transformer
+    add_lora(trained, LoRA(rank=2))
+    save_lora(trained, tmp_path / "style")
+    options = ["--data", str(edits), "--model", str(model), *DRAW]
+    options += ["--time_shift", "3.0", "--lora", f"{tmp_path / 'style'}:0.7"]
+    assert call(tmp_path / "drawn", tmp_path / "out", *options, bench="micro-edit") == 0
+    (way,) = json.loads((tmp_path / "out" / "result.json").read_text())["drawn"]
+    assert way["pictures"] == 2
+    assert (way["settings"]["time_shift"], way["settings"]["adapters"]) == (3.0, ["style:0.7"])
+    assert (way["settings"]["model"], way["settings"]["steps"]) == (model.name, 1)
+    assert not {"prompt", "seed", "images"} & set(way["settings"])
+    capsys.readouterr()
+    (tmp_path / "drawn" / "00001.png").unlink()
+    options[options.index("3.0")] = "2.0"
+    assert call(tmp_path / "drawn", tmp_path / "out", *options, bench="micro-edit") == 0
+    assert "note: the pictures were drawn in 2 ways" in capsys.readouterr().err
+    report = (tmp_path / "out" / "report.md").read_text(encoding="utf-8")
+    assert "though they were drawn in 2 ways" in report
+    assert "| time_shift | 3.0 | 2.0 |" in report or "| time_shift | 2.0 | 3.0 |" in report
+
+
+def test_pictures_of_other_programs_do_not_say_how_they_were_drawn(images: Path, tmp_path: Path) -> None:
+    assert call(images, tmp_path, "--judge", "rules") == 0
+    assert json.loads((tmp_path / "result.json").read_text())["drawn"] == [{"settings": {}, "pictures": PICTURES}]
+    assert "The files of the pictures do not say." in (tmp_path / "report.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("fault", ["truncated", "too many"])
+def test_what_cannot_be_drawn_is_told_before_the_first_drawing(
+    fault: str, model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data, images = tmp_path / "data", tmp_path / "results" / "mine"
+    write_picture(data / "in.png")
+    inputs = {"truncated": ["in.png", "bad.png"], "too many": ["in.png"] * 6}[fault]
+    (data / "bad.png").write_bytes((data / "in.png").read_bytes()[:45])
+    row = {"task_type": "single_object", "instruction": "x", "input_images": ["in.png"]}
+    rows = [{**row, "key": f"k{n}"} for n in range(3)]
+    rows[2]["input_images"] = inputs
+    (data / "rows.jsonl").write_text("".join(json.dumps(one) + "\n" for one in rows))
+    monkeypatch.setattr("omnigen2.commands.evaluate_drawing.load_generator", lambda *_: pytest.fail("loaded"))
+    options = ["--data", str(data), "--model", str(model), "--judge", "http://127.0.0.1:9", "--judge_model", "m"]
+    assert call(images, tmp_path / "out", *options, *DRAW[2:], bench="omnicontext") == 2
+    said = capsys.readouterr().err
+    assert "rows.jsonl, line 3: " in said
+    assert ("bad.png" if fault == "truncated" else "at most 5") in said
+    assert not list(images.rglob("*.png"))
+
+
+def test_an_adapter_without_a_model_is_refused(
+    images: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert call(images, tmp_path, "--judge", "rules", "--lora", "style") == 2
+    assert "--lora goes with a --model" in capsys.readouterr().err
+
+
+def test_missing_tasks_point_to_the_command_that_writes_them(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert call(tmp_path, tmp_path / "out", "--judge", "rules", bench="micro-edit") == 2
+    assert f"`omnigen2 microworld tasks {tmp_path}`" in capsys.readouterr().err
+    assert main(["microworld", "tasks", str(tmp_path), "--count", "2", "--size", "16"]) == 0
+    assert call(tmp_path, tmp_path / "out", "--judge", "rules", bench="micro-edit") == 0
+    (tmp_path / "tasks.jsonl").write_text(json.dumps({"key": "00000", "task": '{"task": ["caption"], "value": 1}'}))
+    assert call(tmp_path, tmp_path / "out", "--judge", "rules", bench="micro-edit") == 2
+    assert "tasks.jsonl, line 1: " in capsys.readouterr().err
+
+
+def test_the_gallery_frames_what_is_right_and_says_what_is_missing_in_words(tmp_path: Path) -> None:
+    vocabulary = full_vocabulary(32)
+    tasks = [sample_caption(vocabulary, np.random.default_rng(n)) for n in (5, 6)]
+    write_micro(tmp_path / "mine", tasks, [draw(tasks[0].scene, 32), draw(tasks[0].scene, 32)])
+    assert call(tmp_path / "mine", tmp_path / "out", "--judge", "rules", bench="micro-geneval") == 0
+    page = (tmp_path / "out" / "gallery" / "index.html").read_text(encoding="utf-8")
+    wrong, right = page.split("<article>")[1:]
+    assert ('class="output right"' in right, 'class="output right"' in wrong) == (True, False)
+    assert "<td>overall</td>" in page.partition("<article>")[0]
+    unmet = wrong.partition("<b>unmet:</b>")[2].partition("</p>")[0]
+    assert unmet.strip()
+    assert ":" not in unmet

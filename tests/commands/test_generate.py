@@ -4,6 +4,7 @@ import io
 import json
 import shutil
 from functools import partial
+from math import nan
 from pathlib import Path
 
 import pytest
@@ -12,8 +13,10 @@ from PIL import Image
 
 from omnigen2.adapters import LoRA, add_lora, save_lora
 from omnigen2.cli import main
-from omnigen2.generate import Generator, read_parameters
+from omnigen2.dit import variants
+from omnigen2.generate import GenerateError, Generator, Sampling, read_parameters
 from omnigen2.generate.tiny import tiny_transformer
+from tests.adapters.cases import adapted
 from tests.commands.conftest import Shell
 
 
@@ -56,6 +59,50 @@ class TestGenerate:
         save_lora(dit, "style")
         shell.generate("--prompt", "a", "--lora", "style", "--out", "a.png", "--vlm_sees_images", "--dtype", "bfloat16")
         assert read_parameters("a.png")["adapters"] == ["style"]
+
+    def test_the_strength_of_an_adapter_acts_and_is_told(self, shell: Shell) -> None:
+        save_lora(adapted(), "style")
+        for scale in ("1", "0.5", "-2", "0"):
+            words = ("--prompt", "a", "--seed", 1, "--lora", f"style:{scale}")
+            shell.generate(*words, "--out", f"a{scale}.png")
+        told = [read_parameters(f"a{scale}.png")["adapters"] for scale in ("1", "0.5", "-2", "0")]
+        assert told == [["style"], ["style:0.5"], ["style:-2.0"], ["style:0.0"]]
+        shell.generate("--prompt", "a", "--seed", 1, "--out", "plain.png")
+        assert pixels(Path("a0.png")) == pixels(Path("plain.png"))
+        assert len({pixels(Path(f"a{scale}.png")) for scale in ("1", "0.5", "-2", "0")}) == 4
+        again = Generator.from_folder(shell.model)
+        again.load_lora("style", scale=0.5)
+        expected = again("a", height=32, width=48, steps=2, seed=1).pictures[0]
+        assert (expected.image.tobytes(), expected.adapters) == (pixels(Path("a0.5.png")), ("style:0.5",))
+
+    def test_a_wrong_adapter_is_told_before_the_model_is_loaded(
+        self, shell: Shell, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(Generator, "from_folder", None)
+        dit = variants.micro()
+        add_lora(dit, LoRA())
+        save_lora(dit, "other")
+        base = ("generate", "--model", shell.model, "--prompt", "a", "--out", "a.png", "--device", "cpu", "--lora")
+        assert "which the transformer lacks" in shell.refused(*base, "other")[0]
+        assert "none does not exist" in shell.refused(*base, "none")[0]
+        assert "the strength of the adapter other is nan" in shell.refused(*base, "other:nan")[0]
+
+    def test_a_fixed_time_shift_acts_and_is_told(self, shell: Shell, generator: Generator) -> None:
+        shell.generate("--prompt", "a", "--seed", 3, "--time_shift", 3, "--out", "a.png")
+        shell.generate("--prompt", "a", "--seed", 3, "--out", "b.png")
+        expected = generator("a", height=32, width=48, steps=2, seed=3, time_shift=3.0).images[0]
+        assert pixels(Path("a.png")) == expected.tobytes() != pixels(Path("b.png"))
+        fixed, own = read_parameters("a.png"), read_parameters("b.png")
+        assert (fixed["time_shift"], fixed["shift"]) == (3.0, "fixed, 3")
+        assert (own["time_shift"], own["shift"]) == (None, "square root of the size, none at 320 pixels")
+        Path("jobs.jsonl").write_text('{"prompt": "a", "seed": 3, "time_shift": 3, "out": "c.png"}\n')
+        shell.generate("--from_file", "jobs.jsonl", "--out", "drawn")
+        assert pixels(Path("drawn/c.png")) == expected.tobytes()
+        base = ("generate", "--model", shell.model, "--prompt", "a", "--out", "d.png", "--time_shift")
+        for wrong in ("0", "-1"):
+            assert "time_shift must be a number above 0" in shell.refused(*base, wrong)[0]
+        with pytest.raises(GenerateError, match="time_shift must be a number above 0, got nan"):
+            Sampling(time_shift=nan)
 
 
 class TestFromFile:
@@ -178,6 +225,9 @@ class TestRefusals:
 
         monkeypatch.setattr(Generator, "from_folder", partial(fail, error=torch.OutOfMemoryError("out of memory")))
         assert "--offload idle" in shell.refused(*words)[1]
+        for small in (RuntimeError("DefaultCPUAllocator: can't allocate memory"), MemoryError()):
+            monkeypatch.setattr(Generator, "from_folder", partial(fail, error=small))
+            assert "--offload idle" in shell.refused(*words)[1]
         for bug in (RuntimeError("shapes"), KeyError("x"), TypeError("x")):
             monkeypatch.setattr(Generator, "from_folder", partial(fail, error=bug))
             with pytest.raises(type(bug)):

@@ -45,6 +45,9 @@ def test_shards_together_hold_every_released_key(tmp_path: Path) -> None:
     index = json.loads((tmp_path / INDEX).read_text())
     shards = {path.name: load_file(path) for path in tmp_path.glob("*.safetensors")}
     assert len(shards) > 3
+    sizes = [[tensor.nbytes for tensor in shards[name].values()] for name in sorted(shards)]
+    assert all(sum(size) <= 4000 or len(size) == 1 for size in sizes)
+    assert max(map(len, sizes)) > 1
     assert all(re.fullmatch(r"diffusion_pytorch_model-\d{5}-of-\d{5}\.safetensors", name) for name in shards)
     assert index["weight_map"] == {key: name for name, shard in shards.items() for key in shard}
     assert index["metadata"]["total_size"] == sum(t.nbytes for shard in shards.values() for t in shard.values())
@@ -197,7 +200,7 @@ FAULTS: dict[str, tuple[Callable[[Path], object], str]] = {
     "other output channels": (config(out_channels=8), r"out_channels is 8, .* in_channels \(3\)"),
     "unknown scheme": (
         config(positions={"class": "Mine"}),
-        'scheme "Mine" is not one of .*; pass positions= when loading',
+        'scheme "Mine" is not one of .*; is it of another program',
     ),
 }
 SHARD_FAULTS: dict[str, tuple[Callable[[Path], object], str]] = {

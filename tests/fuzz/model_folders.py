@@ -32,10 +32,12 @@ def loaded() -> dict[str, Tensor]:
 def states(generator: Generator) -> dict[str, Tensor]:
     """All weights of all parts of a generator."""
     found: dict[str, Tensor] = {}
-    for name, part in (("transformer", generator.transformer), ("vlm", generator.vlm), ("vae", generator.vae)):
-        for inner, module in vars(part).items() if not isinstance(part, nn.Module) else {"": part}.items():
-            if isinstance(module, nn.Module):
-                found |= {f"{name}.{inner}.{key}": tensor for key, tensor in module.state_dict().items()}
+    parts = {"transformer": generator.transformer, "vlm": generator.encoders.vlm, "vae": generator.encoders.vae}
+    for name, part in parts.items():
+        inside = {"": part} if isinstance(part, nn.Module) else vars(part)
+        modules = {key: one for key, one in inside.items() if isinstance(one, nn.Module)}
+        found |= {f"{name}.{key}.{at}": value for key, one in modules.items() for at, value in one.state_dict().items()}
+    assert len(found) > 100, "not all parts have weights here"
     return found
 
 

@@ -291,8 +291,8 @@ class TestFolder:
         config.write_text('{"dynamic_time_shift": false}')
         assert ModelFolder(copy).shift(2) == IdentityShift()
         config.write_text('{"dynamic_time_shift": "no"}')
-        with pytest.raises(GenerateError, match="has the dynamic_time_shift 'no'\n  expected true or false"):
+        with pytest.raises(GenerateError, match='has dynamic_time_shift "no", expected true or false\n  take it out'):
             ModelFolder(copy).shift(2)
         config.write_text("{")
-        with pytest.raises(GenerateError, match=r"scheduler_config\.json is not JSON"):
+        with pytest.raises(GenerateError, match=r"scheduler_config\.json is no JSON"):
             ModelFolder(copy).shift(2)

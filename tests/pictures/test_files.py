@@ -158,7 +158,7 @@ def test_images_without_a_white_are_refused(mode: str) -> None:
 def test_animations_are_refused_or_give_their_first_frame(kind: str) -> None:
     frames = [Image.new("RGB", (8, 8), colour) for colour in ("red", "blue", "lime")]
     data = encoded(frames[0], kind, save_all=True, append_images=frames[1:])
-    with pytest.raises(ImageFileError, match="film has 3 frames; use animated='first_frame'"):
+    with pytest.raises(ImageFileError, match=r"film has 3 frames\n  save .*, or set animated to first_frame"):
         READ(data, name="film")
     red, green, blue = ImageReader(animated="first_frame").read(data).getpixel((4, 4))
     assert red > 240
@@ -171,7 +171,7 @@ def test_a_photo_with_previews_is_a_photo() -> None:
 
 
 def test_pictures_that_unpack_too_large_are_refused() -> None:
-    with pytest.raises(ImageFileError, match="bomb has 19x13 = 247 pixels, at most 246 are decoded"):
+    with pytest.raises(ImageFileError, match="bomb has 19x13 = 247 pixels, at most 246 are taken"):
         ImageReader(max_pixels=246).read(WHOLE["PNG"], name="bomb")
     huge = encoded(Image.new("1", (20_000, 20_000)), "PNG")
     assert len(huge) < 100_000

@@ -78,6 +78,30 @@ def test_adapters_learn_ten_pictures_and_change_what_is_drawn(place: Path) -> No
     assert all("lora" in name for name in state)
 
 
+def test_adapters_go_further_and_start_another_run_on_other_pictures_at_another_rate(place: Path) -> None:
+    out, later, settings = place / "runs/short", place / "runs/later", ["--trainer.val_check_interval=2"]
+    finetune(place, "lora", "--vars.steps=2", *settings, f"--out={out}")
+    finetune(place, "lora", "--vars.steps=4", *settings, f"--out={out}")
+    assert len(losses(out)) == 2
+    (words,) = re.findall(
+        r"^lightning run \S+ \S+ .*(--model.init_args.adapter=\S+ \S+) --out=runs/lora_2$", DOCS, re.M
+    )
+    asked = [word.replace("runs/lora/", f"{out}/") for word in words.split()]
+    pictures = f"--vars.data={place / 'pictures.jsonl'}"
+    finetune(place, "lora", "--vars.steps=2", *settings, pictures, *asked, f"--out={later}")
+    summary = json.loads((later / "run.json").read_text())
+    assert summary["starts_from"].startswith(f"adapter {out}/weights/adapter (rank 16, ")
+    assert "starts from" in (later / "report.md").read_text()
+    assert (
+        yaml.safe_load((later / "config.yaml").read_text())["model"]["init_args"]["optimizer"]["init_args"]["lr"]
+        == 1e-3
+    )
+    first, second = (load_file(run / "weights/adapter/pytorch_lora_weights.safetensors") for run in (out, later))
+    assert first.keys() == second.keys()
+    moved = max(float((first[name] - second[name]).abs().max()) for name in first)
+    assert 0 < moved < 0.02  # two steps of 1e-3 from there, and not from anew
+
+
 def test_fine_tuning_all_weights_leaves_a_whole_model(place: Path) -> None:
     run = finetune(place, "full", "--vars.steps=20", "--trainer.val_check_interval=5")
     found = losses(run)

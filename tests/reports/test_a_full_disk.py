@@ -5,14 +5,14 @@ It says which file could not be written and from where the same command goes on;
 
 import errno
 import resource
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from lightning.pytorch import Callback, Trainer
+from lightning.pytorch import Callback, LightningModule, Trainer
 
 from omnigen2.cli import main
 from omnigen2.errors import UserError
@@ -22,8 +22,8 @@ from tests.runner.stage_recipes import PLAIN as LINEAR
 
 
 @contextmanager
-def small_disk(size: int) -> Iterator[None]:
-    """No file of this process may grow beyond so many bytes."""
+def small_disk() -> Generator[None]:
+    """Puts the largest size of files back to what it was."""
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     try:
         yield
@@ -59,7 +59,7 @@ def test_a_full_disk_is_told_and_the_run_goes_on(
 ) -> None:
     config = config_of(write(tmp_path / "recipe.yaml", recipe, checkpoints_every(2)))
     run_with(config, tmp_path / "whole")
-    with small_disk(size), pytest.raises(UserError) as told:
+    with small_disk(), pytest.raises(UserError) as told:
         run_with(config, tmp_path / "run", Fills(hook, count, size))
     words = str(told.value)
     assert "could not be written whole" in words
@@ -74,7 +74,7 @@ class Raises(Callback):
     def __init__(self, error: BaseException, count: int = 4) -> None:
         self.error, self.left = error, count
 
-    def on_train_batch_start(self, *arguments: Any) -> None:
+    def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
         self.left -= 1
         if self.left == 0:
             raise self.error

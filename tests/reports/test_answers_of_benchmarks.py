@@ -34,7 +34,6 @@ __all__ = ["folders"]
 OPTIONS = dict(zip("ABCDEFGHIJ", ("a cat", "a dog", "a cow", "none", "e", "f", "g", "h", "i", "j"), strict=True))
 
 
-@pytest.mark.parametrize("letter", OPTIONS)
 @pytest.mark.parametrize(
     "said",
     [
@@ -44,8 +43,8 @@ OPTIONS = dict(zip("ABCDEFGHIJ", ("a cat", "a dog", "a cow", "none", "e", "f", "
         "The answer is \\boxed{{{}}}.", "I choose ({}) for that.", "Final answer: {}",
     ],
 )  # fmt: skip
-def test_every_letter_is_read_in_every_usual_form(said: str, letter: str) -> None:
-    assert read_letter(said.format(letter), OPTIONS) == letter
+def test_every_letter_is_read_in_every_usual_form(said: str) -> None:
+    assert [read_letter(said.format(letter), OPTIONS) for letter in OPTIONS] == list(OPTIONS)
 
 
 @pytest.mark.parametrize(
@@ -183,7 +182,7 @@ def test_a_value_of_another_type_in_a_result_is_told_or_harmless(
         assert "over the 1 of 2 items" in said.out.lower() or "over the 2 of 2 items" in said.out.lower()
     else:
         assert len(said.err.splitlines()) == 2
-        assert "result.json" in said.err or "benchmark" in said.err or "valid in both" in said.err
+        assert any(word in said.err for word in ("result.json", "the result of", "benchmark", "valid in both"))
 
 
 FITTING = {

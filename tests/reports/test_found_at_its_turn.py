@@ -73,7 +73,9 @@ def test_a_wrong_line_is_told_before_a_model_is_built(name: str, held_out: bool,
 
 
 def test_a_picture_that_cannot_be_opened_costs_its_group_and_is_counted(tmp_path: Path) -> None:
-    file = written(tmp_path, *[GOOD | {"instruction": f"{number}"} for number in range(8)], GOOD | {"input_images": ["b.png"]})
+    file = written(
+        tmp_path, *[GOOD | {"instruction": f"{number}"} for number in range(8)], GOOD | {"input_images": ["b.png"]}
+    )
     (tmp_path / "b.png").write_bytes((tmp_path / "a.png").read_bytes()[:40])
     guard = InvalidRewardGuard(most=0.0)
     with pytest.warns(UserWarning, match=r"goes without a group: .*prompts.jsonl, line 9: image file .*b.png"):
@@ -95,9 +97,11 @@ def test_after_a_restart_the_picture_does_not_stop_the_run_either(tmp_path: Path
         folder.mkdir()
     with pytest.warns(UserWarning, match="goes without a group"):
         whole = trained(folders[0], file, InvalidRewardGuard(), ResumePoint(every_n_train_steps=2))
+    with pytest.warns(UserWarning, match="goes without a group"):
         trained(folders[1], file, InvalidRewardGuard(), ResumePoint(every_n_train_steps=2), steps=2)
-        checkpoint = committed_checkpoint(folders[1])
-        again = trained(folders[1], file, InvalidRewardGuard(), ResumePoint(2), checkpoint=checkpoint, awake=False)
+    kept: dict[str, Any] = {"checkpoint": committed_checkpoint(folders[1]), "awake": False}
+    with pytest.warns(UserWarning, match="goes without a group"):
+        again = trained(folders[1], file, InvalidRewardGuard(), ResumePoint(2), **kept)
     assert same(weights(whole), weights(again))
     assert torch.equal(*(torch.tensor([row["invalid/share"] for row in read_metrics(folder)]) for folder in folders))
 
@@ -140,7 +144,9 @@ def test_a_dry_run_tells_it_too(tmp_path: Path, capsys: pytest.CaptureFixture[st
         captured = capsys.readouterr()
         assert words in captured.out + captured.err
     file = str(tmp_path / "elsewhere.jsonl")
-    config.write_text(f"data: {source % file}\nmodel: {{init_args: {{weights: null, transformer: {{config: {sizes}}}}}}}\n")
+    config.write_text(
+        f"data: {source % file}\nmodel: {{init_args: {{weights: null, transformer: {{config: {sizes}}}}}}}\n"
+    )
     assert main(["run", recipe, str(config), "--dry_run"]) == 0
     assert "described without data: there is no file" in capsys.readouterr().out
 

@@ -13,10 +13,19 @@ import torch
 import yaml
 
 from omnigen2.cli import main
-from omnigen2.runner.keep import CarryError, carry_on, read_metrics, save_optimizer
+from omnigen2.runner.keep import (
+    CarryError,
+    ResumePoint,
+    carry_on,
+    committed_checkpoint,
+    read_metrics,
+    save_optimizer,
+)
+from omnigen2.training.callbacks import EMA
 from tests.runner.recipes import PARTS, PLAIN, checkpoints_every, config_of, write
 from tests.runner.runs import in_child, outcome, run_with
 from tests.runner.toy_parts import Kill
+from tests.training.grpo_parts import fit, grpo, same, weights
 
 OF_THE_LENGTH = {"data": {"init_args": {"steps": "${trainer.max_steps}"}}}
 EPOCHS = {"model": {"class_path": f"{PARTS}.EpochNet"}}
@@ -126,3 +135,19 @@ def test_an_optimizer_is_not_carried_on_to_parameters_of_other_shapes(tmp_path: 
     assert all(torch.equal(before[name], after[name]) for name in before)
     with pytest.raises(CarryError, match=r"parameter 0 has shape \(3, 2\), and the file's exp_avg \(2, 3\)"):
         carry_on(adamw(3, 2), tmp_path / "optimizer.safetensors")
+
+
+def test_reinforcement_learning_goes_on_too(tmp_path: Path) -> None:
+    one, two = tmp_path / "one", tmp_path / "two"
+    one.mkdir()
+    two.mkdir()
+    averages = EMA(0.5), EMA(0.5)
+    whole = fit(grpo(kl=0.01), one, 6, averages[0], ResumePoint())
+    fit(grpo(kl=0.01), two, 4, EMA(0.5), ResumePoint())
+    again = fit(grpo(kl=0.01), two, 6, averages[1], ResumePoint(), checkpoint=committed_checkpoint(two), awake=False)
+    assert same(weights(whole), weights(again))
+    with averages[0].applied(whole), averages[1].applied(again):
+        assert same(weights(whole), weights(again))
+    rewards = [[row["reward/mean"] for row in read_metrics(folder) if "reward/mean" in row] for folder in (one, two)]
+    assert rewards[0] == rewards[1]
+    assert len(rewards[0]) == 3

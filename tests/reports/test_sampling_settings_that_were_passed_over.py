@@ -1,7 +1,7 @@
 """A model folder said how it is to be sampled, or how pictures are to be prepared, and nobody listened.
 
-Whatever scheduler_config.json, preprocessor_config.json, the configurations of the models and generation_config.json say
-is followed, or changes nothing and is known to, or is refused by its name.
+Whatever scheduler_config.json, preprocessor_config.json, generation_config.json and the configurations of the models
+say is followed, or changes nothing and is known to, or is refused by its name.
 """
 
 import json
@@ -20,7 +20,7 @@ from omnigen2.flow import ExponentialShift, FixedShift, IdentityShift, SquareRoo
 from omnigen2.generate import Generator, ModelFolder, scheduler_config, shift_text
 from tests.evaluation.metrics.test_similarity import write_tiny_dino
 
-PICTURE = Image.effect_mandelbrot((140, 84), (-3, -2.5, 2, 2.5), 20).convert("RGB")
+PICTURE = Image.effect_mandelbrot((150, 70), (-3, -2.5, 2, 2.5), 20).convert("RGB")
 
 
 @pytest.fixture
@@ -107,14 +107,6 @@ def test_what_the_scheduler_says_is_seen_in_the_picture(folder: Path) -> None:
     assert generator.shift == FixedShift(3.0)
 
 
-def test_a_shift_can_be_given_instead(folder: Path) -> None:
-    model = ModelFolder(folder)
-    assert model.shift(2, time_shift=3.0) == FixedShift(3.0)
-    for wrong in (0.0, -1.0, float("nan"), float("inf")):
-        with pytest.raises(UserError, match="time_shift must be a positive number"):
-            model.shift(2, time_shift=wrong)
-
-
 SHIFTS = [IdentityShift(), FixedShift(3.0), SquareRootShift(20), SquareRootShift(10.5)]
 
 
@@ -141,8 +133,9 @@ VISION = {"patch_size": 14, "temporal_patch_size": 2, "merge_size": 2}
 OFFICIAL = {
     "crop_size": None, "data_format": "channels_first", "default_to_square": True, "device": None,
     "disable_grouping": None, "do_center_crop": None, "do_convert_rgb": True, "do_normalize": True, "do_rescale": True,
-    "do_resize": True, "image_mean": [0.48145466, 0.4578275, 0.40821073], "image_processor_type": "Qwen2VLImageProcessorFast",
-    "image_std": [0.26862954, 0.26130258, 0.27577711], "input_data_format": None, "max_pixels": 12845056, "merge_size": 2,
+    "do_resize": True, "image_mean": [0.48145466, 0.4578275, 0.40821073], "input_data_format": None, "merge_size": 2,
+    "image_processor_type": "Qwen2VLImageProcessorFast", "image_std": [0.26862954, 0.26130258, 0.27577711],
+    "max_pixels": 12845056,
     "min_pixels": 3136, "patch_size": 14, "processor_class": "Qwen2_5_VLProcessor", "resample": 3,
     "rescale_factor": 0.00392156862745098, "return_tensors": None, "temporal_patch_size": 2, "size_divisor": None,
     "size": {"longest_edge": 12845056, "shortest_edge": 3136},
@@ -172,7 +165,7 @@ IMAGE_FAULTS: list[tuple[dict[str, Any], str]] = [
     ({"patch_size": "14"}, "patch_size"),
     ({"merge_size": True}, "merge_size"),
     ({"min_pixels": 100, "size": {"shortest_edge": 784, "longest_edge": 12544}}, "min_pixels"),
-    ({"size": {"height": 28, "width": 28}}, "height"),
+    ({"size": {"height": 28, "width": 28}}, '"height"'),
     ({"size": 224}, "size"),
 ]
 
@@ -185,7 +178,7 @@ def patches(folder: Path) -> torch.Tensor:
 
 def test_the_released_form_of_image_settings_is_read(folder: Path) -> None:
     (folder / "processor" / "preprocessor_config.json").write_text(json.dumps(OFFICIAL))
-    assert patches(folder).shape == (60, 1176)
+    assert patches(folder).shape == (40, 1176)
 
 
 @pytest.mark.parametrize("changes", FOLLOWED, ids=str)
@@ -213,7 +206,9 @@ def test_image_settings_inside_of_a_whole_processors_file_are_looked_at(folder: 
         load_tokenizer(folder / "processor")
 
 
-@pytest.mark.parametrize("change", [{"do_flip": True}, {"image_mean": 0.5}, {"image_processor_type": "ConvNextImageProcessor"}])
+@pytest.mark.parametrize(
+    "change", [{"do_flip": True}, {"image_mean": 0.5}, {"image_processor_type": "ConvNextImageProcessor"}]
+)
 def test_image_settings_of_dino_are_looked_at_too(tmp_path: Path, change: dict[str, Any]) -> None:
     write_tiny_dino(tmp_path)
     DinoImages(tmp_path)
@@ -261,7 +256,10 @@ def test_the_forms_that_earlier_releases_wrote_are_read(folder: Path) -> None:
     config = json.loads((folder / "mllm" / "config.json").read_text())
     text = config.pop("text_config")
     rope = text.pop("rope_parameters")
-    text |= {"rope_theta": rope["rope_theta"], "rope_scaling": {"type": "mrope", "mrope_section": rope["mrope_section"]}}
+    text |= {
+        "rope_theta": rope["rope_theta"],
+        "rope_scaling": {"type": "mrope", "mrope_section": rope["mrope_section"]},
+    }
     text |= {"torch_dtype": "float32", "vision_token_id": 260, "_attn_implementation_autoset": True}
     config["vision_config"] |= {"in_chans": 3, "spatial_patch_size": 14, "model_type": "qwen2_5_vl"}
     config["vision_config"].pop("rope_parameters")

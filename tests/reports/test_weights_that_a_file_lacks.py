@@ -6,7 +6,6 @@ its file and key.
 """
 
 import json
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,98 +14,48 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from omnigen2.dit import load_transformer
-from omnigen2.encoders import FluxVAE, QwenEncoder
-from omnigen2.errors import UserError
-from omnigen2.evaluation.metrics import Clip, DinoImages
-from tests.evaluation.metrics.test_similarity import PICTURES, write_tiny_clip, write_tiny_dino
+from omnigen2.evaluation.metrics import DinoImages
+from tests.evaluation.metrics.test_similarity import PICTURES, write_tiny_dino
+from tests.reports.parts import MODELS, load, refused, weights_of
 
 Tensors = dict[str, torch.Tensor]
-PARTS = {
-    "mllm": "model.layers.0.mlp.up_proj.weight",
-    "vae": "decoder.conv_out.weight",
-    "transformer": "layers.1.attn.to_k.weight",
-    "clip": "text_model.final_layer_norm.weight",
-    "dino": "encoder.layer.0.norm1.weight",
-}
-"""A key of each model, as its file calls it."""
 
 
-@pytest.fixture(scope="module")
-def originals(model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Every part in a folder of its own."""
-    folder = tmp_path_factory.mktemp("originals")
-    for part in ("mllm", "vae", "transformer", "processor"):
-        shutil.copytree(model / part, folder / part)
-    for part, write in (("clip", write_tiny_clip), ("dino", write_tiny_dino)):
-        (folder / part).mkdir()
-        write(folder / part)
-    return folder
-
-
-@pytest.fixture
-def folder(originals: Path, tmp_path: Path) -> Path:
-    return shutil.copytree(originals, tmp_path / "model")
-
-
-def load(folder: Path, part: str) -> Any:
-    loaders: dict[str, Callable[[Path], Any]] = {
-        "mllm": lambda path: QwenEncoder.from_folder(path, folder / "processor", dtype=torch.float32),
-        "vae": FluxVAE.from_folder,
-        "transformer": load_transformer,
-        "clip": Clip,
-        "dino": DinoImages,
-    }
-    return loaders[part](folder / part)
-
-
-def weights_of(folder: Path, part: str) -> Path:
-    (path,) = (folder / part).glob("*.safetensors")
-    return path
-
-
-def edit(folder: Path, part: str, change: Callable[[Tensors], object]) -> Path:
-    path = weights_of(folder, part)
+def edit(models: Path, part: str, change: Callable[[Tensors], object]) -> Path:
+    path = weights_of(models, part)
     tensors = load_file(path)
-    assert PARTS[part] in tensors, sorted(tensors)[:20]
+    assert MODELS[part] in tensors, sorted(tensors)[:20]
     change(tensors)
     save_file(tensors, path, {"format": "pt"})
     return path
 
 
-def refused(folder: Path, part: str, *words: str) -> None:
-    with pytest.raises(UserError) as told:
-        load(folder, part)
-    for word in words:
-        assert word in str(told.value)
+@pytest.mark.parametrize("part", MODELS)
+def test_whole_files_are_read(models: Path, part: str) -> None:
+    load(models, part)
 
 
-@pytest.mark.parametrize("part", PARTS)
-def test_whole_files_are_read(folder: Path, part: str) -> None:
-    load(folder, part)
+@pytest.mark.parametrize("part", MODELS)
+def test_a_missing_key_is_refused(models: Path, part: str) -> None:
+    path = edit(models, part, lambda tensors: tensors.pop(MODELS[part]))
+    refused(models, part, str(path), "lacks", MODELS[part].rpartition("layers.")[2])
 
 
-@pytest.mark.parametrize("part", PARTS)
-def test_a_missing_key_is_refused(folder: Path, part: str) -> None:
-    path = edit(folder, part, lambda tensors: tensors.pop(PARTS[part]))
-    refused(folder, part, str(path), "lacks", PARTS[part].rpartition("layers.")[2])
+@pytest.mark.parametrize("part", MODELS)
+def test_a_key_too_many_is_refused(models: Path, part: str) -> None:
+    path = edit(models, part, lambda tensors: tensors.update(lora_A=torch.zeros(2)))
+    refused(models, part, str(path), "has unexpected", "lora_A")
 
 
-@pytest.mark.parametrize("part", PARTS)
-def test_a_key_too_many_is_refused(folder: Path, part: str) -> None:
-    path = edit(folder, part, lambda tensors: tensors.update(lora_A=torch.zeros(2)))
-    refused(folder, part, str(path), "has unexpected", "lora_A")
-
-
-@pytest.mark.parametrize("part", PARTS)
-def test_another_shape_is_refused(folder: Path, part: str) -> None:
-    key = PARTS[part]
-    path = edit(folder, part, lambda tensors: tensors.update({key: torch.zeros(3, *tensors[key].shape)}))
-    refused(folder, part, str(path), key.rpartition("layers.")[2], "has shape (3,", "config.json implies")
+@pytest.mark.parametrize("part", MODELS)
+def test_another_shape_is_refused(models: Path, part: str) -> None:
+    key = MODELS[part]
+    path = edit(models, part, lambda tensors: tensors.update({key: torch.zeros(3, *tensors[key].shape)}))
+    refused(models, part, str(path), key.rpartition("layers.")[2], "has shape (3,", "config.json implies")
 
 
 @pytest.mark.parametrize("part", ["mllm", "vae", "clip"])
-def test_names_behind_a_prefix_are_not_passed_over(folder: Path, part: str) -> None:
+def test_names_behind_a_prefix_are_not_passed_over(models: Path, part: str) -> None:
     """As PEFT's `base_model.model.`, behind which a whole model can lie."""
 
     def rename(tensors: Tensors) -> None:
@@ -114,109 +63,70 @@ def test_names_behind_a_prefix_are_not_passed_over(folder: Path, part: str) -> N
         tensors.clear()
         tensors.update({f"base_model.model.{key}": tensor for key, tensor in old.items()})
 
-    path = edit(folder, part, rename)
-    refused(folder, part, str(path), "lacks")
+    path = edit(models, part, rename)
+    refused(models, part, str(path), "lacks")
 
 
-@pytest.mark.parametrize("part", PARTS)
+@pytest.mark.parametrize("part", MODELS)
 @pytest.mark.parametrize("dtype", [torch.int8, torch.bool, torch.complex64, torch.float8_e4m3fn], ids=str)
-def test_numbers_that_are_no_weights_are_refused(folder: Path, part: str, dtype: torch.dtype) -> None:
-    key = PARTS[part]
-    path = edit(folder, part, lambda tensors: tensors.update({key: tensors[key].to(dtype)}))
-    refused(folder, part, f"{path}: {key} has the type", "expected one of F64, F32, BF16, F16")
+def test_numbers_that_are_no_weights_are_refused(models: Path, part: str, dtype: torch.dtype) -> None:
+    key = MODELS[part]
+    path = edit(models, part, lambda tensors: tensors.update({key: tensors[key].to(dtype)}))
+    refused(models, part, f"{path}: {key} has the type", "expected one of F64, F32, BF16, F16")
 
 
 @pytest.mark.parametrize("part", ["mllm", "transformer"])
-def test_scaled_fp8_is_called_by_its_name(folder: Path, part: str) -> None:
+def test_scaled_fp8_is_called_by_its_name(models: Path, part: str) -> None:
     def scale(tensors: Tensors) -> None:
-        tensors[PARTS[part]] = tensors[PARTS[part]].to(torch.float8_e4m3fn)
-        tensors[PARTS[part].removesuffix("weight") + "scale_weight"] = torch.ones(())
+        tensors[MODELS[part]] = tensors[MODELS[part]].to(torch.float8_e4m3fn)
+        tensors[MODELS[part].removesuffix("weight") + "scale_weight"] = torch.ones(())
 
-    edit(folder, part, scale)
-    refused(folder, part, "scaled (fp8 of other programs), which is not supported", "take the bfloat16")
+    edit(models, part, scale)
+    refused(models, part, "scaled (fp8 of other programs), which is not supported", "take the bfloat16")
 
 
-@pytest.mark.parametrize("part", PARTS)
-def test_other_files_of_weights_are_named_with_what_to_do(folder: Path, part: str) -> None:
-    path = weights_of(folder, part)
+@pytest.mark.parametrize("part", MODELS)
+def test_other_files_of_weights_are_named_with_what_to_do(models: Path, part: str) -> None:
+    path = weights_of(models, part)
     path.rename(path.with_name(path.stem + ".fp16.safetensors"))
     what = "omnigen2 export FILE" if part == "transformer" else "save it again as"
-    refused(folder, part, f"neither {path.name}", f"but {path.stem}.fp16.safetensors", what)
+    refused(models, part, f"neither {path.name}", f"but {path.stem}.fp16.safetensors", what)
 
 
 @pytest.mark.parametrize("part", ["mllm", "vae", "transformer"])
-def test_files_that_hold_pickles_are_named_too(folder: Path, part: str) -> None:
-    path = weights_of(folder, part)
+def test_files_that_hold_pickles_are_named_too(models: Path, part: str) -> None:
+    path = weights_of(models, part)
     torch.save(load_file(path), path.with_name("pytorch_model.bin"))
     path.unlink()
-    refused(folder, part, f"neither {path.name}", "but pytorch_model.bin")
+    refused(models, part, f"neither {path.name}", "but pytorch_model.bin")
 
 
-@pytest.mark.parametrize("part", ["mllm", "vae", "transformer"])
-@pytest.mark.parametrize("name", ["../elsewhere.safetensors", "/elsewhere.safetensors", "a/b.safetensors", "..\\x.safetensors"])
-def test_an_index_does_not_lead_out_of_its_folder(folder: Path, part: str, name: str) -> None:
-    path = weights_of(folder, part)
-    shutil.copy(path, folder / "elsewhere.safetensors")
-    index = path.with_name(f"{path.name}.index.json")
-    index.write_text(json.dumps({"weight_map": dict.fromkeys(load_file(path), name)}))
-    path.unlink()
-    refused(folder, part, str(index), "expected the name of a file beside the index")
-
-
-@pytest.mark.parametrize("part", ["mllm", "vae", "transformer"])
-@pytest.mark.parametrize(
-    "content", ["[]", "null", '{"weight_map": []}', '{"weight_map": null}', '{"weight_map": {"a": true}}', "[" * 200_000]
-)
-def test_an_index_of_another_kind_is_told(folder: Path, part: str, content: str) -> None:
-    path = weights_of(folder, part)
-    index = path.with_name(f"{path.name}.index.json")
-    index.write_text(content)
-    path.unlink()
-    refused(folder, part, str(index))
-
-
-@pytest.mark.parametrize("part", PARTS)
-@pytest.mark.parametrize("header", [b"", b"\x08", (2**62).to_bytes(8, "little"), b"\x04\0\0\0\0\0\0\0null"], ids=str)
-def test_broken_headers_are_told(folder: Path, part: str, header: bytes) -> None:
-    path = weights_of(folder, part)
-    path.write_bytes(header)
-    refused(folder, part, f"{path} ({len(header)} bytes) is not a whole safetensors file")
-
-
-@pytest.mark.parametrize("part", PARTS)
-@pytest.mark.parametrize("content", ["[]", "null", "true", "{", "\xff", '{"a": 1, "a": 2}', "1" * 5000])
-def test_configurations_of_another_kind_are_told(folder: Path, part: str, content: str) -> None:
-    path = folder / part / "config.json"
-    path.write_bytes(content.encode("latin-1"))
-    refused(folder, part, str(path))
-
-
-def test_one_table_may_stand_for_two_and_two_may_not_for_one(folder: Path) -> None:
+def test_one_table_may_stand_for_two_and_two_may_not_for_one(models: Path) -> None:
     """A tied `lm_head` may be missing, or there and the same; of two different ones none is dropped in silence."""
-    path, table = weights_of(folder, "mllm"), "model.embed_tokens.weight"
+    path, table = weights_of(models, "mllm"), "model.embed_tokens.weight"
     tensors = load_file(path)
     assert "lm_head.weight" not in tensors
     save_file(tensors | {"lm_head.weight": tensors[table].clone()}, path, {"format": "pt"})
-    load(folder, "mllm")
+    load(models, "mllm")
     save_file(tensors | {"lm_head.weight": tensors[table] + 1}, path, {"format": "pt"})
-    refused(folder, "mllm", "NOT tie them")
+    refused(models, "mllm", "NOT tie them")
 
 
-def test_a_head_of_its_own_may_not_be_missing(folder: Path) -> None:
-    config = json.loads((folder / "mllm" / "config.json").read_text())
+def test_a_head_of_its_own_may_not_be_missing(models: Path) -> None:
+    config = json.loads((models / "mllm" / "config.json").read_text())
     config["tie_word_embeddings"] = config["text_config"]["tie_word_embeddings"] = False
-    (folder / "mllm" / "config.json").write_text(json.dumps(config))
-    refused(folder, "mllm", "lacks lm_head.weight")
+    (models / "mllm" / "config.json").write_text(json.dumps(config))
+    refused(models, "mllm", "lacks lm_head.weight")
 
 
-def test_a_tokenizer_of_a_larger_model_is_refused(folder: Path) -> None:
+def test_a_tokenizer_of_a_larger_model_is_refused(models: Path) -> None:
     """The rows that the model lacks would be made up."""
-    path = folder / "processor" / "tokenizer.json"
+    path = models / "processor" / "tokenizer.json"
     content = json.loads(path.read_text())
     token = dict(content["added_tokens"][-1]) | {"content": "<|more|>", "id": content["added_tokens"][-1]["id"] + 1}
     content["added_tokens"].append(token)
     path.write_text(json.dumps(content))
-    refused(folder, "mllm", "has embeddings for 264 tokens, but the tokenizer", "knows 265")
+    refused(models, "mllm", "has embeddings for 264 tokens, but the tokenizer", "knows 265")
 
 
 def write_vit(folder: Path, pooler: bool) -> Any:
@@ -268,8 +178,8 @@ def test_published_pickles_of_small_models_are_read(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["tokenizer.json", "preprocessor_config.json"])
-def test_what_a_library_would_replace_in_silence_is_missed(folder: Path, name: str) -> None:
+def test_what_a_library_would_replace_in_silence_is_missed(models: Path, name: str) -> None:
     """Without a vocabulary transformers makes a tokenizer of two words."""
-    (folder / "clip" / name).unlink()
-    (folder / "clip" / "vocab.json").unlink()
-    refused(folder, "clip", str(folder / "clip"), name)
+    (models / "clip" / name).unlink()
+    (models / "clip" / "vocab.json").unlink()
+    refused(models, "clip", str(models / "clip"), name)

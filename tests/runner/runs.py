@@ -27,7 +27,9 @@ def layers(every: int | None, steps: int, model: str = "Net", kind: str = "steps
 def run_with(config: Config, folder: Path, *extra: Callback) -> int:
     """Run here; return the exit status."""
     build = config.build
-    config.build = lambda arguments: build(lambda callbacks, loggers: arguments([*callbacks, *extra], loggers))  # type: ignore[method-assign]
+    config.build = lambda arguments, place: build(  # type: ignore[method-assign]
+        lambda callbacks, loggers: arguments([*callbacks, *extra], loggers), place
+    )
     try:
         run(config, folder, "a command", restart=False, output=SILENT)
     except SystemExit as stop:

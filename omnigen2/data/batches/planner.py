@@ -180,7 +180,7 @@ class Planner:
         )
         match self.budget.oversized:
             case "refuse":
-                raise DataError(f"{problem}, or use oversized='skip'")
+                raise DataError(problem, arguments={"oversized": "set {} to skip"})
             case "skip":
                 self._drawn[pick.source] += 1
                 self._skipped[pick.source] += 1

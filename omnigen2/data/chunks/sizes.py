@@ -84,31 +84,33 @@ class SizeTable:
                 kind = opened.metadata() or {}
                 if kind.get("format") != FORMAT or kind.get("tasks") != " ".join(TASKS):
                     raise DataError(f"{file} has the metadata {kind}, expected format {FORMAT!r}; write it again")
-                table = cls(*(opened.get_tensor(name) for name in ARRAYS))
+                arrays = {name: opened.get_tensor(name) for name in ARRAYS}
         except (SafetensorError, OSError) as error:
             raise DataError(f"{file} is damaged ({error}); copy it anew or write it again") from error
-        if wrong := table._fault():
+        if wrong := _fault(arrays):
             raise DataError(f"{file} is damaged ({wrong}); copy it anew or write it again")
-        return table
+        return cls(**arrays)
 
-    def _fault(self) -> str:
-        """How the arrays do not fit one another, empty if they do."""
-        samples, references = len(self.tasks), len(self.references)
-        expected = {
-            "tasks": (np.int8, (samples,)),
-            "text_tokens": (np.int32, (samples,)),
-            "targets": (np.int32, (samples, 2)),
-            "references": (np.int32, (references, 2)),
-            "borders": (np.int64, (samples + 1,)),
-        }
-        for name, (kind, shape) in expected.items():
-            array: np.ndarray = getattr(self, name)
-            if array.dtype != kind or array.shape != shape:
-                return f"{name} is of type {array.dtype} and shape {array.shape}, expected {np.dtype(kind)} and {shape}"
-        if not ((self.tasks >= 0) & (self.tasks < len(TASKS))).all():
-            return f"a task is none of the {len(TASKS)} there are"
-        if self.borders[0] != 0 or self.borders[-1] != references or (np.diff(self.borders) < 0).any():
-            return "the borders of references are not in order"
-        if min(self.text_tokens.min(initial=0), self.targets.min(initial=0), self.references.min(initial=1) - 1) < 0:
-            return "a size is negative"
-        return "" if ((self.targets > 0).all(1) | (self.targets == 0).all(1)).all() else "a target has one side of 0"
+
+def _fault(arrays: dict[str, np.ndarray]) -> str:
+    """How the arrays of a table do not fit one another, empty if they do."""
+    tasks, text_tokens, targets, references, borders = (arrays[name] for name in ARRAYS)
+    samples = tasks.size
+    expected = {
+        "tasks": (np.int8, (samples,)),
+        "text_tokens": (np.int32, (samples,)),
+        "targets": (np.int32, (samples, 2)),
+        "references": (np.int32, (references.size // 2, 2)),
+        "borders": (np.int64, (samples + 1,)),
+    }
+    for name, (kind, shape) in expected.items():
+        if arrays[name].dtype != kind or arrays[name].shape != shape:
+            found = f"{arrays[name].dtype} and shape {arrays[name].shape}"
+            return f"{name} is of type {found}, expected {np.dtype(kind)} and {shape}"
+    if not ((tasks >= 0) & (tasks < len(TASKS))).all():
+        return f"a task is none of the {len(TASKS)} there are"
+    if borders[0] != 0 or borders[-1] != len(references) or (np.diff(borders) < 0).any():
+        return "the borders of references are not in order"
+    if min(text_tokens.min(initial=0), targets.min(initial=0), references.min(initial=1) - 1) < 0:
+        return "a size is negative"
+    return "" if ((targets > 0).all(1) | (targets == 0).all(1)).all() else "a target has one side of 0"

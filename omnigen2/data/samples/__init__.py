@@ -11,7 +11,7 @@ from omnigen2.data.samples.kinds import (
     States,
     StatesOrigin,
 )
-from omnigen2.data.samples.sample import TASKS, ImageFile, Sample, SampleSizes, Size, Task, measure
+from omnigen2.data.samples.sample import TASKS, ImageFile, Sample, SampleSizes, Size, Task, measure, stated_sizes
 from omnigen2.data.samples.source import ListSource, PixelRange, Source
 from omnigen2.data.samples.stored import (
     NAMES,
@@ -31,4 +31,5 @@ __all__ = [
     "InstructionEncoder", "LatentOrigin", "LatentType", "ListSource", "Loaded", "Mismatch", "NumberType", "Origin",
     "Origins", "PixelRange", "Pixels", "Sample", "SampleEncoder", "SampleSizes", "Size", "Source", "States",
     "StatesOrigin", "Stored", "StoredTensor", "Task", "TextLength", "TokenizerLength", "measure", "skipping",
+    "stated_sizes",
 ]  # fmt: skip

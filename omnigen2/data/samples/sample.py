@@ -149,6 +149,14 @@ def measure(sample: Sample, text_tokens: int, reader: ImageReader) -> SampleSize
     return SampleSizes(text_tokens, tuple(sizes[:-1]), sizes[-1])
 
 
+def stated_sizes(sample: Sample, text_tokens: int, reader: ImageReader) -> SampleSizes:
+    """The same of a sample with images that cannot be decoded, as their heads state it; 1x1 where they do not."""
+    sizes = [reader.stated_size(image) or (1, 1) for image in sample.images]
+    if sample.target is None:
+        return SampleSizes(text_tokens, tuple(sizes), None)
+    return SampleSizes(text_tokens, tuple(sizes[:-1]), sizes[-1])
+
+
 def size_of(image: ImageFile, name: str, reader: ImageReader) -> Size:
     """(height, width) in pixels, upright, of an image; messages call it by its path, or by `name` if it has none."""
     picture = reader.read(image, name if isinstance(image, bytes) else None)

@@ -104,7 +104,7 @@ class DinoImages(nn.Module):
         _check(folder)
         name = DINO_MODELS[check_config(folder, EvaluationError).choice("model_type", *DINO_MODELS)]
         self.processor = _processor(folder, ("ViTImageProcessor", "BitImageProcessor"))
-        pooler = {"add_pooling_layer": False} if name == "ViTModel" else {}
+        pooler: dict[str, Any] = {"add_pooling_layer": False} if name == "ViTModel" else {}
         self.model: Any = load_pretrained(
             getattr(transformers, name),
             folder,

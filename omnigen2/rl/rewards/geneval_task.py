@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias, get_args
 
 from omnigen2.rl.reward import RewardError
+from omnigen2.rl.rewards.remote import unique_fields
 
 Relation: TypeAlias = Literal["left of", "right of", "above", "below"]
 RELATIONS: tuple[Relation, ...] = get_args(Relation)
@@ -66,11 +67,11 @@ class GenEvalTask:
             RewardError: If it is something else.
         """
         try:
-            found = json.loads(text)
+            found = json.loads(text, object_pairs_hook=unique_fields)
             tag, prompt = found["tag"], found["prompt"]
             include = tuple(_wanted(one, number) for number, one in enumerate(found["include"]))
             exclude = tuple(_wanted(one, 0) for one in found.get("exclude", []))
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             raise RewardError(
                 f"{where} is no GenEval task ({type(error).__name__}: {error}), got {text[:120]!r}; use lines of "
                 "evaluation_metadata.jsonl"

@@ -78,7 +78,10 @@ def without_thoughts(text: str) -> str | None:
     Returns:
         None if thoughts do not end, or come again: what looks like an answer may be one of them.
     """
-    said = THOUGHTS.sub("", text, count=1)
+    thoughts = THOUGHTS.match(text)
+    if thoughts and len(TAG.findall(thoughts[0])) > 2:  # one inside of another, which has no end
+        return None
+    said = text[thoughts.end() :] if thoughts else text
     return None if TAG.search(said) else said
 
 

@@ -61,7 +61,11 @@ class Cluster:
 
 
 def _devices(devices: Any, accelerator: str) -> tuple[int, bool]:
-    """Devices of one machine, and whether they had to be counted here."""
+    """Devices of one machine, and whether they had to be counted here.
+
+    Raises:
+        UserError: If it is no number of devices.
+    """
     if isinstance(devices, list):
         return len(devices), False
     text = str(devices)

@@ -5,7 +5,6 @@ import os
 import signal
 import sys
 import threading
-import traceback
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from multiprocessing import connection, parent_process
@@ -64,7 +63,6 @@ def work(task: Task, threads: int, pipe: connection.Connection) -> None:
     try:
         _run(task, output)
     except UserError as error:
-        traceback.print_exc()
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2)
 

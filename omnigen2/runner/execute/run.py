@@ -20,7 +20,7 @@ from omnigen2.files import read_json, write_bytes, write_json, write_text
 from omnigen2.runner import keep
 from omnigen2.runner.execute.progress import Bar, PlainLines, Progress, ProgressCallback
 from omnigen2.runner.execute.troubles import Started, told
-from omnigen2.runner.plan import Config, as_lines, changes
+from omnigen2.runner.plan import Config, as_lines, changes, may_differ
 from omnigen2.runner.recipe import building
 
 NOT_FOR_USERS = (
@@ -100,7 +100,8 @@ def takes_more_steps(folder: Path, config: Config) -> bool:
     if not (folder / keep.CONFIG).is_file():
         return False
     old = yaml.safe_load((folder / keep.CONFIG).read_text(encoding="utf-8"))
-    found = changes(old, config.values)
+    free = may_differ(config.values)
+    found = {key: change for key, change in changes(old, config.values).items() if key not in free}
     if found and not keep.asks_for_more(found):
         changed = as_lines(found)
         more = [f"… and {len(changed) - 5} more"] if len(changed) > 5 else []
@@ -116,6 +117,12 @@ def _begun(folder: Path, config: Config) -> Generator[None]:
     """Write the settings of a run that begins or goes on, and take away what says that it is finished.
 
     If the run is refused before it has come any further, the folder is as it was: the mended recipe need not fit it.
+
+    Yields:
+        Nothing.
+
+    Raises:
+        UserError: As it comes.
     """
     paths = [folder / name for name in (keep.CONFIG, keep.SUMMARY, *keep.REPORTS)]
     finished, checkpoint = (folder / keep.SUMMARY).is_file(), keep.committed_checkpoint(folder)
@@ -142,7 +149,8 @@ def _train(config: Config, folder: Path, command: str, checkpoint: Path | None, 
     training = Started()
     with told(folder, training), building():
         trainer, model, data = config.build(
-            lambda callbacks, loggers: _trainer_arguments(config, folder, output, [training, *callbacks], loggers)
+            lambda callbacks, loggers: _trainer_arguments(config, folder, output, [training, *callbacks], loggers),
+            folder,
         )
     if output.send is not None and (processes := trainer.num_devices * trainer.num_nodes) > 1:
         raise UserError(

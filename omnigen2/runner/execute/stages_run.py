@@ -5,7 +5,7 @@ from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from omnigen2.errors import UserError
 from omnigen2.files import read_json, write_json, write_text
@@ -73,9 +73,9 @@ def check_stages(plan: StagesPlan) -> None:
         except UserError as error:
             raise error.at(f"stage {stage.name} has changed since it was run") from error
         _check_start(stage, plan)
-        if changing := sorted(_sources(stage, plan).keys() & set(longer)):
-            if (stage.folder / keep.CONFIG).is_file():
-                raise _other_weights(stage, plan, f"{changing[0]} will have after more steps")
+        changing = sorted(_sources(stage, plan).keys() & set(longer))
+        if changing and (stage.folder / keep.CONFIG).is_file():
+            _refuse_other_weights(stage, plan, f"{changing[0]} will have after more steps")
 
 
 def collect_stages(plan: StagesPlan) -> StagesResult:
@@ -121,12 +121,12 @@ def _check_start(stage: Stage, plan: StagesPlan) -> None:
         return
     for name, folder in _sources(stage, plan).items():
         if (folder / keep.SUMMARY).is_file() and started.get(name) != _left_by(folder):
-            raise _other_weights(stage, plan, f"{name} has now")
+            _refuse_other_weights(stage, plan, f"{name} has now")
 
 
-def _other_weights(stage: Stage, plan: StagesPlan, which: str) -> UserError:
+def _refuse_other_weights(stage: Stage, plan: StagesPlan, which: str) -> NoReturn:
     later = [s.folder for s in plan.stages[plan.stages.index(stage) :] if s.folder.exists()]
-    return UserError(
+    raise UserError(
         f"stage {stage.name} in {stage.folder} was started from other weights than {which}",
         f"delete {', '.join(map(str, later))} to train again from the new ones, or start over with --restart",
     )

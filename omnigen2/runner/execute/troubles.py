@@ -46,25 +46,38 @@ def told(folder: Path, training: Started) -> Generator[None]:
         yield
     except UserError:
         raise
-    except (OSError, SafetensorError) as error:
-        raise _refused_by_the_system(error, folder) from error
-    except MisconfigurationException as error:
-        raise UserError(str(error), f"(Lightning refuses these settings; {WHERE})") from error
-    except (RuntimeError, MemoryError) as error:
-        first = next(iter(str(error).splitlines()), type(error).__name__)
-        if any(words in str(error) for words in WRITER):
-            raise _no_room(first, folder) from error
-        if not isinstance(error, (torch.OutOfMemoryError, MemoryError)) and not any(w in str(error) for w in MEMORY):
+    except Exception as error:
+        if (reason := _reason(error, folder, training)) is None:
             raise
-        raise UserError(
-            f"there is not enough memory: {first}",
-            "make batches smaller (such as data.init_args.budget.tokens), compute activations again "
-            f"(model.init_args.transformer.checkpointing), or use more devices\n{_goes_on(folder)}; {WHERE}",
-        ) from error
-    except ValueError as error:
-        if training.started:
-            raise
-        raise UserError(str(error), f"(ValueError before training began; {WHERE})") from error
+        raise reason from error
+
+
+def _reason(error: Exception, folder: Path, training: Started) -> UserError | None:
+    """What to tell of an error; None if it is a fault of the code, of which the traceback is wanted."""
+    first = next(iter(str(error).splitlines()), type(error).__name__)
+    match error:
+        case OSError() | SafetensorError():
+            return _refused_by_the_system(error, folder)
+        case MisconfigurationException():
+            return UserError(str(error), f"(Lightning refuses these settings; {WHERE})")
+        case RuntimeError() if any(words in str(error) for words in WRITER):
+            return _no_room(first, folder)
+        case MemoryError() | torch.OutOfMemoryError():
+            return _no_memory(first, folder)
+        case RuntimeError() if any(words in str(error) for words in MEMORY):
+            return _no_memory(first, folder)
+        case ValueError() if not training.started:
+            return UserError(str(error), f"(ValueError before training began; {WHERE})")
+        case _:
+            return None
+
+
+def _no_memory(words: str, folder: Path) -> UserError:
+    return UserError(
+        f"there is not enough memory: {words}",
+        "make batches smaller (such as data.init_args.budget.tokens), compute activations again "
+        f"(model.init_args.transformer.checkpointing), or use more devices\n{_goes_on(folder)}; {WHERE}",
+    )
 
 
 def _refused_by_the_system(error: OSError | SafetensorError, folder: Path) -> UserError:

@@ -97,7 +97,7 @@ def has_more_batches(trainer: Trainer) -> bool:
 def reopen_epoch(trainer: Trainer) -> None:
     """Let a loop that was restored from the end of an epoch go on in its middle, since the epoch has more batches."""
     loop = trainer.fit_loop
-    loop.epoch_progress.current.processed -= 1
-    loop.epoch_progress.total.processed -= 1
+    for counted in (loop.epoch_progress.current, loop.epoch_progress.total):
+        counted.processed -= 1  # pyright: ignore[reportAttributeAccessIssue]
     loop.epoch_loop.batch_progress.is_last_batch = False
     loop.update_restart_stage()

@@ -1,4 +1,4 @@
-"""A run takes more steps than it was first asked for: which settings may differ, and what must not depend on its length."""
+"""A run takes more steps than it was first asked for: which settings may differ, and what must not depend on that."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -28,7 +28,7 @@ def asks_for_more(changes: Changes) -> bool:
 class SameSchedule(Callback):
     """Refuses to prolong a run whose schedule of the learning rate depends on how long the run is.
 
-    Its steps so far would have had other learning rates in the longer run. Add it to a trainer that has a `ResumePoint`.
+    Its steps so far would have had other learning rates in the longer run.
     """
 
     def __init__(self) -> None:
@@ -73,9 +73,8 @@ def _differing(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[tuple
                 yield from _differing(inner_before, inner_after)
         elif isinstance(before, dict) and isinstance(after, dict):
             yield from _differing(before, after)
-        elif key == "_milestones" or not (key.startswith("_") or key in RUNNING):
-            if before != after:
-                yield key.removeprefix("_"), before, after
+        elif (key == "_milestones" or not (key.startswith("_") or key in RUNNING)) and before != after:
+            yield key.removeprefix("_"), before, after
 
 
 def _grows(change: tuple[Any, Any]) -> bool:

@@ -23,7 +23,7 @@ class CarryError(UserError):
 
 
 def save_optimizer(optimizer: Optimizer, file: Path) -> None:
-    """Write the `state_dict()` of an optimizer; if it is sharded, every process must call it, and the first one writes."""
+    """Write the `state_dict()` of an optimizer. If it is sharded, every process must call it; the first one writes."""
     state = _whole(optimizer.state_dict())
     if not is_first_process():
         return

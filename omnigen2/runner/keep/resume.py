@@ -131,8 +131,9 @@ class ResumePoint(Checkpoint):
         """Set the random states if the next thing is a batch in the middle of an epoch; else let a new epoch begin."""
         self._fit_started = False
         if self._restored is not None and self._restored["epoch_ended"]:
-            if self._restored["limit_reached"] and private.has_more_batches(trainer):
-                self._reopen(trainer)
+            if self._restored.get("limit_reached") and private.has_more_batches(trainer):
+                self._reopen(trainer, self._restored["rows"])
+                self._restored |= {"epoch_ended": False}
             else:
                 private.close_epoch(trainer)
                 self._running = {}
@@ -195,12 +196,10 @@ class ResumePoint(Checkpoint):
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._commit(trainer)
 
-    def _reopen(self, trainer: Trainer) -> None:
+    def _reopen(self, trainer: Trainer, rows: int) -> None:
         """Take back the end of an epoch in which a run had all the steps that it was asked for then."""
-        assert self._restored is not None
-        self._restored |= {"epoch_ended": False}
         private.reopen_epoch(trainer)
-        folder, rows = _folder(trainer), self._restored["rows"]
+        folder = _folder(trainer)
         if trainer.is_global_zero and (pointer := read_json(folder / "checkpoints" / POINTER)) is not None:
             write_json(folder / "checkpoints" / POINTER, pointer | {"rows": rows})
         for logger in _csv_loggers(trainer):

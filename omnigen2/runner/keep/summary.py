@@ -21,6 +21,8 @@ def summarize(
 ) -> dict[str, Any]:
     """Collect the facts of a finished run, as `run.json` holds them; `folder` has `metrics.csv`."""
     final = {name: value for row in read_metrics(folder) for name, value in row.items()}
+    if not any("loss" in name for name in final):  # the run was shorter than the interval of the loggers
+        final |= {name: float(value) for name, value in trainer.callback_metrics.items() if "loss" in name}
     return {
         "status": "finished",
         "steps": trainer.global_step,
@@ -32,7 +34,7 @@ def summarize(
         "command": command,
         "versions": versions(),
         "final": {name: value for name, value in final.items() if name not in ("step", "epoch")},
-    }
+    } | ({"starts_from": words} if isinstance(model, SaysStart) and (words := model.starts_from()) else {})
 
 
 @runtime_checkable
@@ -41,6 +43,15 @@ class ReportSection(Protocol):
 
     def report_section(self, folder: Path) -> str:
         """Markdown that stands first in `report.md`; `folder` is the run's."""
+        ...
+
+
+@runtime_checkable
+class SaysStart(Protocol):
+    """A module that knows where its training has started."""
+
+    def starts_from(self) -> str:
+        """In words, for the report; nothing if it started from nothing."""
         ...
 
 
@@ -62,6 +73,7 @@ def write_report(folder: Path, summary: dict[str, Any], sections: Sequence[str] 
         ["seed", str(summary["seed"])],
         ["versions", ", ".join(f"{name} {number}" for name, number in summary["versions"].items())],
     ]
+    facts += [["starts from", summary["starts_from"]]] if "starts_from" in summary else []
     tables = "\n\n".join([*sections, markdown_table(["metric", "final value"], lines), markdown_table(["", ""], facts)])
     write_json(folder / "report.json", summary)
     write_text(folder / "report.md", f"# {folder.name}\n\n{tables}\n\n    {summary['command']}\n")

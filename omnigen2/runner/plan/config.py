@@ -22,7 +22,7 @@ from typing_extensions import override
 
 from omnigen2.errors import UserError
 from omnigen2.runner.keep import SeedsLater
-from omnigen2.runner.recipe import explain, explain_reference, known_keys
+from omnigen2.runner.recipe import explain, explain_reference, found_at, known_keys
 
 Value = None | bool | int | float | list[Any] | dict[str, Any] | str
 """What stands in the block `vars`. Not `Any`: the parser would read the text `a: b` as a mapping."""
@@ -120,13 +120,20 @@ class Config:
         seed = self.values["seed_everything"]
         return None if seed is False else int(seed)
 
-    def build(self, trainer_arguments: TrainerArguments) -> tuple[Trainer, LightningModule, LightningDataModule | None]:
+    def build(
+        self, trainer_arguments: TrainerArguments, folder: Path | None = None
+    ) -> tuple[Trainer, LightningModule, LightningDataModule | None]:
         """Build the trainer, the model and the data (None if the model has its own loaders).
 
         Args:
             trainer_arguments: Makes the arguments of the trainer that replace the recipe's.
+            folder: Of the run: what loggers write stands in there, wherever their `save_dir` is a relative path.
         """
         self._cli.trainer_arguments = trainer_arguments
+        if folder is not None:
+            for logger in _as_list(self._cli.config["trainer"]["logger"]):
+                if "save_dir" in (arguments := logger.get("init_args") or {}):
+                    arguments["save_dir"] = str(folder / (arguments["save_dir"] or ""))
         self._cli.instantiate_classes()
         return self._cli.trainer, self._cli.model, self._cli.datamodule
 
@@ -150,6 +157,19 @@ def changes(old: Mapping[str, Any], new: Mapping[str, Any], prefix: str = "") ->
         elif before != after or (key in old) != (key in new):
             found[f"{prefix}{key}"] = before, after
     return found
+
+
+def may_differ(values: Mapping[str, Any]) -> set[str]:
+    """Dotted keys of settings that a run may go on with otherwise, such as what happens to data that cannot be read.
+
+    The class of a section names them in `may_differ`, seen from its arguments.
+    """
+    sections = [(name, values[name]) for name in ("model", "data") if isinstance(values.get(name), Mapping)]
+    return {
+        f"{name}.init_args.{key}"
+        for name, section in sections
+        for key in getattr(found_at(str(section.get("class_path"))), "may_differ", ())
+    }
 
 
 def as_lines(found: Mapping[str, tuple[Any, Any]]) -> list[str]:

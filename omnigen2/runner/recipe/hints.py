@@ -1,7 +1,9 @@
 """What to do about a setting that the parser refuses, beyond what is wrong with it."""
 
+import inspect
 import re
-from collections.abc import Callable, Sequence
+import sys
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 CLASS = "expected a class: {class_path: NAME, init_args: {…}}"
@@ -28,8 +30,29 @@ def hint(keys: str, fact: str) -> str:
     """A remedy for some facts; nothing for others."""
     if keys == "trainer.logger" and "import path" in fact:
         return LOGGER
+    if match := re.search(r"does not correspond to a subclass of (\w+)", fact):
+        names = sorted({path for base in _ours(match[1]) for path in _derived(base)})
+        return f"known: {', '.join(names[:6])}" if names else ""
     scalar = re.search(r"expected (int|float|str|bool)\b.*, got \[", fact)
     return STUDY if scalar and "expected list" not in fact else ""
+
+
+def _ours(name: str) -> list[type]:
+    """The classes of this library that have a name, as far as they are imported."""
+    modules = [module for path, module in list(sys.modules.items()) if path.startswith("omnigen2.")]
+    found = {getattr(module, name, None) for module in modules}
+    return [one for one in found if inspect.isclass(one) and one.__name__ == name]
+
+
+def _derived(base: type) -> Iterator[str]:
+    """The shortest import paths of the classes that are derived from one and can be used as they are."""
+    for one in base.__subclasses__():
+        parts = one.__module__.split(".")
+        places = [".".join(parts[: length + 1]) for length in range(len(parts))]
+        public = [place for place in places if getattr(sys.modules.get(place), one.__name__, None) is one]
+        if public and not inspect.isabstract(one) and not one.__name__.startswith("_"):
+            yield f"{public[0]}.{one.__name__}"
+        yield from _derived(one)
 
 
 def missing_fact(lines: Sequence[str]) -> str:

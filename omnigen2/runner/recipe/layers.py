@@ -83,7 +83,9 @@ def _check_kinds(value: Any, key: str) -> None:
         if mapping and not reference:
             raise UserError(f"{at} is {inner!r:.60}, expected names with values", f"write `{name}: {{name: value}}`")
         if name == "class_path" and not isinstance(inner, str):
-            raise UserError(f"{at} is {inner!r:.60}, expected the import path of a class", "write `package.module.Class`")
+            raise UserError(
+                f"{at} is {inner!r:.60}, expected the import path of a class", "write `package.module.Class`"
+            )
         _check_kinds(inner, at)
 
 

@@ -87,8 +87,12 @@ def explain(message: str, known: Sequence[str], files: Sequence[Path], options: 
 def building() -> Generator[None]:
     """Turn what a class has to say about its arguments into an error for the user.
 
+    Yields:
+        Nothing.
+
     Raises:
         UserError: If a class refuses its arguments.
+        OSError: As it comes.
     """
     try:
         yield

@@ -32,11 +32,13 @@ class Recipe:
         files: The recipe and its layers.
         documents: Their contents.
         overrides: Options of the form `--key=value`, applied last.
+        out: The output folder, if it is not the one that the name of the recipe gives.
     """
 
     files: tuple[Path, ...]
     documents: tuple[Document, ...]
     overrides: tuple[str, ...]
+    out: Path | None = None
 
     @property
     def name(self) -> str:
@@ -51,7 +53,8 @@ class Recipe:
     @property
     def command(self) -> str:
         """The command that runs the recipe again, as a shell reads it."""
-        return shlex.join(["lightning", "run", *map(str, self.files), *self.overrides])
+        out = [] if self.out is None else [f"--out={self.out}"]
+        return shlex.join(["lightning", "run", *map(str, self.files), *self.overrides, *out])
 
 
 def read_recipe(files: Sequence[Path], overrides: Sequence[str]) -> Recipe:

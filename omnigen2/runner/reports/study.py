@@ -55,6 +55,8 @@ class CellResult:
             KeyError: If the run never logged that metric.
         """
         points = [(int(row["step"]), row[metric]) for row in self.metrics if metric in row]
+        if not points and metric in self.summary.get("final", {}):
+            points = [(int(self.summary["steps"]), float(self.summary["final"][metric]))]
         if not points:
             known = sorted({name for row in self.metrics for name in row} - {"step", "epoch"})
             raise KeyError(f"{self.folder} logged no metric {metric!r}; it has {', '.join(known) or 'none'}")
@@ -169,5 +171,5 @@ class MetricTable(StudyReport):
 
 def common_metrics(cells: Sequence[CellResult]) -> list[str]:
     """The metrics that every cell has logged, sorted; without the step and the epoch."""
-    logged = [{name for row in cell.metrics for name in row} for cell in cells]
+    logged = [{name for row in (*cell.metrics, cell.summary.get("final", {})) for name in row} for cell in cells]
     return sorted(set.intersection(*logged) - {"step", "epoch"}) if logged else []

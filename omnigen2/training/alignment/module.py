@@ -68,7 +68,7 @@ class FlowGRPOModule(FlowModel):
     Source: Liu et al., Flow-GRPO, arXiv:2505.05470; the paper's stage of reinforcement learning, arXiv:2506.18871.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 (each is a key of the recipe)
         self,
         transformer: TransformerPart,
         text: TextPart,

@@ -1,4 +1,4 @@
-"""Lines of files of prompts: GenEval's metadata, and the official layout as training data and EditScore's RL data have it."""
+"""Lines of files of prompts: GenEval's metadata, and the official layout with that of EditScore's RL data."""
 
 import json
 from collections.abc import Sequence
@@ -98,8 +98,8 @@ def _prompt(line: JsonLine, root: Path) -> Prompt:
             raise DataError(f"{line.where} has the field {name!r}; did you mean {near[0]}?", REMEDY)
     if not isinstance(line.value.get("instruction"), str):
         raise DataError(
-            f"{line.where} has the fields {', '.join(line.value) or '(none)'}; expected GenEval's {', '.join(GENEVAL)}, "
-            f"or the official {', '.join(FIELDS)} with a task of drawing",
+            f"{line.where} has the fields {', '.join(line.value) or '(none)'}; expected GenEval's "
+            f"{', '.join(GENEVAL)}, or the official {', '.join(FIELDS)} with a task of drawing",
             REMEDY,
         )
     names = fields.texts("input_images") if fields.has("input_images") else ()
@@ -122,7 +122,8 @@ def _task(line: JsonLine, references: int) -> Task:
     if bool(references) == (task == "text_to_image"):
         called = f"{task} ({name})" if name and name != task else task
         raise DataError(
-            f"{line.where} is {called} with {references} input images", "give an edit its picture, and no other task one"
+            f"{line.where} is {called} with {references} input images",
+            "give an edit its picture, and no other task one",
         )
     return task
 
@@ -143,7 +144,9 @@ def _existing(root: Path, name: str, where: str) -> Path:
 def _size(fields: Fields) -> tuple[int, int]:
     value: Any = fields.values["target_img_size"]
     if not isinstance(value, list) or len(value) != 2 or not all(type(side) is int and side > 0 for side in value):
-        raise DataError(f"{fields.where} has target_img_size {value!r:.100}, expected [width, height] in pixels", REMEDY)
+        raise DataError(
+            f"{fields.where} has target_img_size {value!r:.100}, expected [width, height] in pixels", REMEDY
+        )
     width, height = value
     return height, width
 

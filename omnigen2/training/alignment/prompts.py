@@ -13,6 +13,7 @@ from omnigen2.pictures import ImageFileError, ImageReader, ResizePolicy, to_pixe
 from omnigen2.training.alignment.prompt_lines import Prompt, most_references, read_prompts
 from omnigen2.training.parts import StepLoader
 
+
 @runtime_checkable
 class HasPrompts(Protocol):
     """Data of prompts, each a function of its number alone."""
@@ -50,8 +51,8 @@ class JsonlPrompts(L.LightningDataModule):
         image_root: What relative image paths start from; each file's folder if None.
 
     Raises:
-        DataError: If `steps` is below 1 or there is no file; and, when a training begins, if a file is missing or has no
-            prompts, or a line is something else.
+        DataError: If `steps` is below 1 or there is no file; and, when a training begins, if a file is missing or has
+            no prompts, or a line is something else.
     """
 
     def __init__(

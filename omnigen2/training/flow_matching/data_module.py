@@ -3,6 +3,7 @@
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import reduce
 from pathlib import Path
 from typing import Literal
 
@@ -16,6 +17,7 @@ from omnigen2.data import (
     Collate,
     ConditionDropout,
     DataError,
+    Looked,
     Mixture,
     Opened,
     PixelRange,
@@ -62,7 +64,8 @@ class Reading:
         text: Counts the text tokens of jsonl files; the bytes, at most 888, if None. Chunks bring their counts.
         reader: Decodes images.
         bad_records: What happens to bad records of jsonl files.
-        broken: What happens to a sample whose image cannot be decoded when it is needed.
+        broken: What happens to a sample whose image cannot be decoded: `"refuse"` stops and names it; `"skip"` leaves
+            it out whenever it is drawn, and says so. A run that goes on may have met it before or not.
         precomputed: Latents and text states that chunks bring are used, or ignored so that pictures are encoded and
             instructions read in training. To use them, budget, codec and reading of texts must be those that made
             them, otherwise the training stops and says so; chunks without them are encoded in training either way.
@@ -111,6 +114,9 @@ class ImageData(L.LightningDataModule):
             what it holds cannot be used.
     """
 
+    may_differ = ("reading.broken", "reading.workers")
+    """Settings that a run may go on with otherwise: its batches are those that they would have been."""
+
     def __init__(
         self,
         train: dict[str, DataPart],
@@ -135,6 +141,7 @@ class ImageData(L.LightningDataModule):
         self.mixing: Mixing = mixing
         self.reading = Reading() if reading is None else reading
         self.seed = seed
+        self._looked: Looked | None = None
 
     @override
     def train_dataloader(self) -> Mixture:
@@ -150,22 +157,28 @@ class ImageData(L.LightningDataModule):
         return self._mixture(self.validation.parts, self.validation.batches, "sample", None, "repeat")
 
     def most_references(self) -> tuple[int, str]:
+        """The largest number of references of a sample, and which one it is, by `looked_through`."""
+        found = self.looked_through()
+        return found.references, found.most
+
+    def looked_through(self) -> Looked:
         """Look through all data before anything costly is done: every line is read, and every file looked for.
 
         Pictures are not opened. What can only be found when they are is a matter of `reading.broken`.
 
-        Returns:
-            The largest number of references of a sample, and which one it is.
-
         Raises:
             DataError: If something is missing or wrong, with file and line; last, if a part does not exist.
         """
-        parts = [*({} if self.validation is None else self.validation.parts).items(), *self.parts.items()]
-        most = (0, "")
-        for name, part in sorted(parts, key=lambda one: not Path(one[1].path).exists()):
-            with _named(name, part):
-                most = max(most, check_data(part.path, self.reading.bad_records), key=lambda found: found[0])
-        return most
+        if self._looked is None:
+            parts = [*({} if self.validation is None else self.validation.parts).items(), *self.parts.items()]
+            paths: dict[str, Looked] = {}
+            for name, part in sorted(parts, key=lambda one: not Path(one[1].path).exists()):
+                if part.path not in paths:
+                    with _named(name, part):
+                        paths[part.path] = check_data(part.path, self.reading.bad_records)
+            drawn = {part.path for _, part in parts if part.weight > 0}
+            self._looked = reduce(Looked.together, (found for path, found in paths.items() if path in drawn), Looked())
+        return self._looked
 
     def planned_layout(self) -> Layout:
         """A full batch of one rank as far as it is known without reading data, to estimate what a step costs.
@@ -225,6 +238,11 @@ def open_parts(parts: Mapping[str, DataPart], reading: Reading) -> tuple[dict[st
         if opened.bad:
             number, first = len(opened.bad), opened.bad[0]
             rank_zero_warn(f"{number} bad records of the data {name!r} are left out, the first: {first}")
+        if opened.broken:
+            number, first = len(opened.broken), opened.broken[0]
+            rank_zero_warn(
+                f"{number} pictures of the data {name!r} cannot be read and cost their samples, such as {first}"
+            )
         for inner, source in opened.sources.items():
             full = name if len(opened.sources) == 1 else f"{name}/{inner}"
             ranged = part.at_least > 0 or part.below is not None
@@ -236,7 +254,7 @@ def open_parts(parts: Mapping[str, DataPart], reading: Reading) -> tuple[dict[st
 def _open(name: str, part: DataPart, reading: Reading) -> Opened:
     text = ByteLength(limit=888) if reading.text is None else reading.text
     with _named(name, part):
-        return open_data(part.path, reading.bad_records, text, reading.reader)
+        return open_data(part.path, reading.bad_records, text, reading.reader, reading.broken)
 
 
 @contextmanager

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Protocol, cast, runtime_checkable
+from typing import Any, cast
 
 import lightning as L
 import torch
@@ -14,8 +14,7 @@ from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch.distributed.fsdp import FSDPModule
 from typing_extensions import override
 
-from omnigen2.adapters import is_adapter, save_lora
-from omnigen2.data import DataError
+from omnigen2.adapters import LoRA, is_adapter, save_lora
 from omnigen2.data.batches import Batch, Example, Pixels
 from omnigen2.dit import DiffusionTransformer
 from omnigen2.encoders import HiddenStateBridge, PromptRules
@@ -25,6 +24,7 @@ from omnigen2.generate import denoise, scheduler_config
 from omnigen2.runner.keep import carry_on, saves_folders, trainer_of
 from omnigen2.shards import is_first_process
 from omnigen2.training.callbacks import EMA, GridItem
+from omnigen2.training.flow_matching.checks import check_samples, start_in_words
 from omnigen2.training.flow_matching.drawing import Drawing
 from omnigen2.training.flow_matching.encoded import BatchEncoder
 from omnigen2.training.flow_matching.text_states import TextStates, TypicalTexts
@@ -47,15 +47,6 @@ from omnigen2.training.parts import (
 
 class SettingsError(UserError):
     """Settings of a recipe that do not go together."""
-
-
-@runtime_checkable
-class CountsReferences(Protocol):
-    """Data that know how many references their samples have, without opening pictures."""
-
-    def most_references(self) -> tuple[int, str]:
-        """The largest number of references of a sample, also of those for validation, and where it is, in words."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -101,7 +92,7 @@ class FlowModel(L.LightningModule):
             another run, or any that `omnigen2 generate --lora` reads.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 (each is a key of the recipe)
         self,
         transformer: TransformerPart,
         text: TextPart,
@@ -162,28 +153,17 @@ class FlowModel(L.LightningModule):
 
     @override
     def setup(self, stage: str) -> None:
-        """Compare the data with the transformer, before it is built.
-
-        Raises:
-            DataError: If a sample has more references than it knows.
-        """
+        """Compare the data with the transformer, before it is built."""
         if stage == "fit":
             self.check_data(cast(Any, self.trainer).datamodule)
 
     def check_data(self, data: object) -> None:
-        """Refuse data that the transformer cannot take, as far as is known without opening pictures.
+        """Refuse data that the transformer cannot take, as far as is known without opening pictures."""
+        check_samples(data, self.part, self.weights)
 
-        Raises:
-            DataError: If a sample has more references than it knows.
-        """
-        if not isinstance(data, CountsReferences):
-            return
-        known, (most, where) = self.part.sizes(self.weights).max_references, data.most_references()
-        if known and most > known:
-            raise DataError(
-                f"{where} has {most} references, and the transformer knows at most {known}",
-                "leave some out, or remove the sample",
-            )
+    def starts_from(self) -> str:
+        """Where the training has started, for its report."""
+        return start_in_words(self.dit, self.weights, self.adapter)
 
     @override
     def configure_model(self) -> None:
@@ -243,7 +223,7 @@ class FlowModel(L.LightningModule):
                 if isinstance(callback, EMA):
                     stack.enter_context(callback.applied(self))
             if self.trains_adapters and self.saved != "merged":
-                save_lora(self.dit, folder / ADAPTER, self.part.lora.layout)
+                save_lora(self.dit, folder / ADAPTER, LoRA().layout if self.part.lora is None else self.part.lora.layout)
             else:
                 save_plain_transformer(self.dit, folder)
         if self.saved == "model" and is_first_process():

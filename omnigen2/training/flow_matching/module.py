@@ -48,7 +48,7 @@ class FlowMatchingModule(FlowModel):
     shows_validation = True
     """Sheets of samples show validation examples: `SampleGrid` refuses a run without any."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 (each is a key of the recipe)
         self,
         transformer: TransformerPart,
         text: TextPart,

@@ -3,7 +3,7 @@
 from omnigen2.training.parts.codecs import DCT, CodecFolder, CodecSource
 from omnigen2.training.parts.companion import companion_example, with_companion
 from omnigen2.training.parts.loader import StepLoader
-from omnigen2.training.parts.model_folder import ADAPTER, Saved, save_plain_transformer, save_rest
+from omnigen2.training.parts.model_folder import Saved, save_plain_transformer, save_rest
 from omnigen2.training.parts.optimizers import AdamWRecipe, MuonAdamW, OptimizerRecipe
 from omnigen2.training.parts.parallel import shard_transformer
 from omnigen2.training.parts.schedules import (
@@ -15,7 +15,7 @@ from omnigen2.training.parts.schedules import (
     scheduled,
 )
 from omnigen2.training.parts.streams import Stream
-from omnigen2.training.parts.transformer_part import TransformerPart
+from omnigen2.training.parts.transformer_part import ADAPTER, TransformerPart, adapted_layers
 from omnigen2.training.parts.vlm import (
     EVERY_TOKEN,
     MLLM,
@@ -32,7 +32,7 @@ from omnigen2.training.parts.vlm import (
 __all__ = [
     "ADAPTER", "DCT", "EVERY_TOKEN", "MLLM", "PROCESSOR", "AdamWRecipe", "CodecFolder", "CodecSource", "LearningRate",
     "MuonAdamW", "OptimizerRecipe", "Precision", "Saved", "StepLoader", "Stream", "TransformerPart", "VLMFolder",
-    "VLMSource", "WarmupConstant", "WarmupCosine", "WarmupLinearDecay", "companion_example", "lambda_lr",
-    "save_plain_transformer", "save_rest", "save_vlm", "scheduled", "shard_transformer", "vlm_identity",
+    "VLMSource", "WarmupConstant", "WarmupCosine", "WarmupLinearDecay", "adapted_layers", "companion_example",
+    "lambda_lr", "save_plain_transformer", "save_rest", "save_vlm", "scheduled", "shard_transformer", "vlm_identity",
     "vlm_source", "with_companion", "without_bars",
 ]  # fmt: skip

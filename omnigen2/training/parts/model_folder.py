@@ -15,7 +15,7 @@ from omnigen2.files import write_json
 from omnigen2.flow import TimeShift
 from omnigen2.generate import INDEX, scheduler_config
 from omnigen2.shards import is_first_process, local_part, reshard, whole
-from omnigen2.training.parts.transformer_part import ADAPTER, TRANSFORMER
+from omnigen2.training.parts.transformer_part import TRANSFORMER
 from omnigen2.training.parts.vlm import save_vlm
 
 Saved: TypeAlias = Literal["transformer", "model", "merged"]

@@ -150,7 +150,7 @@ class WarmupLinearDecay(_Finite):
 
 
 class ScheduledLR(LambdaLR):
-    """A schedule at work; its state says which one it is, so that a run that goes on can be asked whether it changed."""
+    """A schedule at work. Its state says which one it is, so that a run that goes on can tell whether it changed."""
 
     def __init__(self, optimizer: Optimizer, schedule: LearningRate) -> None:
         self.schedule = schedule

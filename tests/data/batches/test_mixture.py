@@ -19,6 +19,7 @@ from omnigen2.data import (
     DataError,
     ListSource,
     Mixture,
+    Pick,
     PixelRange,
     Planner,
     Replica,

@@ -169,7 +169,7 @@ def test_no_sources_and_negative_seeds_are_refused() -> None:
 def test_a_sample_above_the_budget_is_named() -> None:
     plan = planner({"a": texts(2, tokens=9)}, 8)
     with pytest.raises(
-        DataError, match=r"sample \d of source a takes 9 tokens, a batch has 8; raise .* oversized='skip'"
+        DataError, match=r"sample \d of source a takes 9 tokens, a batch has 8; raise .*\n  set oversized to skip"
     ):
         plan.next_step(1)
 

@@ -1,14 +1,14 @@
 """How many steps a run has, as its progress tells it."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from omnigen2.runner.execute.progress import Progress
+from omnigen2.runner.execute.run import run
 from tests.runner.recipes import PLAIN, config_of, write
 from tests.runner.runs import SILENT
-from omnigen2.runner.execute.run import run
-from dataclasses import replace
 
 
 @pytest.mark.parametrize(

@@ -16,8 +16,8 @@ import torch
 from omnigen2.cli import main
 from omnigen2.files.text import read_json
 from omnigen2.runner.execute import stages_run
-from omnigen2.runner.keep.folder import emptied
 from omnigen2.runner.keep import fingerprint, read_optimizer
+from omnigen2.runner.keep.folder import emptied
 from omnigen2.runner.keep.metrics import read_metrics
 from omnigen2.runner.recipe.recipe import Document
 from tests.runner import stage_parts
@@ -176,7 +176,10 @@ def test_a_state_that_does_not_exist_is_named(capsys: pytest.CaptureFixture[str]
     write_stages({"a": two, "b": {"recipe": PLAIN, "optimizer": "carried"}})
     assert main(["run", "stages.yaml"]) == 2
     message = capsys.readouterr().err
-    assert "stage b needs @a/weights/optimizer.safetensors, but its stage is finished and there is no runs/stages/a" in message
+    assert (
+        "stage b needs @a/weights/optimizer.safetensors, but its stage is finished and there is no runs/stages/a"
+        in message
+    )
     assert "exactly one" in message
     assert set(fingerprint(RUNS / "a")) == {"linear.pt"}
 

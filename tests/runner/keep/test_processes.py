@@ -15,6 +15,7 @@ from omnigen2.cli import main
 from omnigen2.errors import UserError
 from omnigen2.files.text import read_json
 from omnigen2.runner.execute.run import run
+from omnigen2.runner.keep import processes
 from omnigen2.runner.keep.metrics import read_metrics
 from omnigen2.runner.keep.resume import committed_checkpoint
 from omnigen2.runner.plan.config import Config
@@ -109,3 +110,35 @@ def test_lightning_starts_the_other_process_of_stages(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("| stage | starts from |") == 1
     assert (read_json(tmp_path / "run" / "run.json") or {})["stages"] == ["a", "b"]
+
+
+@pytest.mark.parametrize(
+    ("environment", "words"),
+    [
+        ({"SLURM_NTASKS": "2"}, "SLURM_NTASKS=2 asks for 2 processes, and this one was not started by srun"),
+        ({"SLURM_NTASKS": "2", "SLURM_PROCID": "0"}, "was not started by srun"),
+        ({"SLURM_NTASKS": "two"}, "SLURM_NTASKS is 'two'"),
+        ({"SLURM_NTASKS": "1"}, "SLURM_PROCID is no number"),
+        (
+            {"SLURM_NTASKS": "2", "SLURM_STEP_ID": "0", **dict.fromkeys(("SLURM_PROCID", "SLURM_LOCALID"), "0")}
+            | {"SLURM_NODEID": "0"},
+            "--ntasks-per-node=2",
+        ),
+    ],
+)
+def test_a_process_that_was_started_alone_does_not_wait_for_others(
+    environment: dict[str, str], words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    assert main(["run", str(write(tmp_path / "r.yaml", PLAIN)), "--out", str(tmp_path / "run")]) == 2
+    assert words in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()
+
+
+def test_what_is_waited_for_is_said_after_a_while(monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:
+    monkeypatch.setattr(processes, "SILENT_SECONDS", 0.01)
+    monkeypatch.setattr(processes, "_store", lambda: time.sleep(0.3))
+    monkeypatch.setattr(processes, "started_together", lambda: 2)
+    processes.follow_the_first()
+    assert "process 0 waits for the others of 2, at most 30 minutes" in capsys.readouterr().err

@@ -7,7 +7,7 @@ import pytest
 import yaml
 
 from omnigen2.errors import UserError
-from omnigen2.runner.plan.config import Config, differences
+from omnigen2.runner.plan.config import Config, as_lines, changes
 from omnigen2.runner.recipe.layers import arguments, merged, nested
 from omnigen2.runner.recipe.recipe import read_yaml
 from tests.runner.recipes import PARTS, PLAIN, config_of, write
@@ -95,8 +95,8 @@ def test_merging_leaves_its_arguments_alone() -> None:
     assert first == {"a": {"b": 1}, "c": [1]}
 
 
-def test_differences_name_keys_and_values() -> None:
-    assert differences({"a": {"b": 1, "c": 2}}, {"a": {"b": 1, "c": 3}, "d": None}) == [
+def test_changes_name_keys_and_values() -> None:
+    assert as_lines(changes({"a": {"b": 1, "c": 2}}, {"a": {"b": 1, "c": 3}, "d": None})) == [
         "a.c: 2, now 3",
         "d: None, now None",
     ]

@@ -107,7 +107,7 @@ def test_a_mistake_in_an_option(option: str, message: str, plain: Path, capsys: 
         ("", "broken.yaml is empty\n  known forms"),
         ("# nothing but a comment\n", "broken.yaml is empty"),
         ("- a\n", "must hold a mapping of names to values, got list"),
-        ("1: a\n", "must hold a mapping of names to values"),
+        ("1: a\n", "the key '1' (int) is no text"),
         ("model: {\n  a: [}\n", "broken.yaml, line 2 is not valid YAML"),
         ("model: 1\nmodel: 2\n", "broken.yaml, line 2 is not valid YAML: the key 'model' stands twice"),
         ("trainer: {}\n", "the recipe lacks model"),

@@ -126,7 +126,9 @@ def test_too_many_invalid_rewards_stop_the_run_before_they_teach(tmp_path: Path)
 def test_a_run_without_a_resume_point_stops_all_the_same_and_says_that_nothing_is_kept(tmp_path: Path) -> None:
     garbage = {call: Failure("unreadable reply", "no JSON") for call in (2, 3)}
     reward, guard = Moody(garbage), InvalidRewardGuard(most=0.4)
-    with pytest.raises(UserError, match=r"(?s)rewards of iteration 1 are invalid.*nothing was saved: .* no ResumePoint"):
+    with pytest.raises(
+        UserError, match=r"(?s)rewards of iteration 1 are invalid.*nothing was saved: .* no ResumePoint"
+    ):
         fit(grpo(reward), tmp_path, 6, guard, data=prompts(asked=ONE_TASK))
     assert len(reward.asked) == 4
 

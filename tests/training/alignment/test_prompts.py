@@ -31,7 +31,10 @@ def test_prompts_of_files(tmp_path: Path) -> None:
     ("line", "problem"),
     [
         (b'{"task_type": "edit", "instruction": "x", "input_images": [1]}', "p.jsonl, line 1 has input_images"),
-        (b'{"task_type": "t2i", "instruction": "x", "meta": {"tag": 1}}', "p.jsonl, line 1 has meta {'tag': 1}, expected"),
+        (
+            b'{"task_type": "t2i", "instruction": "x", "meta": {"tag": 1}}',
+            "p.jsonl, line 1 has meta {'tag': 1}, expected",
+        ),
         (b'{"prompt": "x"}', "p.jsonl, line 1 has the fields prompt; expected"),
         (b'{"task_type": "edit", "instruction": "x"}', "p.jsonl, line 1 is edit with 0 input images"),
         (b"\xff", "p.jsonl, line 1 is no UTF-8"),

@@ -102,7 +102,7 @@ class ChatClient:
         """Ask all questions side by side: the text of each answer, in order, or why there is none."""
         calls = [self._call(question) for question in questions]
         replies = self.poster.post_all("/chat/completions", calls, lambda number, reply: not _shapeless(reply))
-        return [reply if isinstance(reply, Failure) else _text(reply) for reply in replies]
+        return [reply if isinstance(reply, Failure) else reply_text(reply) for reply in replies]
 
     def _call(self, question: ChatQuestion) -> Call:
         return lambda: self._body(question)
@@ -136,7 +136,7 @@ class ChatClient:
         return {"type": "image_url", "image_url": {"url": data_url(to_png(shrink(part, self.image_side)))}}
 
 
-def _text(reply: Reply) -> str | Failure:
+def reply_text(reply: Reply) -> str | Failure:
     """The text of a chat reply, if it is whole and not refused."""
     match reply:
         case {"choices": [{"message": {"refusal": str(said)}}, *_]} if said:
@@ -181,5 +181,5 @@ def _joined(parts: list[Any]) -> str | Failure:
 
 def _shapeless(reply: Reply) -> bool:
     """Whether a reply is none of a chat server, so that another server may know better."""
-    text = _text(reply)
+    text = reply_text(reply)
     return isinstance(text, Failure) and text.cause == UNREADABLE
