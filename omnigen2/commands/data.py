@@ -49,8 +49,8 @@ number type, template and --max_text (then 888 if not given; what is longer is c
 stored, unless told to ignore it (`reading: {precomputed: ignore}`).
 """
 INSPECT = """\
-Show what a mixture holds. PATH is the OUT of `omnigen2 data optimize`, one of its folders, a yml, jsonl or json file, or
-a folder of pictures with captions (a.jpg beside a.txt). Every line is read, and every picture of such files is opened.
+Show what a mixture holds. PATH is the OUT of `omnigen2 data optimize`, one of its folders, a yml, jsonl or json file,
+or a folder of pictures with captions (a.jpg beside a.txt). Every line of such files is read and every picture opened.
 """
 RELEASED = 5
 """References that the released model tells apart."""

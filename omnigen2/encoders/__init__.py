@@ -15,6 +15,7 @@ from omnigen2.encoders.chat import (
     render,
 )
 from omnigen2.encoders.codec import CodecSize, LatentCodec, Moments, draw
+from omnigen2.encoders.configs import check_vlm_config
 from omnigen2.encoders.dct import BlockDCT
 from omnigen2.encoders.fingerprint import fingerprint
 from omnigen2.encoders.folder import check_folder
@@ -35,7 +36,7 @@ __all__ = [
     "IMAGE_TOKEN", "SPECIAL_TOKENS", "SYSTEM_PROMPT", "SYSTEM_PROMPT_DROPPED", "SYSTEM_PROMPT_PLAIN", "Answer",
     "BlockDCT", "ChatTokenizer", "CodecSize", "Conversation", "FluxVAE", "HiddenStateBridge", "ImageToken",
     "InitialRow", "KeptTemplate", "KeptTokens", "LatentCodec", "Message", "Moments", "PackedText", "PromptBatch",
-    "PromptRules", "QwenEncoder", "TokenRole", "VAEMemory", "check_folder", "check_proportions", "codec_class", "draw",
-    "drawing", "fingerprint", "load_codec", "load_tokenizer", "random_vlm", "render", "token_roles",
-    "write_image_processor", "write_tiny_processor", "write_tiny_vae", "write_tiny_vlm",
+    "PromptRules", "QwenEncoder", "TokenRole", "VAEMemory", "check_folder", "check_proportions", "check_vlm_config",
+    "codec_class", "draw", "drawing", "fingerprint", "load_codec", "load_tokenizer", "random_vlm", "render",
+    "token_roles", "write_image_processor", "write_tiny_processor", "write_tiny_vae", "write_tiny_vlm",
 ]  # fmt: skip

@@ -37,6 +37,7 @@ def inside(folder: Path, name: str, where: str, error: type[UserError] = UserErr
     """
     parts = PurePosixPath(name)
     leaves = ".." in parts.parts or (parts.is_absolute() and not parts.is_relative_to(folder.absolute()))
+    leaves = leaves or any(len(part.encode("utf-8", "replace")) > LONGEST for part in parts.parts)
     if leaves or not name or not name.isprintable() or PureWindowsPath(name).drive or "\\" in name:
         raise error(f"{where} {_told(name)} is no path inside {folder}", "put the file there, and name it from there")
     return folder / name

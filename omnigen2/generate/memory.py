@@ -18,6 +18,7 @@ from omnigen2.generate.plan import Plan, Planner
 from omnigen2.generate.request import Sampling
 
 Read = TypeVar("Read")
+PICKLED = (".bin", ".pt", ".pth", ".ckpt")
 TEXT_TOKENS = 128
 """Assumed length of a prompt with its template."""
 DECODER_TILE = 512
@@ -119,7 +120,12 @@ def _codec(folder: ModelFolder) -> CodecSize:
 def _weights(folder: ModelFolder, part: str, dtype: torch.dtype) -> Need:
     files = sorted(folder.part(part).glob("*.safetensors"))
     if not files:
-        raise GenerateError(f"{folder.part(part)} has no .safetensors file", "is the download complete?")
+        others = sorted(path.name for path in folder.part(part).glob("*.[bcp]*") if path.suffix in PICKLED)
+        there = f", but {others[0]}" if others else ""
+        remedy = "`omnigen2 export FILE --base DIR` writes it in the released layout"
+        raise GenerateError(
+            f"{folder.part(part)} has no .safetensors file{there}", remedy if others else "is the download complete?"
+        )
     parameters = sum(_elements(path) for path in files)
     return Need(part, parameters, parameters * dtype.itemsize)
 

@@ -104,7 +104,7 @@ class ImageReader:
             ) from error
 
     def stated_size(self, file: str | Path | bytes) -> tuple[int, int] | None:
-        """(height, width) upright that an image file says it has, whether or not it can be decoded; None if it is none."""
+        """(height, width) upright that an image file says it has, even if it cannot be decoded; None if it is none."""
         source = io.BytesIO(file) if isinstance(file, bytes) else Path(file)
         Image.init()
         kinds = [kind for kind in FORMATS if kind in Image.OPEN]

@@ -179,3 +179,20 @@ def test_bad_records_of_a_spec_can_be_skipped(folder: Path) -> None:
 def test_a_path_that_is_nothing_is_refused(folder: Path) -> None:
     with pytest.raises(DataError, match="neither a yml or jsonl file nor a folder with a report.json"):
         open_data(folder / "nothing")
+
+
+def test_records_with_broken_pictures_can_be_kept_in_their_places(folder: Path) -> None:
+    """So a source has the same samples before and after a picture breaks, and a run goes on with it."""
+    file = write_jsonl(folder / "x.jsonl", [t2i("a.png"), t2i("broken.jpg"), edit(input_images=["broken.jpg"])])
+    whole = JsonlSource(write_jsonl(folder / "y.jsonl", [t2i("a.png"), t2i("b.png"), edit()]))
+    for bad_records in ("refuse", "skip"):
+        source = JsonlSource(file, bad_records=bad_records, broken="skip")
+        assert [source.sizes(index)[1:] for index in range(3)] == [whole.sizes(index)[1:] for index in range(3)]
+        assert [(bad.file, bad.line) for bad in source.broken] == [(file, 2), (file, 3)]
+        assert source.bad == []
+    (folder / "broken.jpg").write_bytes(b"nothing")
+    assert JsonlSource(file, broken="skip").sizes(2)[1:] == (((1, 1),), (16, 16))
+    with pytest.raises(DataError, match="line 4: is no JSON"):
+        JsonlSource(write_jsonl(folder / "x.jsonl", [t2i("a.png")] * 3 + ["{"]), broken="skip")
+    opened = open_data(write_jsonl(folder / "x.jsonl", [t2i("a.png"), t2i("broken.jpg")]), broken="skip")
+    assert (len(opened.sources["x"]), len(opened.broken), opened.bad) == (2, 1, ())

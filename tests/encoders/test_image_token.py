@@ -9,6 +9,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from omnigen2.encoders import ImageToken, QwenEncoder, drawing
+from omnigen2.errors import UserError
 
 
 @pytest.fixture(params=["mllm", "mllm_untied"], ids=["tied", "untied"])
@@ -102,3 +103,25 @@ def test_wrong_models_and_files(encoder: QwenEncoder, tmp_path: Path) -> None:
     save_file({"x": torch.zeros(1)}, tmp_path / "x.safetensors")
     with pytest.raises(ValueError, match=r"x.safetensors has tensors \['x'\].*expected a saved ImageToken"):
         ImageToken.load(tmp_path / "x.safetensors")
+
+
+@pytest.mark.parametrize(
+    ("rows", "metadata", "message"),
+    [
+        ({"input": torch.zeros(4)}, {"token_id": "five"}, "expected a saved ImageToken"),
+        ({"input": torch.zeros(4)}, {"token_id": "-5"}, "expected a saved ImageToken"),
+        ({"input": torch.zeros(4), "output": torch.zeros(5)}, {"token_id": "5"}, "expected a saved ImageToken"),
+        ({"input": torch.zeros(4, 1)}, {"token_id": "5"}, "expected a saved ImageToken"),
+        ({"input": torch.zeros(4, dtype=torch.int8)}, {"token_id": "5"}, "input has the type I8"),
+    ],
+)
+def test_other_rows_are_refused(
+    tmp_path: Path, rows: dict[str, torch.Tensor], metadata: dict[str, str], message: str
+) -> None:
+    path = tmp_path / "token.safetensors"
+    save_file(rows, path, metadata)
+    with pytest.raises(UserError, match=message):
+        ImageToken.load(path)
+    path.write_bytes(path.read_bytes()[:20])
+    with pytest.raises(UserError, match="is not a whole safetensors file"):
+        ImageToken.load(path)

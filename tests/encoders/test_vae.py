@@ -108,12 +108,12 @@ def test_wrong_calls(vae: FluxVAE, folder: Path, tmp_path: Path) -> None:
     broken = shutil.copytree(folder / "vae", tmp_path / "broken")
     (weights,) = broken.glob("*.safetensors")
     weights.write_bytes(weights.read_bytes()[:1000])
-    with pytest.raises(ValueError, match=r"broken cannot be loaded \(.*\); is the download complete, and are config"):
+    with pytest.raises(ValueError, match=r"safetensors \(1000 bytes\) is not a whole safetensors file"):
         FluxVAE.from_folder(broken)
     config = json.loads((folder / "vae" / "config.json").read_text())
     (broken / "config.json").write_text(json.dumps(config | {"latent_channels": 8}))
     shutil.copy(folder / "vae" / weights.name, weights)
-    with pytest.raises(ValueError, match=r"broken cannot be loaded \(.*size mismatch.*of one model\?"):
+    with pytest.raises(ValueError, match=r"safetensors: decoder.conv_in.weight has shape \(8, 16, 3, 3\), but"):
         FluxVAE.from_folder(broken)
     with pytest.raises(ValueError, match="tile_size must be a multiple of 32 pixels, got 40"):
         FluxVAE(vae.vae, "tiled", tile_size=40)

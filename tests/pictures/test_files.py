@@ -184,3 +184,18 @@ def test_readers_out_of_range() -> None:
         ImageReader(background=(0, 0, 256))
     with pytest.raises(ValueError, match="max_pixels must be at least 1, got 0"):
         ImageReader(max_pixels=0)
+
+
+@pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP", "TIFF"])
+@pytest.mark.parametrize("orientation", [1, 3, 6, 8])
+def test_the_stated_size_is_that_of_the_picture_also_of_half_a_file(kind: str, orientation: int) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    whole = encoded(noise(size=(80, 60)), kind, exif=exif)
+    image = READ(whole)
+    assert ImageReader().stated_size(whole) == (image.height, image.width)
+    if kind in ("PNG", "JPEG"):
+        half = whole[: len(whole) // 2]
+        assert read_or_refused(half) is None
+        assert ImageReader().stated_size(half) == (image.height, image.width)
+    assert ImageReader().stated_size(b"something else") is None

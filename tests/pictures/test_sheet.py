@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from omnigen2.pictures import Panel, Section, contact_sheet, sheet_png
-from omnigen2.pictures.sheet import TEXT_LINES, WIDTH
+from omnigen2.pictures.sheet import DOTS_PER_INCH, HEADING, TEXT_LINES, TITLE, WIDTH
 
 SIZES = st.tuples(st.integers(1, 40), st.integers(1, 40))
 PANELS = st.builds(
@@ -51,3 +51,15 @@ def test_a_sheet_is_a_png_whose_pictures_have_their_levels(side: int) -> None:
     sheet = sheet_png("漢字", [Section("", (Panel("", (("", half), ("", broken)), ""),))])
     colours, counts = np.unique(np.asarray(Image.open(io.BytesIO(sheet)).convert("L")), return_counts=True)
     assert {64, 0, 255} <= set(colours[counts > 10_000].tolist())
+
+
+def test_an_empty_title_takes_no_room() -> None:
+    def height(title: str, kind: str) -> float:
+        panel = Panel(kind, (("", torch.zeros(3, 8, 8)),), "words")
+        return contact_sheet(title, [Section("heading", (panel,))]).get_figheight()
+
+    assert height("title", "kind") - height("", "kind") == pytest.approx(HEADING)
+    assert height("", "kind") - height("", "") == pytest.approx(TITLE)
+    sheet = sheet_png("", [Section("heading", (Panel("", (("", torch.zeros(3, 8, 8)),), ""),))])
+    rows = np.asarray(Image.open(io.BytesIO(sheet)).convert("L")).min(axis=1)
+    assert int(np.argmax(rows < 128)) < 0.4 * DOTS_PER_INCH

@@ -1,6 +1,6 @@
 """A judge that thinks aloud, answers in parts or takes other settings is read as it meant, or named as what it is.
 
-Situation: `omnigen2 evaluate … --judge http://…` or a judged reward, with a server of a model that thinks (`<think>…</think>`,
+Situation: `omnigen2 evaluate … --judge http://…` or a judged reward, with a server of a model that thinks (`<think>`,
 `reasoning_content`), of a commercial one (`max_completion_tokens`, no temperature, content in parts), or with a word
 that is no server. A draft inside of thoughts is never a grade.
 """

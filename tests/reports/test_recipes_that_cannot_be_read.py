@@ -31,21 +31,23 @@ class Half(LightningModule):
 
 Half.__abstractmethods__ = frozenset({"learns"})
 POINT = {"class_path": "omnigen2.runner.keep.ResumePoint"}
+OTHER = {"optimizer": {"class_path": "torch.optim.SGD"}}
 STOPS = {"class_path": "lightning.pytorch.callbacks.EarlyStopping"}
 LAYERS: dict[str, tuple[Any, str]] = {
     "vars that are no names": ({"vars": 1}, "layer.yaml: vars is 1, expected names with values"),
-    "a class that is a number": ({"model": {"class_path": 1}}, "layer.yaml: model.class_path is 1, expected the import"),
+    "a class that is a number": ({"model": {"class_path": 1}}, "layer.yaml: model.class_path is 1, expected the"),
     "arguments that are a number": ({"model": {"init_args": 3}}, "layer.yaml: model.init_args is 3, expected names"),
     "a callback twice": ({"trainer": {"callbacks": [POINT, POINT]}}, "more than one stateful callback of type `Resume"),
-    "no class": ({"model": 5}, "model: expected a class: {class_path: NAME, init_args: {…}}, got 5\n  layer.yaml, line 1"),
+    "no class": ({"model": 5}, "model: expected a class: {class_path: NAME, init_args: {…}}, got 5\n  layer.yaml"),
     "no list of classes": ({"trainer": {"callbacks": [False]}}, "trainer.callbacks: expected a class"),
-    "a class without what it needs": ({"trainer": {"callbacks": [STOPS]}}, "EarlyStopping (at trainer.callbacks) lacks mon"),
+    "a class that lacks something": ({"trainer": {"callbacks": [STOPS]}}, "EarlyStopping (at trainer.callbacks) lacks"),
     "an abstract class": (
         {"model": {"class_path": f"{__name__}.Half", "init_args": None}},
         f"{__name__}.Half cannot be used as it is: it does not define learns",
     ),
     "a class of something else": (
-        {"model": {"class_path": "omnigen2.rope_toy.ToyModule", "init_args": {"optimizer": {"class_path": "torch.optim.SGD"}}}}, "known: omnigen2.training.parts.AdamWRecipe, omnigen2.training.parts.MuonAdamW"
+        {"model": {"class_path": "omnigen2.rope_toy.ToyModule", "init_args": OTHER}},
+        "known: omnigen2.training.parts.AdamWRecipe, omnigen2.training.parts.MuonAdamW",
     ),
     "a reference to itself": ({"vars": {"lr": "${vars.lr}"}}, "the reference"),
     "references in a circle": ({"vars": {"lr": "${vars.width}", "width": "${vars.lr}"}}, "leads back to itself"),

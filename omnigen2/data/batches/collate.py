@@ -172,7 +172,9 @@ class Collate:
                 match self.broken:
                     case "refuse":
                         problem = f"{name}: {error.message}"
-                        raise DataError(problem, error.remedy or "mend it", error.arguments | skipping("broken")) from error
+                        raise DataError(
+                            problem, error.remedy or "mend it", error.arguments | skipping("broken")
+                        ) from error
                     case "skip":
                         broken.append(f"{name}: {error}")
                     case _:

@@ -55,7 +55,7 @@ class SameSchedule(Callback):
         saved, self._saved = self._saved, []
         for config, before in zip(trainer.lr_scheduler_configs, saved, strict=False):
             state: dict[str, Any] = config.scheduler.state_dict()
-            for key, old, new in _differing(before, state):
+            for key, old, new in differing(before, state):
                 raise UserError(
                     f"the learning rate depends on the length of the run: {key} was {old} and would be {new}, so that "
                     "the steps so far would have had other learning rates",
@@ -65,14 +65,15 @@ class SameSchedule(Callback):
                 )
 
 
-def _differing(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[tuple[str, Any, Any]]:
+def differing(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[tuple[str, Any, Any]]:
+    """What two states of a schedule say otherwise of what it is: names, and the values of both."""
     for key in sorted(old.keys() & new.keys()):
         before, after = old[key], new[key]
         if key == "_schedulers":  # of a schedule made of schedules
             for inner_before, inner_after in zip(before, after, strict=False):
-                yield from _differing(inner_before, inner_after)
+                yield from differing(inner_before, inner_after)
         elif isinstance(before, dict) and isinstance(after, dict):
-            yield from _differing(before, after)
+            yield from differing(before, after)
         elif (key == "_milestones" or not (key.startswith("_") or key in RUNNING)) and before != after:
             yield key.removeprefix("_"), before, after
 

@@ -223,7 +223,9 @@ class FlowModel(L.LightningModule):
                 if isinstance(callback, EMA):
                     stack.enter_context(callback.applied(self))
             if self.trains_adapters and self.saved != "merged":
-                save_lora(self.dit, folder / ADAPTER, LoRA().layout if self.part.lora is None else self.part.lora.layout)
+                save_lora(
+                    self.dit, folder / ADAPTER, LoRA().layout if self.part.lora is None else self.part.lora.layout
+                )
             else:
                 save_plain_transformer(self.dit, folder)
         if self.saved == "model" and is_first_process():

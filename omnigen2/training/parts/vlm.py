@@ -17,6 +17,7 @@ from omnigen2.encoders import (
     PromptRules,
     QwenEncoder,
     check_folder,
+    check_vlm_config,
     fingerprint,
     load_tokenizer,
 )
@@ -71,6 +72,7 @@ class VLMFolder(VLMSource):
             with without_bars():
                 return QwenEncoder.from_folder(mllm, processor, dtype, rules=rules, bridge=bridge)
         check_folder(mllm, "config.json")
+        check_vlm_config(mllm)
         tokenizer = load_tokenizer(processor, rules)
         config = Qwen2_5_VLConfig.from_pretrained(str(mllm), local_files_only=True)
         model = cast(torch.nn.Module, Qwen2_5_VLForConditionalGeneration(config))

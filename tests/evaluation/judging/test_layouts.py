@@ -129,7 +129,10 @@ def test_parquet_data_sets_are_read_and_splits_named_behind_the_folder(folders: 
         ({"task_type": None}, "line 1: task_type is None"),
         ({"key": "../k0"}, r"the key '\.\./k0' is no file name"),
         ({"input_images": ["gone.png"]}, "there is no picture 'gone.png'"),
-        ({"key": "k1", "task_type": "single_object"}, "line 2: the item 'single_object/en/k1' comes again, first at .*line 1"),
+        (
+            {"key": "k1", "task_type": "single_object"},
+            "line 2: the item 'single_object/en/k1' comes again, first at .*line 1",
+        ),
     ],
 )
 def test_wrong_rows_are_refused(folders: tuple[Path, Path], change: dict[str, Any], message: str) -> None:

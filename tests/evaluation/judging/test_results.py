@@ -39,7 +39,10 @@ def test_a_result_file_is_read_as_it_was_written(tmp_path: Path) -> None:
         ({"format": 9}, "format 9, expected 1"),
         ({"records": [{"key": "x"}]}, "record 1 has no scores, expected an object"),
         ({"records": [record(0, 1).to_json()] * 2}, "record 2: the item .* comes again"),
-        ({"records": [{**record(0, 1).to_json(), "scores": {"a": "b"}}]}, 'record 1, scores, has a "b", expected a number'),
+        (
+            {"records": [{**record(0, 1).to_json(), "scores": {"a": "b"}}]},
+            'record 1, scores, has a "b", expected a number',
+        ),
         ({"benchmark": 3}, "result.json has benchmark 3, expected text"),
     ],
 )

@@ -1,11 +1,13 @@
 """The real detectors' code, run with tiny random models."""
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
 import torch
 from PIL import Image
+from safetensors.torch import load_file, save_file
 from tokenizers import pre_tokenizers
 
 from omnigen2.rl import RewardError, RewardRequest
@@ -114,3 +116,20 @@ def test_the_whole_reward_runs(detector_folder: Path, clip_folder: Path) -> None
     scores = reward.score([RewardRequest("a red cat", picture(seed), (), meta) for seed in range(2)])
     assert bool(scores.valid.all())
     assert set(scores.value.tolist()) <= {0.0, 0.5, 1.0}
+
+
+def test_a_detector_without_all_of_its_weights_is_refused(detector_folder: Path, tmp_path: Path) -> None:
+    folder = shutil.copytree(detector_folder, tmp_path / "detector")
+    tensors = load_file(folder / "model.safetensors")
+    tensors.pop("class_predictor.weight")
+    save_file(tensors, folder / "model.safetensors", {"format": "pt"})
+    with pytest.raises(RewardError, match=r"model.safetensors lacks class_predictor.weight"):
+        Mask2FormerDetector(str(folder), NAMES)
+
+
+def test_a_colour_namer_without_its_settings_is_refused(clip_folder: Path, tmp_path: Path) -> None:
+    folder = shutil.copytree(clip_folder, tmp_path / "clip")
+    for name in ("preprocessor_config.json", "processor_config.json"):  # a processor keeps them in one of the two
+        (folder / name).unlink(missing_ok=True)
+    with pytest.raises(RewardError, match=r"clip has no preprocessor_config.json"):
+        ClipColourNamer(str(folder))

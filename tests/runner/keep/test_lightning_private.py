@@ -42,13 +42,20 @@ class Probe(Callback):
         self.epochs_ended += 1
 
 
-def train(folder: Path, *callbacks: Callback, steps: int = 6, checkpoint: Path | None = None, **settings: Any) -> None:
-    """Train a toy, six batches an epoch."""
+def train(
+    folder: Path,
+    *callbacks: Callback,
+    steps: int = 6,
+    checkpoint: Path | None = None,
+    batches: int = 6,
+    **settings: Any,
+) -> None:
+    """Train a toy, six batches an epoch if nothing else is said."""
     trainer = Trainer(
         accelerator="cpu", logger=CsvLogger(folder), callbacks=list(callbacks), max_steps=steps, log_every_n_steps=1,
         enable_progress_bar=False, enable_model_summary=False, enable_checkpointing=False, **settings,
     )  # fmt: skip
-    trainer.fit(EpochNet(), datamodule=Data(steps=6), ckpt_path=checkpoint, weights_only=True)
+    trainer.fit(EpochNet(), datamodule=Data(steps=batches), ckpt_path=checkpoint, weights_only=True)
 
 
 def test_seeds_later(tmp_path: Path) -> None:
@@ -120,6 +127,27 @@ def test_validation_is_due(tmp_path: Path) -> None:
     probe = Probe(private.validation_is_due)
     train(tmp_path, probe, val_check_interval=2)
     assert probe.said == [False, True] * 3
+
+
+@pytest.mark.parametrize("reopened", [True, False])
+def test_has_more_batches_and_reopen_epoch(reopened: bool, tmp_path: Path) -> None:
+    class Reopen(Callback):
+        def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+            assert private.has_more_batches(trainer)
+            private.reopen_epoch(trainer)
+
+    class Save(Callback):
+        def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+            trainer.save_checkpoint(tmp_path / "end.ckpt")
+
+    train(tmp_path, Save(), val_check_interval=3)
+    probe = Probe(lambda trainer: (trainer.current_epoch, trainer.fit_loop.epoch_loop.batch_idx))
+    again = [probe, Reopen()] if reopened else [probe]
+    train(tmp_path, *again, steps=9, checkpoint=tmp_path / "end.ckpt", batches=9, val_check_interval=3)
+    if reopened:
+        assert (probe.said, probe.epochs_ended) == ([(0, 6), (0, 7), (0, 8)], 1)
+    else:
+        assert (probe.said, probe.epochs_ended) != ([(0, 6), (0, 7), (0, 8)], 1), "reopen_epoch can go"
 
 
 @pytest.mark.parametrize("closed", [True, False])

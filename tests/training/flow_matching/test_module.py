@@ -122,7 +122,8 @@ def test_a_saved_model_draws_what_the_module_draws(tmp_path: Path) -> None:
 
 
 def test_a_lora_checkpoint_has_adapters_alone(tmp_path: Path) -> None:
-    base, part = start(fit(tmp_path, 1), tmp_path / "base"), TransformerPart(lora=LoRA(rank=2))
+    base = start(fit(tmp_path, 1), tmp_path / "base")
+    part = TransformerPart(lora=LoRA(rank=2, layout="comfyui"))
     model, fitted = module(part, weights=base), trainer(tmp_path, 2)
     fitted.fit(model, datamodule=world(steps=2))
     fitted.save_checkpoint(tmp_path / "adapters.ckpt")
@@ -133,6 +134,7 @@ def test_a_lora_checkpoint_has_adapters_alone(tmp_path: Path) -> None:
     trainer(tmp_path, 2).fit(again, datamodule=world(steps=2), ckpt_path=tmp_path / "adapters.ckpt", weights_only=True)
     assert all(torch.equal(value, weights(again)[name]) for name, value in weights(model).items())
     assert [path.name for path in Path(start(model, tmp_path / "weights")).iterdir()] == ["adapter"]
+    assert [path.name for path in (tmp_path / "weights/adapter").iterdir()] == ["comfyui_lora.safetensors"]
 
 
 def test_a_carried_optimizer_has_the_settings_of_its_own_recipe(tmp_path: Path) -> None:

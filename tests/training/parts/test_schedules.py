@@ -99,6 +99,17 @@ def test_going_on_needs_only_the_step(schedule: LearningRate, stop: int) -> None
     assert steps(second, 30 - stop) == whole[stop:]
 
 
+def test_the_state_of_a_schedule_says_which_one_it_is() -> None:
+    def of(schedule: LearningRate) -> Any:
+        state = lambda_lr(torch.optim.SGD([torch.nn.Parameter(torch.ones(()))], lr=1.0), schedule).state_dict()
+        assert "schedule" not in state
+        return state["description"]
+
+    assert of(WarmupCosine(2, 10)) == {"kind": "WarmupCosine", "warmup_steps": 2, "total_steps": 10, "final": 0.05}
+    assert of(WarmupCosine(2).resolved(10)) != of(WarmupCosine(2).resolved(11))
+    assert of(WarmupConstant(2).resolved(10)) == of(WarmupConstant(2).resolved(11))
+
+
 @pytest.mark.parametrize("kind", [WarmupCosine, WarmupLinearDecay])
 def test_an_open_length_is_that_of_the_trainer(kind: type[WarmupCosine | WarmupLinearDecay]) -> None:
     assert kind(3).resolved(40) == kind(3, 40)
