@@ -20,10 +20,9 @@ if TYPE_CHECKING:
 def parameters_of(picture: Path) -> Mapping[str, Any] | None:
     """How a picture was drawn, if its file says so."""
     try:
-        found: object = read_parameters(picture)
-    except (ValueError, OSError, SyntaxError, RecursionError, Image.DecompressionBombError):
+        return read_parameters(picture)
+    except (UserError, Image.DecompressionBombError):
         return None  # a file of another program, or no picture
-    return found if isinstance(found, dict) else None
 
 
 def to_draw(settings: "EvaluateSettings", model: Path, items: "Sequence[BenchmarkItem]") -> list[Job]:

@@ -39,6 +39,7 @@ class MicroSettings:
         size: Of the pictures in pixels, for preview and tasks.
         seed: Of the tasks, from 0, for preview and tasks.
         count: Of tasks of each kind, for tasks.
+        overwrite: Replace a preview that is there already.
     """
 
     action: Literal["preview", "model", "tasks"] = field(metadata=POSITIONAL)
@@ -46,6 +47,7 @@ class MicroSettings:
     size: Literal[16, 32, 64] = 64
     seed: int = 0
     count: int = 24
+    overwrite: bool = False
 
     def __post_init__(self) -> None:
         if self.count < 1 or self.seed < 0:
@@ -62,7 +64,7 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def _run(settings: MicroSettings) -> None:
-    used = {"preview": ("size", "seed"), "model": (), "tasks": ("size", "seed", "count")}[settings.action]
+    used = {"preview": ("size", "seed", "overwrite"), "model": (), "tasks": ("size", "seed", "count")}[settings.action]
     for option in fields(MicroSettings):
         if option.name not in ("action", "out", *used) and getattr(settings, option.name) != option.default:
             note(f"--{option.name} has no effect with {settings.action}")
@@ -73,6 +75,10 @@ def _run(settings: MicroSettings) -> None:
             if settings.out.suffix not in (".png", ".pdf", ".svg"):
                 raise UserError(
                     f"the preview cannot be written to {settings.out}", "end its name in .png, .pdf or .svg"
+                )
+            if settings.out.exists() and not settings.overwrite:
+                raise UserError(
+                    f"{settings.out} is there already", "write another file, or replace it with --overwrite"
                 )
             from omnigen2.microworld.reports import preview
 

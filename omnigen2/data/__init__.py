@@ -15,9 +15,10 @@ from omnigen2.data.batches import (
     Replica,
     TokenBudget,
 )
+from omnigen2.data.captions import has_captions
 from omnigen2.data.check import Looked, check_budget, check_data
 from omnigen2.data.chunks import ChunkWriter, StreamingSource
-from omnigen2.data.folder import Opened, open_data
+from omnigen2.data.folder import Opened, open_data, open_folder
 from omnigen2.data.inspect import contact_sheet, summarise
 from omnigen2.data.jsonl import TASK_NAMES, BadRecords, JsonlSource, read_jsonl
 from omnigen2.data.optimize import BAD_FILE, REPORT_FILE, Advance, OptimizeReport, OptimizeSettings, optimize
@@ -52,6 +53,6 @@ __all__ = [
     "JsonlSource", "LatentOrigin", "ListSource", "Loaded", "Looked", "Mismatch", "Mixture", "Opened", "OptimizeReport",
     "OptimizeSettings", "Origins", "Pick", "PixelRange", "Planner", "Precomputed", "Replica", "Sample", "SampleSizes",
     "Source", "SpecEntry", "StatesOrigin", "Stored", "StoredTensor", "StreamingSource", "Task", "TextLength",
-    "TokenBudget", "TokenizerLength", "check_budget", "check_data", "contact_sheet", "open_data", "optimize",
-    "read_jsonl", "read_spec", "summarise",
+    "TokenBudget", "TokenizerLength", "check_budget", "check_data", "contact_sheet", "has_captions", "open_data",
+    "open_folder", "optimize", "read_jsonl", "read_spec", "summarise",
 ]  # fmt: skip

@@ -20,7 +20,7 @@ from jaxtyping import Float
 from torch import Tensor
 from typing_extensions import override
 
-from omnigen2.errors import check_instance
+from omnigen2.flow.checks import check_instance
 from omnigen2.flow.model import VelocityModel, call_model
 from omnigen2.flow.packed import PerSample, SampleIndex, States, mean_per_sample, spread, sum_per_sample
 

@@ -15,7 +15,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from omnigen2.errors import check_instance
+from omnigen2.flow.checks import check_instance
 from omnigen2.flow.elements import ElementCount, LossWeighting, Unweighted, share_of_elements
 from omnigen2.flow.model import VelocityModel, call_model
 from omnigen2.flow.packed import PerSample, SampleIndex, elements_per_sample, sum_per_sample

@@ -19,7 +19,7 @@ from jaxtyping import Float
 from torch import Tensor
 from typing_extensions import override
 
-from omnigen2.errors import check_choice
+from omnigen2.flow.checks import check_choice
 from omnigen2.flow.grid import Models, Times, Walk, plan_walk
 from omnigen2.flow.model import VelocityModel, call_model
 from omnigen2.flow.packed import SampleIndex, States, spread

@@ -27,7 +27,7 @@ from jaxtyping import Float
 from torch import Tensor
 from typing_extensions import override
 
-from omnigen2.errors import check_instance
+from omnigen2.flow.checks import check_instance
 from omnigen2.flow.packed import PerSample
 
 

@@ -12,7 +12,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from omnigen2.errors import check_instance
+from omnigen2.flow.checks import check_instance
 from omnigen2.flow.packed import PerSample
 
 Quantiles: TypeAlias = Float[Tensor, " samples"]

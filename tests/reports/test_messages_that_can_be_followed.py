@@ -112,6 +112,12 @@ def test_what_is_there_already_is_replaced_with_the_option_that_does_it(shell: S
     assert Path("a.png").read_bytes() != before
 
 
+def test_a_preview_is_not_replaced_unasked(shell: Shell) -> None:
+    Path("sheet.png").write_text("mine")
+    assert "replace it with --overwrite" in shell.refused("microworld", "preview", "sheet.png")[1]
+    assert Path("sheet.png").read_text() == "mine"
+
+
 @pytest.mark.parametrize("size", [(2010, 10), (10, 2010)])
 def test_a_picture_that_is_too_long_to_be_shown_is_named(shell: Shell, size: tuple[int, int]) -> None:
     Image.new("RGB", size).save("long.png")

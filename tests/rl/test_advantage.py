@@ -159,3 +159,15 @@ def test_parity_fgrpo_advantages() -> None:
         torch.testing.assert_close(found.double(), tensors[f"outputs.{name}"].double(), **tolerance)
     everyone = group_advantages(rewards, [0] * len(rewards), epsilon=epsilon).values
     torch.testing.assert_close(everyone.double(), tensors["outputs.no_tracking"].double(), **tolerance)
+
+
+def test_parity_rl_advantages_undo_to_the_rewards_by_the_official_statistics() -> None:
+    """The mean and the deviation that the official code reports of each prompt are those that ours are made with."""
+    tensors, case, tolerance = parity("rl_advantages")
+    prompts, stats = case["hyperparameters"]["prompts"], case["values"]["prompt_stats"]
+    rewards = tensors["inputs.rewards"]
+    values = group_advantages(rewards, ids(prompts), epsilon=case["hyperparameters"]["epsilon"]).values.double()
+    mean, std = (
+        torch.tensor([stats[prompt][name] for prompt in prompts], dtype=torch.float64) for name in ("mean", "std")
+    )
+    torch.testing.assert_close(values * std + mean, rewards.double(), **tolerance)

@@ -43,7 +43,7 @@ class IterationReport:
 
     def refused(self) -> list[Failure]:
         """Why pictures that somebody was asked about have no reward."""
-        return [problem for problem in self.scored.scores.problem if problem]
+        return [problem for problem in self.scored.scores.problem if problem and problem.cause != UNREADABLE]
 
     @property
     def refused_share(self) -> float:

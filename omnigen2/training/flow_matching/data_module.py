@@ -20,6 +20,7 @@ from omnigen2.data import (
     Looked,
     Mixture,
     Opened,
+    Origins,
     PixelRange,
     Planner,
     Source,
@@ -27,7 +28,9 @@ from omnigen2.data import (
     TokenBudget,
     check_budget,
     check_data,
+    has_captions,
     open_data,
+    open_folder,
 )
 from omnigen2.data.batches import BrokenSamples, Mixing, Precomputed
 from omnigen2.layout import ImageSegment, Layout, Segment, TextSegment
@@ -179,6 +182,19 @@ class ImageData(L.LightningDataModule):
             drawn = {part.path for _, part in parts if part.weight > 0}
             self._looked = reduce(Looked.together, (found for path, found in paths.items() if path in drawn), Looked())
         return self._looked
+
+    def stored_origins(self) -> dict[str, Origins]:
+        """What made that which the chunks bring and which is to be used, by the name of the data; of validation too."""
+        found: dict[str, Origins] = {}
+        if self.reading.precomputed == "use":
+            for name, part in [
+                *({} if self.validation is None else self.validation.parts).items(),
+                *self.parts.items(),
+            ]:
+                if Path(part.path).is_dir() and not has_captions(Path(part.path)):
+                    for inner, source in open_folder(Path(part.path)).sources.items():
+                        found[f"{name}/{inner}"] = source.origins()
+        return found
 
     def planned_layout(self) -> Layout:
         """A full batch of one rank as far as it is known without reading data, to estimate what a step costs.

@@ -1,6 +1,6 @@
 """Examples of pixels and words become what the transformer trains on, or draws from."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import NamedTuple
@@ -10,7 +10,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from omnigen2.data.batches import Batch, Example, Pixels
-from omnigen2.data.samples import DataError
+from omnigen2.data.samples import DataError, Origins
 from omnigen2.dit import Inputs, TransformerConfig, patchify
 from omnigen2.encoders import LatentCodec, Moments, draw
 from omnigen2.generate import EncodedSample
@@ -139,6 +139,18 @@ class BatchEncoder:
     def _latent_shape(self, image: Pixels) -> tuple[int, int, int]:
         height, width = (side // self.codec.reduction for side in image.shape[1:])
         return self.codec.channels, height, width
+
+    def check_stored(self, stored: Mapping[str, Origins]) -> None:
+        """Refuse data, by name, that bring what other models or other rules have made.
+
+        Raises:
+            Mismatch: If there are such.
+        """
+        for name, origins in stored.items():
+            if origins.latents is not None:
+                origins.latents.check(f"the data {name!r}", codec=self.identity)
+            if origins.states is not None:
+                origins.states.check(f"the data {name!r}", reader=self.text.identity, prompts=self.text.prompts)
 
     def _check(self, batch: Batch) -> None:
         for example in batch.examples:

@@ -25,6 +25,7 @@ from omnigen2.runner.keep import carry_on, saves_folders, trainer_of
 from omnigen2.shards import is_first_process
 from omnigen2.training.callbacks import EMA, GridItem
 from omnigen2.training.flow_matching.checks import check_samples, start_in_words
+from omnigen2.training.flow_matching.data_module import ImageData
 from omnigen2.training.flow_matching.drawing import Drawing
 from omnigen2.training.flow_matching.encoded import BatchEncoder
 from omnigen2.training.flow_matching.text_states import TextStates, TypicalTexts
@@ -148,7 +149,11 @@ class FlowModel(L.LightningModule):
         """The frozen encoders, loaded when they are first used, on this process's device."""
         if self._encoder is None:
             codec = self.codec_source.load().to(self.device)
-            self._encoder = BatchEncoder(self.text_part.load(self.device), codec, self.dit.config)
+            encoder = BatchEncoder(self.text_part.load(self.device), codec, self.dit.config)
+            trainer = trainer_of(self)
+            if trainer is not None and isinstance(data := cast(Any, trainer).datamodule, ImageData):
+                encoder.check_stored(data.stored_origins())  # not when a rare source is drawn for the first time
+            self._encoder = encoder
         return self._encoder
 
     @override

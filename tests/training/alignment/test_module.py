@@ -78,6 +78,11 @@ def test_a_budget_below_one_picture_is_told(tmp_path: Path) -> None:
         fit(grpo(Redness(), rollout={"tokens": 10}), tmp_path, 2)
 
 
+def test_a_shift_of_the_sampling_is_not_passed_over() -> None:
+    with pytest.raises(ValueError, match=r"rollouts follow their own shift, got time_shift 3.0; write it as shift"):
+        grpo(Redness(), rollout={"sampling": Sampling(time_shift=3.0)})
+
+
 def first_gradient(folder: Path, rollout_tokens: int, update_tokens: int | None) -> dict[str, Tensor]:
     kept = Gradients()
     fit(

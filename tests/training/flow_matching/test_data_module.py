@@ -145,7 +145,7 @@ def test_missing_data_are_named_with_what_to_do(folder: Path) -> None:
         DataError, match="data 'edits' .* no/where, which does not exist\n.*data optimize SPEC no/where"
     ):
         module.train_dataloader()
-    with pytest.raises(DataError, match="data 'own' cannot be used: .*neither a yml or jsonl file nor a folder"):
+    with pytest.raises(DataError, match="data 'own' cannot be used: .*is no folder of chunks, but has data.yml"):
         data(folder, train={"own": DataPart(str(folder))}).train_dataloader()
 
 

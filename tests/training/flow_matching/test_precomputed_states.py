@@ -17,7 +17,7 @@ from omnigen2.encoders import HiddenStateBridge, PromptRules, QwenEncoder
 from omnigen2.microworld.runs import RandomMicroVLM
 from omnigen2.pictures import ResizePolicy
 from omnigen2.training.flow_matching import TextStates, VLMStates
-from omnigen2.training.flow_matching.data_module import Reading
+from omnigen2.training.flow_matching.data_module import DataPart, Reading, Validation
 from omnigen2.training.parts import VLMFolder, save_vlm, vlm_identity
 from tests.data.cases import picture, t2i
 from tests.training.flow_matching.cases import first_batches, image_data, write_chunks
@@ -145,6 +145,19 @@ def test_states_of_another_reading_are_refused_with_both_named(
     (batch, *_) = batches(folder / "keep")
     with pytest.raises(Mismatch, match=message):
         other().of(batch.examples)
+
+
+@pytest.mark.parametrize("held_out", [False, True])
+def test_a_rare_source_of_another_reading_is_refused_at_the_first_step(
+    folder: Path, tmp_path: Path, held_out: bool
+) -> None:
+    model = module()
+    model.text_part = replace(model.text_part, bridge=HiddenStateBridge(), rules=replace(RULES, max_tokens=15))
+    rare = {"rare": DataPart(str(folder / "keep"), weight=1e-9)}
+    train = {"own": DataPart(str(folder / "plain"))} | ({} if held_out else rare)
+    mixed = image_data(folder, train=train, budget=BUDGET, validation=Validation(rare) if held_out else None)
+    with pytest.raises(Mismatch, match=r"states of the data 'rare/draw' were made .*max_tokens=16.*max_tokens=15"):
+        trainer(tmp_path, 3).fit(model, datamodule=mixed)
 
 
 def test_another_system_prompt_is_refused(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
