@@ -129,8 +129,8 @@ def test_training_from_what_was_computed_once_as_the_documentation_says(
     command = ["run", str(RECIPES / "lora.yaml"), str(RECIPES / "tiny.yaml"), f"--vars.model={place / 'tiny'}"]
     assert main([*command, "--trainer.logger=false", *settings, *other]) == 2
     assert re.search(
-        r"error: the text states of \S+ were made with the reader Qwen\S+ in float32 \S+, but this training has "
-        r"Qwen\S+ in bfloat16 \S+\n  use the same, or set `precomputed: ignore`",
+        r"error: the text states of the data \S+ were made with the reader Qwen\S+ in float32 \S+, but this "
+        r"training has Qwen\S+ in bfloat16 \S+\n  use the same, or set `precomputed: ignore`",
         capfd.readouterr().err,
     )
 

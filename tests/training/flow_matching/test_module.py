@@ -197,7 +197,7 @@ def test_wrong_settings(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="neither a config nor weights"):
         module(TransformerPart()).configure_model()
     for folder, there in (("none", "no such folder"), (".", "nothing")):
-        message = rf"no transformer/ \(found: {there}\); give the folder `weights` of a finished run"
+        message = rf"no transformer/ \(found: {there}\)\s+give the folder `weights` of a finished run"
         with pytest.raises(UserError, match=message):
             module(weights=str(tmp_path / folder)).configure_model()
     model = wake(module())
