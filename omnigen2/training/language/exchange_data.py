@@ -6,7 +6,7 @@ import lightning as L
 import numpy as np
 from typing_extensions import override
 
-from omnigen2.data import Opened, Sample, open_data
+from omnigen2.data import Opened, Sample, check_data, open_data
 from omnigen2.encoders import SYSTEM_PROMPT
 from omnigen2.pictures import ImageReader
 from omnigen2.training.language.exchanges import Exchange, ExchangeBatch, exchange_of
@@ -19,6 +19,9 @@ class SampleStream(ABC):
     @abstractmethod
     def draw(self, rng: np.random.Generator) -> Sample:
         """Draw one example; `rng` is the only source of randomness."""
+
+    def check(self) -> None:  # noqa: B027
+        """Refuse examples that cannot be drawn, as far as it is known without opening pictures; by default none."""
 
 
 class StoredSamples(SampleStream):
@@ -34,6 +37,10 @@ class StoredSamples(SampleStream):
     def __init__(self, path: str) -> None:
         self.path = path
         self._opened: Opened | None = None
+
+    @override
+    def check(self) -> None:
+        check_data(self.path)
 
     @override
     def draw(self, rng: np.random.Generator) -> Sample:
@@ -86,6 +93,11 @@ class ExchangeData(L.LightningDataModule):
         self.system = system
         self.reader = ImageReader()
         self.loader = StepLoader(self.training_batch, steps)
+
+    def check(self) -> None:
+        """Look through all examples, of training and held-out ones, see `SampleStream.check`."""
+        self.train.check()
+        self.evaluation.check()
 
     def training_batch(self, step: int) -> ExchangeBatch:
         """The batch of one step, counted from 0: the same for the same seed, step and number of the process."""

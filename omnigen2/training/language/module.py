@@ -3,6 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any, cast
 
 import lightning as L
 import torch
@@ -11,6 +12,7 @@ from torch import Tensor
 from typing_extensions import override
 
 from omnigen2.encoders import Answer, QwenEncoder
+from omnigen2.training.language.exchange_data import ExchangeData
 from omnigen2.training.language.exchange_metrics import Answered
 from omnigen2.training.language.exchanges import ExchangeBatch, answer_loss, teach
 from omnigen2.training.parts import LearningRate, OptimizerRecipe, VLMSource, save_vlm, scheduled, vlm_source
@@ -68,6 +70,17 @@ class VLMModule(L.LightningModule, ABC):
     @abstractmethod
     def metrics(self, answered: Sequence[Answered]) -> Mapping[str, float]:
         """What is logged of all answers of a validation, without the `val/` in front of the names."""
+
+    @override
+    def setup(self, stage: str) -> None:
+        """Look through the examples before the model is loaded."""
+        if stage == "fit":
+            self.check_data(cast(Any, self.trainer).datamodule)
+
+    def check_data(self, data: object) -> None:
+        """Refuse examples that cannot be drawn, as far as it is known without opening pictures."""
+        if isinstance(data, ExchangeData):
+            data.check()
 
     @override
     def configure_model(self) -> None:

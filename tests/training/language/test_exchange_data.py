@@ -16,7 +16,10 @@ from omnigen2.microworld.runs.samples import MicroExchanges
 from omnigen2.pictures import ImageReader
 from omnigen2.training.language.exchange_data import ExchangeData, StoredSamples
 from omnigen2.training.language.exchanges import Exchange, exchange_of
+from omnigen2.training.language.image_token import ImageTokenModule
+from omnigen2.training.parts import AdamWRecipe, VLMFolder, WarmupConstant
 from tests.training.exchange_parts import PICTURE, data
+from tests.training.rank_parts import silent_trainer
 
 
 @settings(max_examples=5)
@@ -87,6 +90,20 @@ def test_stored_samples_are_opened_when_they_are_drawn(tmp_path: Path) -> None:
     stream = StoredSamples(str(tmp_path / "later.jsonl"))
     with pytest.raises(DataError, match=r"later\.jsonl"):
         stream.draw(np.random.default_rng(0))
+
+
+def test_a_bad_last_line_stops_a_training_before_the_model_is_loaded(tmp_path: Path) -> None:
+    PICTURE.save(tmp_path / "a.png")
+    good = {"task_type": "t2i", "instruction": "a cat", "output_image": "a.png"}
+    (tmp_path / "x.jsonl").write_text(f"{json.dumps(good)}\n" * 3 + json.dumps(good | {"output_image": "no.png"}))
+    stored = StoredSamples(str(tmp_path / "x.jsonl"))
+    nothing_to_load = ImageTokenModule(
+        AdamWRecipe(lr=1.0), WarmupConstant(0), encoder=VLMFolder(str(tmp_path / "none"))
+    )
+    for train, held_out in ((stored, MicroExchanges("train", 0)), (MicroExchanges("train", 0), stored)):
+        batches = ExchangeData(train, held_out, 0, 1, batch_size=1, evaluation_size=1)
+        with pytest.raises(DataError, match=r"x\.jsonl, line 4.*no\.png"):
+            silent_trainer(tmp_path, 1).fit(nothing_to_load, datamodule=batches)
 
 
 def test_an_answer_before_a_picture_is_said_first() -> None:
