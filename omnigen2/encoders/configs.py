@@ -2,7 +2,7 @@
 
 import dataclasses
 import inspect
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +19,15 @@ FORMER = {
 FORMER_DEFAULTS = {
     "add_cross_attention", "cross_attention_hidden_size", "finetuning_task", "is_decoder", "prefix", "pruned_heads",
     "sep_token_id", "task_specific_params", "tf_legacy_loss", "tie_encoder_decoder", "tokenizer_class", "torchscript",
-    "use_bfloat16",
+    "use_bfloat16", "unsloth_fixed", "unsloth_version",
 }  # fmt: skip
-"""What they wrote of every model, with no effect on this one, beside the settings of sampling."""
+"""What they, and those who convert models, wrote of every model, with no effect on this one, beside the settings of
+sampling."""
+REPEATED = (
+    "vocab_size", "hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads", "num_key_value_heads",
+    "hidden_act", "rms_norm_eps", "rope_theta", "use_sliding_window",
+)  # fmt: skip
+"""What transformers 4.52 to 4.57 wrote twice: in text_config, which counts, and beside it."""
 QWEN_PROCESSORS = ("Qwen2VLImageProcessor", "Qwen2_5_VLImageProcessor")
 QWEN_KEYS = ("min_pixels", "max_pixels", "patch_size", "temporal_patch_size", "merge_size")
 REMEDY = "take the file of the model that the weights are of"
@@ -43,6 +49,9 @@ def check_vlm_config(folder: Path) -> None:
     for name, kind in (("text_config", Qwen2_5_VLTextConfig), ("vision_config", Qwen2_5_VLVisionConfig)):
         if content.has(name):
             _only(content.object(name), (kind,))
+    if content.has("text_config"):
+        defaults: dict[str, Any] = {field.name: field.default for field in dataclasses.fields(Qwen2_5_VLTextConfig)}
+        _check_repeated(content, {**defaults, **content.object("text_config").values})
 
 
 def check_generation(folder: Path, ends: Iterable[int]) -> None:
@@ -114,12 +123,9 @@ def qwen_image_settings(folder: Path) -> Fields | None:
     if settings.has("size"):
         size = settings.object("size")
         size.only("shortest_edge", "longest_edge", "min_pixels", "max_pixels")
-        edges = [("shortest_edge", "min_pixels"), ("longest_edge", "max_pixels")]
-        for edge, pixels in edges:
-            least = size.whole(edge, low=1)
-            if settings.has(pixels) and settings.whole(pixels) != least:
-                raise settings.refusal(pixels, f"{least}, as its size has it")
-            size.inert(pixels, None, least)
+        for edge, pixels in (("shortest_edge", "min_pixels"), ("longest_edge", "max_pixels")):
+            if not settings.has(pixels):  # which counts, whatever size says
+                size.inert(pixels, None, size.whole(edge, low=1))
     return settings
 
 
@@ -159,6 +165,22 @@ def check_agreement(model: Any, tokenizer: Any, folder: Path, processor: Path) -
             f"{folder} has embeddings for {rows} tokens, but the tokenizer in {processor} knows {len(tokenizer)}",
             "take both folders from one model",
         )
+
+
+def _check_repeated(content: Fields, text: Mapping[str, Any]) -> None:
+    """Refuse keys beside text_config that say something else than `text`, all that transformers takes of the two.
+
+    Raises:
+        WeightsError: It names the key.
+    """
+    rope: Any = text.get("rope_scaling") or text["rope_parameters"] or {}
+    said = {"rope_theta": rope.get("rope_theta", 1e6), **text}
+    for name in REPEATED:
+        if content.has(name) and content.values[name] != said[name]:
+            raise content.refusal(name, f"{said[name]}, as its text_config has it, which is what counts")
+    section = content.object("rope_scaling").values.get("mrope_section") if content.has("rope_scaling") else None
+    if section not in (None, rope.get("mrope_section")):
+        raise content.refusal("rope_scaling", "the same in text_config, which is what counts")
 
 
 def _only(content: Fields, kinds: tuple[Any, ...]) -> None:

@@ -183,8 +183,8 @@ class QwenEncoder(nn.Module):
     @property
     def _stops(self) -> dict[int, Stop]:
         """Tokens that end an answer."""
-        tokens = self.tokenizer
-        return {tokens.end_id: "end", tokens.pad_id: "end", tokens.image_token_id: "image"}
+        image = self.tokenizer.image_token_id
+        return {token: "image" if token == image else "end" for token in self.tokenizer.ends}
 
     def _read(self, ids: list[int]) -> Answer:
         """Cut an answer at its first end token."""

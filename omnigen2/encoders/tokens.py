@@ -113,6 +113,7 @@ class ChatTokenizer:
             raise ValueError(f"the tokenizer has no {', '.join(missing)}; use that of Qwen2.5-VL or one like it")
         self.special_ids = {name: vocabulary[name] for name in names}
         self.pad_id: int = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else self.end_id
+        self.text_end_id = vocabulary.get("<|endoftext|>", self.end_id)  # converters take another one for padding
         self._plain = type(tokenizer.backend_tokenizer).from_str(tokenizer.backend_tokenizer.to_str())
         self._plain.no_padding()
         self._plain.no_truncation()
@@ -131,7 +132,7 @@ class ChatTokenizer:
     @property
     def ends(self) -> tuple[int, ...]:
         """Ids at which an answer ends."""
-        return (self.end_id, self.pad_id, self.image_token_id)
+        return (self.end_id, self.text_end_id, self.pad_id, self.image_token_id)
 
     @property
     def end_id(self) -> int:

@@ -24,7 +24,12 @@ MOST_LAYERS, LARGEST = 2**10, 2**31
 SLACK = 2**20
 """How many numbers a model may lack before it is not even built."""
 LIBRARIES = ("transformers", "diffusers")
-HARMLESS = ("LOAD REPORT", "were not used when initializing", "were not initialized from the model checkpoint")
+HARMLESS = (
+    "LOAD REPORT",
+    "were not used when initializing",
+    "were not initialized from the model checkpoint",
+    "got `key=rope_scaling` in kwargs",
+)
 """Parts of warnings about keys: those are looked at one by one."""
 REMEDY = "are config.json and the weights of one model, and is the download complete?"
 
