@@ -29,6 +29,7 @@ HARMLESS = (
     "were not used when initializing",
     "were not initialized from the model checkpoint",
     "got `key=rope_scaling` in kwargs",
+    "rope_type'='default': {'mrope_section'}",
 )
 """Parts of warnings about keys: those are looked at one by one."""
 REMEDY = "are config.json and the weights of one model, and is the download complete?"

@@ -1,6 +1,5 @@
 """Accuracy on multiple-choice questions about pictures."""
 
-import re
 import string
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -8,8 +7,8 @@ from dataclasses import dataclass
 import torch
 
 from omnigen2.evaluation.judging.judge import PictureFile
+from omnigen2.evaluation.judging.letters import read_letter
 from omnigen2.evaluation.metrics import GroupedMean
-from omnigen2.rl.rewards import without_thoughts
 
 LETTERS = string.ascii_uppercase
 
@@ -107,46 +106,3 @@ def mark(choices: Sequence[Choice], said: Sequence[str | None]) -> list[Mark]:
             asked=before.asked and one is not None,
         )
     return list(found.values())
-
-
-def read_letter(said: str, options: Mapping[str, str]) -> str | None:
-    """The letter that an answer chooses; thoughts before the answer are left out.
-
-    Returns:
-        The only letter that it names in one of the usual ways (`B`, `(B)`, `B.`, `B: a cat`, `Answer: B`, `Option B`,
-        `the answer is B`), else that of the only option whose text is the answer, else the only letter of an option
-        that stands alone among its words; None if there is none or more than one. Letters are capital.
-
-    Source: the last is `can_infer_option` of vlmeval/utils/matching_util.py in open-compass/VLMEvalKit, which reads
-        MMBench: marks become spaces, and one letter has to be there. `parse_multi_choice_response` of
-        eval/utils/eval_utils.py in MMMU-Benchmark/MMMU reads `(B)`, `B` and `B.` anywhere, takes the last of several
-        and draws one where there is none; here both are unreadable. In more than three words, `A` and `I` alone may be
-        an article and a pronoun, and are read only behind "answer", "option" or "choice".
-    """
-    answer = without_thoughts(said)
-    if answer is None:
-        return None
-    plain = answer.strip().strip("*").strip()
-    one = f"[{''.join(options)}]" if options else "(?!)"
-    several = rf"({one})\b(?:[)\]*]*\s*(?:,|/|&|\bor\b|\band\b)\s*[(\[*]*({one})\b(?!\s+\w))?"
-    bracketed = set(re.findall(rf"\(({one})\)", plain))
-    if len(bracketed) > 1:
-        return None
-    head = re.match(rf"^[(\[]?{several}", plain)
-    if head and re.match(r"[)\].:,]|\s*$", plain[head.end() :] if head[2] else plain[head.end(1) :]):
-        return None if head[2] else head[1]
-    named = re.findall(rf"\b(?i:(?:answer|option|choice|boxed)(?: is)?)[\s:*{{(\[]*{several}", plain)
-    found = {letter for pair in named for letter in pair if letter} or bracketed
-    if found:
-        return found.pop() if len(found) == 1 else None
-    same = [letter for letter, option in options.items() if option.strip().casefold() == plain.rstrip(".").casefold()]
-    return same[0] if len(same) == 1 else _alone(plain, options)
-
-
-def _alone(plain: str, options: Mapping[str, str]) -> str | None:
-    """The only letter of an option among the words."""
-    words = re.sub(r"[.()\[\],:;!*#{}]", " ", plain).split()
-    found = {word for word in words if word in options}
-    if len(found) != 1 or (found <= {"A", "I"} and len(words) > 3):
-        return None
-    return found.pop()

@@ -15,8 +15,12 @@ from typing import Any, NoReturn
 from omnigen2.rl.reward import Failure
 from omnigen2.rl.rewards.remote import Schema, unique_fields, writable
 
-THOUGHTS = re.compile(r"\A.*?</(?:think|thinking|thought)>", re.DOTALL | re.IGNORECASE)
-TAG = re.compile(r"</?(?:think|thinking|thought)>", re.IGNORECASE)
+WORDS = "(?:seed:)?(?:think|thinking|thought|reasoning)"
+TAG = re.compile(rf"</?{WORDS}>|◁/?think▷|\[/?THINK\]", re.IGNORECASE)
+"""Around what models think: Qwen's and most others', Kimi's, Mistral's."""
+THOUGHTS = re.compile(rf"\A.*?(?:</{WORDS}>|◁/think▷|\[/THINK\])", re.DOTALL | re.IGNORECASE)
+FRAME = re.compile(r"</?answer>|<\|(?:begin|end)_of_box\|>", re.IGNORECASE)
+"""Around the answers of models that think."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +77,9 @@ class Grades:
 
 
 def without_thoughts(text: str) -> str | None:
-    """An answer without what a model thought before it, `<think>…</think>`; the first tag may be missing.
+    """An answer without its frame, and without what a model thought before it, `<think>…</think>`.
+
+    The first tag may be missing.
 
     Returns:
         None if thoughts do not end, or come again: what looks like an answer may be one of them.
@@ -82,7 +88,7 @@ def without_thoughts(text: str) -> str | None:
     if thoughts and len(TAG.findall(thoughts[0])) > 2:  # one inside of another, which has no end
         return None
     said = text[thoughts.end() :] if thoughts else text
-    return None if TAG.search(said) else said
+    return None if TAG.search(said) else FRAME.sub("", said)
 
 
 def read_grades(text: str, rubric: Rubric) -> Grades | Failure:
@@ -96,7 +102,8 @@ def read_grades(text: str, rubric: Rubric) -> Grades | Failure:
     if said is None:
         return Failure("unreadable", f"thoughts without an end: {text[:200]!r}")
     first, last = said.find("{"), said.rfind("}")
-    whole = said.strip() if first < 0 else said[first : last + 1]
+    fenced = said.strip().removeprefix("```json").removeprefix("```").removesuffix("```")
+    whole = fenced if first < 0 else said[first : last + 1]
     try:
         found = json.loads(whole, strict=False, parse_constant=_refuse, object_pairs_hook=unique_fields)
     except (ValueError, RecursionError):
