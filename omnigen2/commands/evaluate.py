@@ -198,7 +198,7 @@ def _judge_answers(settings: EvaluateSettings, benchmark: "ChoiceBenchmark", com
     out = settings.folder(benchmark, name)
     out.mkdir(parents=True, exist_ok=True)
     if settings.answers is not None:
-        answers, tokens = read_answers(settings.answers), None
+        answers, tokens = read_answers(settings.answers, [choice.key for choice in choices]), None
     else:
         tokens = settings.max_new_tokens
         facts = (str(source.resolve()), tokens)  # not the model's weights: another model is another --out

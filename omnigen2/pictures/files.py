@@ -12,7 +12,7 @@ from PIL import Image, UnidentifiedImageError
 
 from omnigen2.errors import UserError
 from omnigen2.pictures.deep import is_deep, to_8_bits, unknown_white
-from omnigen2.pictures.metadata import SIDEWAYS, load, plainer, turn_of
+from omnigen2.pictures.metadata import SIDEWAYS, damage, load, plainer, turn_of
 
 AnimatedImages: TypeAlias = Literal["refuse", "first_frame"]
 
@@ -91,6 +91,10 @@ class ImageReader:
             raise ImageFileError(f"there is no image file {called}; check the path")
         Image.init()
         try:
+            with io.BytesIO(file) if isinstance(file, bytes) else open(file, "rb") as content:
+                problem = damage(content)
+            if problem:
+                raise ImageFileError(f"image file {called} is damaged ({problem}); copy it anew, repair or remove it")
             return self._opened(source, called)
         except ImageFileError:
             raise

@@ -24,7 +24,7 @@ from omnigen2.evaluation.judging import (
     read_mmbench,
     read_mmmu,
 )
-from omnigen2.evaluation.judging.understanding import read_letter
+from omnigen2.evaluation.judging.letters import read_letter
 from omnigen2.rl import Judgement
 from tests.evaluation.cases import OMNI, Fixed, items_of, record, result_of, write_picture
 from tests.evaluation.conftest import folders
@@ -40,7 +40,10 @@ OPTIONS = dict(zip("ABCDEFGHIJ", ("a cat", "a dog", "a cow", "none", "e", "f", "
         "{}", "({})", "{}.", "{}:", "{})", "[{}]", "**{}**", "{}, I think", "{}. a dog", "Answer: {}", "answer: {}.",
         "ANSWER: {}", "Answer: ({})", "**Answer:** {}", "**Answer: {}**", "Answer:\n{}", "Option {}", "option ({})",
         "Choice {}.", "The answer is {}", "The answer is: {}.", "The correct answer is option {}.", "\\boxed{{{}}}",
-        "The answer is \\boxed{{{}}}.", "I choose ({}) for that.", "Final answer: {}",
+        "The answer is \\boxed{{{}}}.", "I choose ({}) for that.", "Final answer: {}", "$\\boxed{{\\text{{{}}}}}$",
+        "<answer>{}</answer>", "<|begin_of_box|>{}<|end_of_box|>", "{{\"answer\": \"{}\"}}", "'{}'", "`{}`", "[[{}]]",
+        "Answer: '{}'", "({}) is the right answer.", "{} is correct", "答案：{}", "答案是{}。", "选{}", "（{}）", "{}。", "{}、x",
+        "Option D is wrong. The answer is {}", "D. none: no. A. a cat: no. Answer: {}", "The answer should be {}.",
     ],
 )  # fmt: skip
 def test_every_letter_is_read_in_every_usual_form(said: str) -> None:
@@ -52,7 +55,14 @@ def test_every_letter_is_read_in_every_usual_form(said: str) -> None:
     [
         ("It must be C here", "C"),  # the only letter among the words, as VLMEvalKit reads it
         ("The letter: D", "D"),
-        ("A cat sits on the mat", None),  # an article
+        ("The answer is a dog.", "B"),  # its text alone
+        ("Answer: a dog", "B"),
+        ("A cat sits on the mat", "A"),  # of all options, only the text of this one stands in the answer
+        ("a cat and a dog", None),
+        ("It is not a dog", None),
+        ("A man sits on the mat", None),  # an article
+        ("◁think▷A◁/think▷B", "B"),
+        ("[THINK]A or B[/THINK]B", "B"),
         ("I do not know", None),  # a pronoun
         ("A or B", None),
         ("A, B", None),

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from omnigen2.cli import main
-from omnigen2.evaluation.judging.understanding import read_letter
+from omnigen2.evaluation.judging.letters import read_letter
 from omnigen2.microworld import draw, full_vocabulary, sample_context
 from omnigen2.microworld.runs import write_micro
 from omnigen2.microworld.tasks import CONTEXT_KINDS
@@ -37,6 +37,11 @@ GRADES = '{"reasoning": "r", "score": [20, 15]}'
         f"<THINK>loud</THINK>{GRADES}",
         f"<thinking>of another family</thinking> {GRADES}",
         f"Let me see. <think>x</think> {GRADES}",
+        f"◁think▷[1, 1]◁/think▷<answer>{GRADES}</answer>",
+        f'[THINK]{{"score": [1, 1]}}[/THINK]{GRADES}',
+        f'<seed:think>{{"score": [1, 1]}}</seed:think>{GRADES}',
+        f'<reasoning>{{"score": [1, 1]}}</reasoning>{GRADES}',
+        f"<think>[1, 1]</think><|begin_of_box|>{GRADES}<|end_of_box|>",
     ],
 )
 def test_what_is_thought_before_the_answer_is_left_out(text: str) -> None:
@@ -51,12 +56,19 @@ def test_what_is_thought_before_the_answer_is_left_out(text: str) -> None:
         '<think>a</think>b {"score": [1, 1]}</think> I do not know',
         '<think>{"score": [1, 1]}</think>',
         "<think>a <think>b</think> [1, 1]</think>",
+        '◁think▷{"score": [1, 1]}',
+        '[THINK]{"score": [1, 1]} and more',
     ],
 )
 def test_a_draft_is_never_a_grade(text: str) -> None:
     found = read_grades(text, PAIR)
     assert isinstance(found, Failure)
     assert found.cause == "unreadable"
+
+
+@pytest.mark.parametrize("frame", ["<answer>{}</answer>", "<|begin_of_box|>{}<|end_of_box|>", "```json\n{}\n```"])
+def test_a_list_in_the_frame_of_a_model_is_its_grades(frame: str) -> None:
+    assert read_grades(f"<think>[1, 1]</think>{frame.format('[20, 15]')}", PAIR) == Grades((20, 15), "")
 
 
 def test_thoughts_before_a_letter_are_left_out() -> None:

@@ -173,6 +173,19 @@ def test_a_picture_whose_white_nobody_knows_is_refused(data: bytes, problem: str
         READ(data, name="holiday")
 
 
+def test_pixels_with_a_wrong_checksum_are_no_picture() -> None:
+    """A bit that flipped on the way gives another picture, which Pillow opens without a word."""
+    whole = png(chunk(b"tEXt", b"a\0b"), behind=True)
+    first = whole.index(b"IDAT")
+    checksum = first + 4 + int.from_bytes(whole[first - 4 : first])
+    for place in (checksum, 16 + 12):  # of the pixels; and one in the header, its interlacing being no part of the size
+        damaged = bytearray(whole)
+        damaged[place] ^= 1
+        with pytest.raises(ImageFileError, match=r"image file holiday is damaged \(the checksum of its I(DAT|HDR)"):
+            READ(bytes(damaged), name="holiday")
+    assert READ(whole + b"what somebody has written behind the end").tobytes() == DRAWN.tobytes()
+
+
 def test_colours_of_more_bits_and_of_inks() -> None:
     rgb = tiff([0, 32896, 65535, 65535, 257, 0], 16, {262: 2}, channels=3)
     assert list(READ(rgb).tobytes()) == [0, 128, 255, 255, 1, 0]

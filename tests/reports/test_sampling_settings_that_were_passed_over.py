@@ -164,7 +164,6 @@ IMAGE_FAULTS: list[tuple[dict[str, Any], str]] = [
     ({"do_resize": "yes"}, "do_resize"),
     ({"patch_size": "14"}, "patch_size"),
     ({"merge_size": True}, "merge_size"),
-    ({"min_pixels": 100, "size": {"shortest_edge": 784, "longest_edge": 12544}}, "min_pixels"),
     ({"size": {"height": 28, "width": 28}}, '"height"'),
     ({"size": 224}, "size"),
 ]

@@ -1,5 +1,6 @@
 """The sizes of all samples of a folder of chunks, in one file beside them."""
 
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import accumulate
@@ -14,7 +15,7 @@ from omnigen2.data.samples import TASKS, DataError, SampleSizes, Task
 from omnigen2.files import save_tensors
 
 SIZES_FILE = "samples.safetensors"
-FORMAT = "omnigen2 samples 1"
+FORMAT = "omnigen2 samples 2"
 ARRAYS = ("tasks", "text_tokens", "targets", "references", "borders")
 
 
@@ -63,8 +64,10 @@ class SizeTable:
 
     def save(self, folder: Path) -> None:
         """Write the table into a folder of chunks."""
-        tensors = {name: torch.from_numpy(getattr(self, name)) for name in ARRAYS}
-        save_tensors(tensors, folder / SIZES_FILE, {"format": FORMAT, "tasks": " ".join(TASKS)})
+        arrays: dict[str, np.ndarray] = {name: getattr(self, name) for name in ARRAYS}
+        tensors = {name: torch.from_numpy(array) for name, array in arrays.items()}
+        kind = {"format": FORMAT, "tasks": " ".join(TASKS), "checksum": _checksum(arrays)}
+        save_tensors(tensors, folder / SIZES_FILE, kind)
 
     @classmethod
     def load(cls, folder: Path) -> "SizeTable":
@@ -87,9 +90,15 @@ class SizeTable:
                 arrays = {name: opened.get_tensor(name) for name in ARRAYS}
         except (SafetensorError, OSError) as error:
             raise DataError(f"{file} is damaged ({error}); copy it anew or write it again") from error
-        if wrong := _fault(arrays):
+        wrong = _fault(arrays) or ("" if kind.get("checksum") == _checksum(arrays) else "its checksum is wrong")
+        if wrong:
             raise DataError(f"{file} is damaged ({wrong}); copy it anew or write it again")
         return cls(**arrays)
+
+
+def _checksum(arrays: dict[str, np.ndarray]) -> str:
+    """Of all numbers of a table."""
+    return str(zlib.crc32(b"".join(arrays[name].tobytes() for name in ARRAYS)))
 
 
 def _fault(arrays: dict[str, np.ndarray]) -> str:

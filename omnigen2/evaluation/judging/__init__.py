@@ -1,5 +1,6 @@
 """What is judged, who judges (chat models, features, written verdicts, marked answers), and what is kept of it."""
 
+from omnigen2.evaluation.judging.answers import read_answers
 from omnigen2.evaluation.judging.chat_judge import ChatJudge
 from omnigen2.evaluation.judging.feature_judge import EmuEdit, FeatureJudge
 from omnigen2.evaluation.judging.judge import (
@@ -19,7 +20,7 @@ from omnigen2.evaluation.judging.layouts import (
     omnicontext_items,
     unique,
 )
-from omnigen2.evaluation.judging.question_files import read_answers, read_mmbench, read_mmmu
+from omnigen2.evaluation.judging.question_files import read_mmbench, read_mmmu
 from omnigen2.evaluation.judging.results import BenchmarkResult, Drawn, Journal, Record
 from omnigen2.evaluation.judging.tables import Row
 from omnigen2.evaluation.judging.understanding import Choice, ChoiceAccuracy, Mark, mark

@@ -109,7 +109,7 @@ def imgedit_items(images: Path, data: Path) -> list[BenchmarkItem]:
 
     Args:
         images: With the edited pictures as `{key}.png`.
-        data: Folder with `basic_edit.json` and the source pictures, as they are (`animal/000342021.jpg`) or in a folder
+        data: Folder with `basic_edit.json` (or that file) and the source pictures, as they are (`animal/000342021.jpg`) or in a folder
             of any name.
 
     Raises:
@@ -118,7 +118,8 @@ def imgedit_items(images: Path, data: Path) -> list[BenchmarkItem]:
     Source: Benchmark/Basic in PKU-YuanGroup/ImgEdit: basic_bench.py, its readme and basic_edit.json. The file names one
         kind `alter` that the readme and the paper call `adjust`; it is read as `adjust`.
     """
-    path = data / "basic_edit.json"
+    path = data if data.suffix == ".json" else data / "basic_edit.json"
+    data = path.parent
     if not path.is_file():
         raise EvaluationError(f"there is no file {path}", "--data names the folder with ImgEdit's basic_edit.json")
     items: list[BenchmarkItem] = []

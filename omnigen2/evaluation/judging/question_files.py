@@ -1,4 +1,4 @@
-"""Questions and answers on disk: MMBench's table, MMMU's rows, and what a model has said."""
+"""Questions on disk: MMBench's table and MMMU's rows."""
 
 import ast
 import base64
@@ -7,14 +7,15 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-from omnigen2.evaluation.judging.tables import Row, rows
+from omnigen2.evaluation.judging.tables import rows
 from omnigen2.evaluation.judging.understanding import LETTERS, Choice
 from omnigen2.evaluation.metrics import EvaluationError
-from omnigen2.files import Fields, Keys, read_json_lines, read_object
+from omnigen2.files import Fields, Keys
 from omnigen2.rl.rewards.remote import writable
 
 ROTATION = 1_000_000
 """What MMBench adds to a question's index for each rotation of its options."""
+UNANSWERED = "test splits are published without answers"
 
 
 def read_mmbench(path: Path) -> list[Choice]:
@@ -40,7 +41,7 @@ def read_mmbench(path: Path) -> list[Choice]:
         by_key.add(key, fields, fields.where)
     pictures = {key: fields.values.get("image") or "" for key, fields in questions}
     asked = [(key, fields) for key, fields in questions if fields.values["answer"]]
-    return _checked([_mmbench_row(key, fields, pictures) for key, fields in asked], path)
+    return _some([_mmbench_row(key, fields, pictures) for key, fields in asked], path)
 
 
 def _table(path: Path) -> list[Fields]:
@@ -58,7 +59,7 @@ def _table(path: Path) -> list[Fields]:
             missing = sorted({"index", "question", "A", "B", "answer", "category"} - set(names))
             if missing or len(set(names)) < len(names):
                 problem = f"has no column {missing[0]}" if missing else "has a column twice"
-                raise EvaluationError(f"{path} {problem}", remedy)
+                raise EvaluationError(f"{path} {problem}", UNANSWERED if missing == ["answer"] else remedy)
             found = [Fields(row, f"{path}, line {table.line_num}", EvaluationError, remedy) for row in table]
     except (UnicodeDecodeError, csv.Error) as error:
         raise EvaluationError(f"{path} cannot be read ({error})", remedy) from error
@@ -96,7 +97,7 @@ def _mmbench_row(key: str, fields: Fields, pictures: Mapping[str, str]) -> Choic
         ) from error
     if not row["category"] or not row["question"]:
         raise EvaluationError(f"{fields.where} has no category or no question", fields.remedy)
-    return Choice(
+    choice = Choice(
         key,
         row["category"],
         "\n".join(filter(None, (row.get("hint"), row["question"]))),
@@ -105,6 +106,7 @@ def _mmbench_row(key: str, fields: Fields, pictures: Mapping[str, str]) -> Choic
         images,
         str(int(key) % ROTATION) if int(key) >= ROTATION else "",
     )
+    return _answerable(choice, fields.where)
 
 
 def read_mmmu(data: Path) -> list[Choice]:
@@ -116,8 +118,9 @@ def read_mmmu(data: Path) -> list[Choice]:
             behind the folder: `MMMU/validation`.
 
     Returns:
-        The questions of type `multiple-choice`; the category is the subject, as it stands in the id. The open questions
-        are left out, so the accuracy is not the official one over all questions.
+        The questions of type `multiple-choice` that have an answer (test splits have `?`); the category is the subject,
+        as it stands in the id. The open questions are left out, so the accuracy is not the official one over all
+        questions.
 
     Raises:
         EvaluationError: If a field is missing or there are none.
@@ -131,6 +134,8 @@ def read_mmmu(data: Path) -> list[Choice]:
         if (row.maybe("question_type") or "multiple-choice") != "multiple-choice":
             continue
         key, question, answer = row.texts("id", "question", "answer")
+        if answer == "?":
+            continue
         options = row.values.get("options")
         try:
             listed = ast.literal_eval(options) if isinstance(options, str) else options
@@ -143,55 +148,22 @@ def read_mmmu(data: Path) -> list[Choice]:
             raise EvaluationError(f"{row.where}: the id {key!r} has no subject", "expected such as validation_Art_1")
         files = (row.values.get(f"image_{number}") for number in range(1, 8))
         images = tuple(row.picture(file) for file in files if file is not None)
-        found.append(Choice(key, subject, question, dict(zip(LETTERS, listed, strict=False)), answer, images))
-        keys.add(key, found[-1], row.where)
-    return _checked(found, data)
+        choice = Choice(key, subject, question, dict(zip(LETTERS, listed, strict=False)), answer, images)
+        found.append(_answerable(choice, row.where))
+        keys.add(key, choice, row.where)
+    return _some(found, data)
 
 
-def _checked(found: list[Choice], path: Path) -> list[Choice]:
-    for choice in found:
-        if choice.answer not in choice.options:
-            raise EvaluationError(
-                f"{path}: the answer of question {choice.key} is {choice.answer!r}",
-                f"it has {', '.join(choice.options)}",
-            )
+def _answerable(choice: Choice, where: str) -> Choice:
+    if choice.answer not in choice.options:
+        raise EvaluationError(
+            f"{where}: the answer of question {choice.key} is {choice.answer!r}",
+            f"expected one of its options, {', '.join(choice.options)}",
+        )
+    return choice
+
+
+def _some(found: list[Choice], path: Path) -> list[Choice]:
     if not found:
-        raise EvaluationError(f"{path} has no question with an answer", "test splits are published without answers")
+        raise EvaluationError(f"{path} has no question with an answer", UNANSWERED)
     return found
-
-
-def read_answers(path: Path) -> dict[str, str]:
-    """What a model said to questions.
-
-    Args:
-        path: A `.jsonl` file with `key` and `answer` in each line, or a `.json` file with answers by key, as MMMU's
-            official program takes it.
-
-    Returns:
-        Answers by key. A line that comes again as it was is passed over.
-
-    Raises:
-        EvaluationError: If it is something else, or a key has two answers that differ.
-    """
-    if not path.is_file():
-        raise EvaluationError(f"there is no file {path}", "--answers names a file with answers")
-    if path.suffix == ".json":
-        fields = read_object(path, EvaluationError, "expected texts by key")
-        return {key: _answer(fields, key) for key in fields.values}
-    answers: Keys[str] = Keys("key", EvaluationError, "keep the right one of the two lines")
-    for line in read_json_lines(path, EvaluationError):
-        said = _answer(Fields(line.value, line.where, EvaluationError, "expected key and answer"), "answer")
-        answers.add(Row(line.value, line.where, path.parent).text("key"), said, line.where, repeats=True)
-    return answers.values
-
-
-def _answer(fields: Fields, name: str) -> str:
-    """What a model said, in letters that can be written again.
-
-    Raises:
-        EvaluationError: If it is no text.
-    """
-    value = fields.values.get(name)
-    if not isinstance(value, str):
-        raise EvaluationError(f"{fields.where}: the answer {name} is {value!r:.80}", "expected a text")
-    return writable(value)

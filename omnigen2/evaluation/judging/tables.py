@@ -92,21 +92,28 @@ def rows(data: Path) -> Iterator[Row]:
 
     Args:
         data: A folder with one `.jsonl` file, or with `.parquet` files as on the Hugging Face hub: in the folder, or
-            one folder further down (`data`, or MMMU's subjects). Where there are several splits
-            (`validation-00000-of-00003.parquet`), the split's name behind the folder: `emu_edit_test_set/test`.
+            one or two folders further down (`data`, MMMU's subjects, `default/train`). Where there are several splits
+            (`validation-00000-of-00003.parquet`, `validation/0000.parquet`), the split's name behind the folder:
+            `emu_edit_test_set/test`. Or one such file.
 
     Raises:
         EvaluationError: If there is no data set, or more than one.
     """
-    folder, split = (data, None) if data.is_dir() else (data.parent, data.name)
-    lines = sorted(folder.glob("*.jsonl")) if split is None else []
-    tables = sorted(folder.glob("*.parquet")) or sorted(folder.glob("*/*.parquet"))
-    splits = {table: _split(table) for table in tables}
-    names = sorted({name for name in splits.values() if name is not None})
-    if split is not None:
-        tables = [table for table in tables if splits[table] == split]
-    elif len(names) > 1:
-        raise EvaluationError(f"{data} has the splits {', '.join(names)}", f"name one: --data {data / names[0]}")
+    lines, tables = ([data], []) if data.suffix == ".jsonl" else ([], [data])
+    folder = data.parent
+    if not data.is_file():
+        folder, split = (data, None) if data.is_dir() else (data.parent, data.name)
+        if not folder.is_dir():
+            raise EvaluationError(f"there is no folder {data}", "--data names the published data set")
+        lines = sorted(folder.glob("*.jsonl")) if split is None else []
+        tables = next(filter(None, (sorted(folder.glob(f"{way}*.parquet")) for way in ("", "*/", "*/*/"))), [])
+        names = sorted({name for name in map(_split, tables) if name is not None})
+        if split is not None and tables:
+            tables = [table for table in tables if _split(table) == split]
+            if not tables:
+                raise EvaluationError(f"{folder} has no split {split}", f"it has {', '.join(names) or 'none'}")
+        elif len(names) > 1:
+            raise EvaluationError(f"{data} has the splits {', '.join(names)}", f"name one: --data {data / names[0]}")
     if len(lines) > 1 or (lines and tables) or not (lines or tables):
         found = ", ".join(file.name for file in (*lines, *tables)) or "neither"
         raise EvaluationError(f"{data} holds {found}", "expected one .jsonl file, or .parquet files")
@@ -117,9 +124,9 @@ def rows(data: Path) -> Iterator[Row]:
 
 
 def _split(table: Path) -> str | None:
-    """`test` of `test-00000-of-00002.parquet`; None of other names."""
+    """`test` of `test-00000-of-00002.parquet` and of `test/0000.parquet`; None of other names."""
     found = re.fullmatch(r"(.+)-\d+-of-\d+(?:-[0-9a-f]+)?", table.stem)
-    return found[1] if found else None
+    return found[1] if found else table.parent.name if table.stem.isdigit() else None
 
 
 def _parquet(tables: list[Path]) -> Iterator[tuple[Mapping[str, Any], str]]:
@@ -133,4 +140,7 @@ def _parquet(tables: list[Path]) -> Iterator[tuple[Mapping[str, Any], str]]:
             yield from ((row, f"{table}, row {number}") for number, row in enumerate(values, start=1))
         except broken as error:
             said = " ".join(str(error).split())
-            raise EvaluationError(f"{table} cannot be read ({said[:200]})", "copy the file anew") from error
+            with table.open("rb") as file:
+                pointer = file.read(11) == b"version htt"
+            remedy = "it is a pointer of Git LFS: fetch the file by `git lfs pull`" if pointer else "copy the file anew"
+            raise EvaluationError(f"{table} cannot be read ({said[:200]})", remedy) from error

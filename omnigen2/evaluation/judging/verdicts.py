@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Sequence
-from pathlib import Path
+from pathlib import Path, PureWindowsPath
 
 from typing_extensions import override
 
@@ -38,7 +38,7 @@ class DetectorResults(BenchmarkJudge):
         for line in read_json_lines(path, EvaluationError):
             match line.value:
                 case {"filename": str(name), "correct": bool(correct)}:
-                    key, reason = "/".join(Path(name).parts[-3:]), line.value.get("reason")
+                    key, reason = "/".join(PureWindowsPath(name).parts[-3:]), line.value.get("reason")
                     verdicts.add(key, correct, line.where, repeats=True)
                     self.reasons[key] = writable(reason) if isinstance(reason, str) else ""
                 case _:

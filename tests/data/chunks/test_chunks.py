@@ -139,6 +139,10 @@ def damage(folder: Path, fault: str) -> None:
             (folder / SIZES_FILE).unlink()
         case "half of the sizes":
             os.truncate(folder / SIZES_FILE, 100)
+        case "another size":
+            table = bytearray((folder / SIZES_FILE).read_bytes())
+            table[-1] ^= 1
+            (folder / SIZES_FILE).write_bytes(table)
 
 
 @pytest.mark.parametrize(
@@ -154,6 +158,7 @@ def damage(folder: Path, fault: str) -> None:
         ("half an index", "index.json is no JSON"),
         ("no sizes", "has no samples.safetensors: it was not written by `omnigen2 data optimize`, or not to the end"),
         ("half of the sizes", "samples.safetensors is damaged"),
+        ("another size", r"samples.safetensors is damaged \(its checksum is wrong\)"),
     ],
 )
 def test_damaged_folders_are_refused(copied: Path, fault: str, message: str) -> None:

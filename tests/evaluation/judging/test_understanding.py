@@ -14,7 +14,7 @@ from PIL import Image
 from omnigen2.cli import main
 from omnigen2.encoders import Answer, QwenEncoder
 from omnigen2.evaluation.judging import Choice, ChoiceAccuracy, mark, read_answers, read_mmbench, read_mmmu
-from omnigen2.evaluation.judging.understanding import read_letter
+from omnigen2.evaluation.judging.letters import read_letter
 from omnigen2.generate import make_tiny
 
 OPTIONS = {"A": "a cat", "B": "a dog", "C": "a cow", "D": "none"}
@@ -33,7 +33,7 @@ OPTIONS = {"A": "a cat", "B": "a dog", "C": "a cow", "D": "none"}
         ("I would say (D).", "D"),
         ("A dog", "B"),
         ("a cat.", "A"),
-        ("A cat sits on the mat", None),
+        ("A man sits on the mat", None),
         ("answer is A or answer is B", None),
         ("(A) or (B)", None),
         ("E", None),

@@ -201,7 +201,9 @@ def test_adapters_under_fsdp_go_on_from_a_checkpoint_without_other_weights(
 def test_a_sharded_optimizer_is_carried_as_a_whole_one(
     pair: tuple[Path, dict[str, Any]], alone: Any, start: str, tmp_path: Path
 ) -> None:
-    expected = fit("fsdp", start, tmp_path, "auto", carried=str(pair[0] / "fsdp" / "optimizer.safetensors"))["parameters"]
+    expected = fit("fsdp", start, tmp_path, "auto", carried=str(pair[0] / "fsdp" / "optimizer.safetensors"))[
+        "parameters"
+    ]
     torch.testing.assert_close(pair[1]["carried"]["parameters"], expected, rtol=1e-4, atol=2e-5)
     fresh = alone("fsdp")["parameters"]
     assert not any(torch.allclose(fresh[name], value, rtol=1e-4, atol=2e-5) for name, value in expected.items())

@@ -1,0 +1,174 @@
+"""A model folder was as its authors published it, or as a known program saved it again, and was refused.
+
+The configurations are those of Qwen2.5-VL-3B-Instruct, FLUX's autoencoder, OmniGen2, CLIP, DINO and DINOv2 in the forms
+that the releases of transformers and diffusers have written, with small sizes; each is the same model as a tiny one.
+"""
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from PIL import Image
+from safetensors.torch import load_file, save_file
+
+from omnigen2.dit import load_transformer
+from omnigen2.encoders import FluxVAE, Message, drawing
+from omnigen2.generate import ModelFolder
+from tests.reports.parts import load, refused
+
+Config = dict[str, Any]
+IDS = {"image_token_id": 261, "video_token_id": 262, "vision_start_token_id": 259, "vision_end_token_id": 260}
+WORDS = {"bos_token_id": 256, "eos_token_id": 258, "vision_token_id": 263}
+TEXT: Config = {
+    "attention_dropout": 0.0, "hidden_act": "silu", "hidden_size": 64, "initializer_range": 0.02,
+    "intermediate_size": 128, "max_position_embeddings": 4096, "max_window_layers": 70, "num_attention_heads": 4,
+    "num_hidden_layers": 2, "num_key_value_heads": 2, "rms_norm_eps": 1e-05, "rope_theta": 1000000.0,
+    "sliding_window": 32768, "use_cache": True, "use_sliding_window": False, "vocab_size": 264, **WORDS,
+}  # fmt: skip
+VISION: Config = {
+    "depth": 2, "hidden_act": "silu", "hidden_size": 32, "intermediate_size": 64, "num_heads": 2, "in_chans": 3,
+    "out_hidden_size": 64, "patch_size": 14, "spatial_merge_size": 2, "spatial_patch_size": 14, "window_size": 56,
+    "fullatt_block_indexes": [1], "tokens_per_second": 4, "temporal_patch_size": 2,
+}  # fmt: skip
+HUB: Config = {
+    "architectures": ["Qwen2_5_VLForConditionalGeneration"], **IDS, **TEXT, "model_type": "qwen2_5_vl",
+    "tie_word_embeddings": True, "torch_dtype": "bfloat16", "transformers_version": "4.41.2", "vision_config": VISION,
+    "rope_scaling": {"type": "mrope", "mrope_section": [2, 3, 3]},
+}  # fmt: skip
+SAVED = {"rope_scaling": {"mrope_section": [2, 3, 3], "rope_type": "default", "type": "default"}}
+MODEL_TYPES = {"in_channels": 3, "initializer_range": 0.02, "model_type": "qwen2_5_vl", "torch_dtype": "bfloat16"}
+INNER = {
+    **TEXT, **SAVED, "architectures": HUB["architectures"], "model_type": "qwen2_5_vl_text", "image_token_id": None,
+    "tie_word_embeddings": True, "torch_dtype": "bfloat16", "video_token_id": None, "vision_start_token_id": 259,
+    "vision_end_token_id": 260,
+}  # fmt: skip
+TWICE = {**HUB, **SAVED, "text_config": INNER, "vision_config": VISION | MODEL_TYPES, "transformers_version": "4.53.1"}
+LAYERS = {"layer_types": ["full_attention"] * 2, "sliding_window": None}
+VLM_CONFIGS: dict[str, Config] = {
+    "hub": HUB,
+    "transformers 4.49": {
+        **HUB, **SAVED, "_name_or_path": "Qwen/Qwen2.5-VL-3B-Instruct", "_attn_implementation_autoset": True,
+        "vision_config": VISION | MODEL_TYPES, "transformers_version": "4.49.0",
+    },
+    "transformers 4.52": {key: value for key, value in TWICE.items() if key != "tie_word_embeddings"},
+    "transformers 4.53": TWICE | {"text_config": INNER | LAYERS},
+    "transformers 4.57": {
+        **{key: value for key, value in TWICE.items() if key != "torch_dtype"}, "dtype": "bfloat16",
+        "text_config": {**{key: value for key, value in INNER.items() if key != "torch_dtype"}, "dtype": "bfloat16"},
+    },
+    "Unsloth": TWICE | {"unsloth_fixed": True, "unsloth_version": "2025.6.2", "pad_token_id": 256, "use_cache": False},
+}  # fmt: skip
+GENERATION = {
+    "bos_token_id": 256, "pad_token_id": 256, "do_sample": True, "eos_token_id": [258, 256],
+    "repetition_penalty": 1.05, "temperature": 0.000001, "transformers_version": "4.49.0",
+}  # fmt: skip
+
+
+def write(path: Path, content: Config) -> None:
+    path.write_text(json.dumps(content, indent=2))
+
+
+def states(models: Path) -> torch.Tensor:
+    vlm = load(models, "mllm")
+    return vlm(vlm.tokenizer([drawing("a cat", [Image.new("RGB", (60, 40), "red")])])).states
+
+
+@pytest.mark.parametrize("name", VLM_CONFIGS)
+def test_qwen_is_read_in_the_form_of(models: Path, name: str) -> None:
+    expected = states(models)
+    write(models / "mllm" / "config.json", VLM_CONFIGS[name])
+    write(models / "mllm" / "generation_config.json", GENERATION)
+    assert torch.equal(states(models), expected)
+
+
+@pytest.mark.parametrize("config", [HUB, TWICE], ids=["hub", "transformers 4.53"])
+def test_qwen_is_read_by_the_names_of_weights_since_4_52(models: Path, config: Config) -> None:
+    expected = states(models)
+    path = models / "mllm" / "model.safetensors"
+    old = load_file(path)
+    new = {key.replace("model.", "model.language_model.", 1): tensor for key, tensor in old.items()}
+    new = {f"model.{key}" if key.startswith("visual.") else key: tensor for key, tensor in new.items()}
+    save_file(new, path, {"format": "pt"})
+    write(models / "mllm" / "config.json", config)
+    assert torch.equal(states(models), expected)
+
+
+@pytest.mark.parametrize(
+    ("change", "key"),
+    [
+        ({"num_attention_heads": 2}, "num_attention_heads 2"),
+        ({"rope_theta": 5e5}, "rope_theta 500000.0"),
+        ({"rms_norm_eps": 1e-6}, "rms_norm_eps"),
+        ({"rope_scaling": {"type": "mrope", "mrope_section": [4, 2, 2]}}, "rope_scaling"),
+        ({"text_config": {key: value for key, value in INNER.items() if "rope" not in key}}, "rope_scaling"),
+    ],
+)  # fmt: skip
+def test_what_is_written_twice_and_differs_is_refused(models: Path, change: Config, key: str) -> None:
+    """transformers takes text_config, and passes over what stands beside it."""
+    write(models / "mllm" / "config.json", TWICE | change)
+    refused(models, "mllm", f"config.json has {key}", "text_config")
+
+
+PIXELS = {"min_pixels": 784, "max_pixels": 3136}
+PLAIN = {"patch_size": 14, "temporal_patch_size": 2, "merge_size": 2, "image_processor_type": "Qwen2VLImageProcessor"}
+
+
+@pytest.mark.parametrize(
+    "size",
+    [None, {"longest_edge": 3136, "shortest_edge": 784}, PIXELS, {"longest_edge": 12845056, "shortest_edge": 3136}],
+    ids=str,
+)
+def test_limits_of_pixels_count_whatever_size_says(models: Path, size: Config | None) -> None:
+    """As every release of transformers has it: people edit `max_pixels` and leave `size`."""
+    path = models / "processor" / "preprocessor_config.json"
+    write(path, PLAIN | {"size": {"longest_edge": 3136, "shortest_edge": 784}})
+    expected = states(models)
+    write(path, PLAIN | PIXELS | ({} if size is None else {"size": size}))
+    assert torch.equal(states(models), expected)
+
+
+TOKENIZER = {
+    "add_bos_token": False, "add_prefix_space": False, "additional_special_tokens": ["<|im_start|>", "<|im_end|>"],
+    "bos_token": None, "chat_template": "{% for m in messages %}{{ m }}{% endfor %}",
+    "clean_up_tokenization_spaces": False, "eos_token": "<|im_end|>", "errors": "replace", "extra_special_tokens": {},
+    "model_max_length": 131072, "pad_token": "<|endoftext|>", "processor_class": "Qwen2_5_VLProcessor",
+    "split_special_tokens": False, "tokenizer_class": "Qwen2Tokenizer", "unk_token": None,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("pad", ["<|endoftext|>", "<|video_pad|>"])
+def test_the_tokenizer_is_read_as_published_whatever_it_pads_with(models: Path, pad: str) -> None:
+    """Converters take another token for padding, so that the end of a text can be learned."""
+    expected, folder = states(models), models / "processor"
+    whole = json.loads((folder / "tokenizer.json").read_text())
+    added = {str(token.pop("id")): token for token in whole["added_tokens"]}
+    write(folder / "tokenizer_config.json", TOKENIZER | {"pad_token": pad, "added_tokens_decoder": added})
+    write(folder / "added_tokens.json", {token["content"]: int(number) for number, token in added.items()})
+    write(folder / "special_tokens_map.json", {"eos_token": added["258"], "pad_token": pad})
+    write(folder / "vocab.json", whole["model"]["vocab"])
+    (folder / "merges.txt").write_text("#version: 0.2\n")
+    (folder / "chat_template.jinja").write_text(TOKENIZER["chat_template"])
+    write(folder / "chat_template.json", {"chat_template": TOKENIZER["chat_template"]})
+    write(models / "mllm" / "generation_config.json", GENERATION)
+    assert torch.equal(states(models), expected)
+    assert load(models, "mllm").answer([(Message("user", "x"),)], max_new_tokens=1)
+
+
+def test_the_other_parts_are_read_as_published(model: Path, tmp_path: Path) -> None:
+    folder = shutil.copytree(model, tmp_path / "model")
+    vae = json.loads((folder / "vae" / "config.json").read_text())
+    flux = {"_diffusers_version": "0.30.0.dev0", "_name_or_path": "../checkpoints/flux-dev", "force_upcast": True}
+    write(folder / "vae" / "config.json", vae | flux | {"latents_mean": None, "latents_std": None, "sample_size": 1024})
+    FluxVAE.from_folder(folder / "vae")
+    transformer = json.loads((folder / "transformer" / "config.json").read_text())
+    released = {"_diffusers_version": "0.33.1", "axes_lens": [1024, 1664, 1664], "out_channels": None}
+    write(folder / "transformer" / "config.json", transformer | released)
+    load_transformer(folder / "transformer")
+    index = json.loads((folder / "model_index.json").read_text())
+    index |= {"_class_name": ["pipeline_omnigen2", "OmniGen2Pipeline"], "_diffusers_version": "0.33.1"}
+    write(folder / "model_index.json", {key: value for key, value in index.items() if key != "untrained"})
+    assert ModelFolder(folder).untrained() == ()
+    assert ModelFolder(folder).bridge().tokens == "text"
