@@ -64,6 +64,19 @@ def check_instance(name: str, value: object, kind: type[object]) -> None:
         raise UserError(f"{name} is {value!r}, expected a {kind.__name__}")
 
 
+def check_whole(name: str, value: object) -> None:
+    """Refuse what is no whole number, such as 4.0 or true: sizes count things.
+
+    Args:
+        name: What the value is called, such as "the length of a TextSegment".
+
+    Raises:
+        UserError: If it is none.
+    """
+    if isinstance(value, bool) or not hasattr(value, "__index__"):
+        raise UserError(f"{name} is {value!r}, expected a whole number")
+
+
 def check_choice(name: str, value: object, choices: object) -> None:
     """Refuse a value that is none of those of a `Literal`: annotations are not checked when a program runs.
 

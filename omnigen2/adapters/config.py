@@ -199,7 +199,9 @@ def _metadata(file: Path) -> Fields | None:
 
 
 def _value(text: str) -> Any:
-    """JSON, or a text that is none."""
+    """JSON, or a text that is none; of one value also as Python writes it."""
+    if text in (words := {"True": True, "False": False, "None": None}):
+        return words[text]
     try:
         return json.loads(text)
     except (ValueError, RecursionError):

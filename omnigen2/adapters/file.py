@@ -2,7 +2,7 @@
 
 import json
 from collections import Counter
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from math import isclose
 from pathlib import Path
@@ -23,6 +23,7 @@ FILES: dict[AdapterLayout, str] = {
     "peft": "adapter_model.safetensors",
     "comfyui": "comfyui_lora.safetensors",
 }
+PEFT_STEM = Path(FILES["peft"]).stem
 PREFIXES: dict[AdapterLayout, str] = {
     "diffusers": "transformer.",
     "peft": "base_model.model.",
@@ -76,6 +77,8 @@ def read_lora(path: str | Path, layers: Collection[str] = ()) -> dict[str, Pair]
     if not named:
         raise UserError(f"{file} has no LoRA layers", "is it the right file?")
     config = read_config(file)
+    if config == AdapterConfig() and file.stem == PEFT_STEM:
+        _check_alone(file, named.values())
     return {layer: _pair(file, layer, halves, config) for layer, halves in named.items()}
 
 
@@ -112,6 +115,21 @@ def _file(path: Path) -> Path:
     if len(there) > 1:
         raise UserError(f"{path} has {' and '.join(file.name for file in there)}", "give the file that is meant")
     return there[0]
+
+
+def _check_alone(file: Path, layers: Iterable[Mapping[Half, tuple[str, Tensor]]]) -> None:
+    """Refuse what PEFT wrote without the configuration that it wrote beside: alpha is nowhere else.
+
+    Raises:
+        UserError: If the file is such a one.
+    """
+    if all(
+        "alpha" not in halves and key.startswith(PREFIXES["peft"]) for halves in layers for key, _ in halves.values()
+    ):
+        raise UserError(
+            f"{file} is a file of PEFT without its {CONFIG}, which says how strongly it acts",
+            f"copy the {CONFIG} of the same adapter beside it",
+        )
 
 
 def _check_tensor(file: Path, key: str, half: Half, tensor: Tensor) -> None:

@@ -9,11 +9,14 @@ from omnigen2.errors import UserError
 
 Half: TypeAlias = Literal["down", "up", "alpha"]
 
-FRONT = re.compile(r"(?:(?:base_model\.model|model|diffusion_model|transformer|_orig_mod)\.)*")
-"""What PEFT, ComfyUI, diffusers and compiled modules put in front of a layer's name."""
+FRONT = re.compile(r"(?:(?:base_model\.model|model|diffusion_model|transformer|module)\.)*")
+"""What PEFT, ComfyUI, diffusers and DDP put in front of a layer's name."""
+WRAPPERS = re.compile(r"\b(?:_orig_mod|_fsdp_wrapped_module|_checkpoint_wrapped_module)\.")
+"""What torch puts anywhere into names: around what is compiled, sharded or computed twice."""
 UNDERSCORED = re.compile(r"(?:lora_unet|lora_transformer|lycoris)_")
 """In front of names in which dots have become underscores."""
-_MATRIX = r"(?P<layer>.+?)[._](?P<word>lora_{0}|lora_{1}|lora\.{1}|lora_linear_layer\.{1})(?:\.default)?(?:\.weight)?"
+_MATRIX = r"(?P<layer>.+?)[._](?P<word>lora_{0}|lora_{1}|lora\.{1}|lora_linear_layer\.{1})(?:(?:\.[\w-]+)?\.weight)?"
+"""Behind the word there may be the name that an adapter had in its model, such as `default`."""
 HALVES: dict[Half, re.Pattern[str]] = {
     "down": re.compile(_MATRIX.format("A", "down")),
     "up": re.compile(_MATRIX.format("B", "up")),
@@ -33,7 +36,7 @@ FOREIGN = {
     "GLoRA": r"\.[ab][12]\.weight$",
     "LoCon (lora_mid)": r"\.lora_mid\b",
     "reshaping (reshape_weight)": r"\.reshape_weight$",
-    "LoRA-with-bias": r"\.lora_(?:A|B|up|down)(?:\.default)?\.bias$",
+    "LoRA-with-bias": r"\.lora_(?:A|B|up|down)(?:\.[\w-]+)?\.bias$",
     "IA3": r"ia3_|\.on_input$",
     "VeRA": r"vera_lambda",
     "AdaLoRA": r"\.lora_E\b|\.ranknum\b",
@@ -77,7 +80,7 @@ def part_of(key: str, file: object) -> Part:
         if re.search(pattern, key):
             raise UserError(f"{file} is a {kind} adapter, it has the key {key}", "plain LoRA adapters are supported")
     for half, pattern in HALVES.items():
-        found = pattern.fullmatch(key)
+        found = pattern.fullmatch(WRAPPERS.sub("", key))
         if found:
             layer = found["layer"]
             under = UNDERSCORED.match(layer)

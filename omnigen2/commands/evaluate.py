@@ -21,7 +21,7 @@ from omnigen2.commands.settings import (
     dtype_of,
     progress_bar,
 )
-from omnigen2.errors import user_errors
+from omnigen2.errors import UserError, user_errors
 from omnigen2.generate import ModelFolder, Sampling
 
 if TYPE_CHECKING:
@@ -96,8 +96,16 @@ class EvaluateSettings:
     batch_size: int = 8
 
     def folder(self, benchmark: "Benchmark", name: str) -> Path:
-        """Where to write."""
-        return self.out or Path("runs") / "evaluate" / benchmark.name / name
+        """Where to write; the folder is made.
+
+        Raises:
+            UserError: If it is a file.
+        """
+        folder = self.out or Path("runs") / "evaluate" / benchmark.name / name
+        if folder.is_file():
+            raise UserError(f"{folder} is a file", "--out names the folder of the report")
+        folder.mkdir(parents=True, exist_ok=True)
+        return folder
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -133,14 +141,17 @@ def _run(settings: EvaluateSettings, command: str) -> None:
     from omnigen2.commands.benchmarks import find_benchmark
     from omnigen2.evaluation import ChoiceBenchmark, EvaluationError
 
-    if settings.batch_size < 1:
-        raise EvaluationError(f"--batch_size must be at least 1, got {settings.batch_size}", "8 is the default")
+    for name in ("batch_size", "max_new_tokens"):
+        if (value := getattr(settings, name)) < 1:
+            raise EvaluationError(f"--{name} must be at least 1, got {value}")
     benchmark = find_benchmark(settings.benchmark)
     if settings.lora and (settings.model is None or isinstance(benchmark, ChoiceBenchmark)):
         raise EvaluationError("--lora goes with a --model that draws", "leave it out, or name the model")
     if isinstance(benchmark, ChoiceBenchmark):
         _judge_answers(settings, benchmark, command)
     else:
+        if settings.model is None and (settings.picture, settings.sampling) != (PictureSettings(), Sampling()):
+            note("nothing is drawn without --model: --steps, --height and other options of drawing have no effect")
         _judge_pictures(settings, benchmark, command)
 
 
@@ -196,7 +207,6 @@ def _judge_answers(settings: EvaluateSettings, benchmark: "ChoiceBenchmark", com
     choices = benchmark.questions(settings.data)
     name = settings.name or source.resolve().stem
     out = settings.folder(benchmark, name)
-    out.mkdir(parents=True, exist_ok=True)
     if settings.answers is not None:
         answers, tokens = read_answers(settings.answers, [choice.key for choice in choices]), None
     else:

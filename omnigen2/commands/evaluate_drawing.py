@@ -10,7 +10,6 @@ from omnigen2.commands.settings import ModelSettings, load_generator, progress_b
 from omnigen2.encoders import load_tokenizer
 from omnigen2.errors import UserError, user_errors
 from omnigen2.generate import Job, ModelFolder, Request, check_jobs, planner_of, read_parameters
-from omnigen2.pictures import ImageReader
 
 if TYPE_CHECKING:
     from omnigen2.commands.evaluate import EvaluateSettings
@@ -36,15 +35,12 @@ def to_draw(settings: "EvaluateSettings", model: Path, items: "Sequence[Benchmar
     for item in items:
         if item.output.is_file():
             continue
-        try:
-            given = tuple(ImageReader().read(one, "input") if isinstance(one, bytes) else one for one in item.inputs)
-        except UserError as error:
-            raise error.at(item.where or item.key) from error
-        request = Request(prompt=item.instruction, images=given, height=size.height, width=size.width, seed=seed)
+        request = Request(prompt=item.instruction, images=item.inputs, height=size.height, width=size.width, seed=seed)
         jobs.append(Job(item.output, request, settings.sampling, item.where or item.key))
     if jobs:
         folder = ModelFolder(model)
         planner = planner_of(folder)
+        planner.check(Request(prompt="", height=size.height, width=size.width))
         with user_errors():
             tokenizer = load_tokenizer(folder.part("processor"), _model(settings, model).rules)
         check_jobs(jobs, planner, tokenizer)

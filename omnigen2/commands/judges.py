@@ -1,5 +1,6 @@
 """Who judges in `omnigen2 evaluate`: its options, and the judges that they describe."""
 
+import os
 import re
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -7,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from omnigen2.commands.settings import device_of
+from omnigen2.errors import UserError
 from omnigen2.rl.rewards.remote import AnswerFormat, TokenField
 
 if TYPE_CHECKING:
@@ -16,7 +18,8 @@ if TYPE_CHECKING:
 CHOICES = "expected a server's address such as http://127.0.0.1:8000/v1, `rules`, or a file of verdicts"
 REMEDIES = {
     "temperature": "try --judge_temperature none",
-    "token_field": "try --judge_token_field max_completion_tokens",
+    "seed": "try --judge_seed none",
+    "token_field": "try --judge_token_field max_completion_tokens, or max_tokens",
     "max_tokens": "try a higher --judge_max_tokens",
     "answer_format": "try --judge_format json_object or text",
 }
@@ -34,7 +37,7 @@ class JudgeSettings:
         judge_temperature: Of its answers; none for servers that take no temperature.
         judge_passes: Answers per picture that are averaged.
         judge_image_side: Scale pictures down for the judge to so many pixels.
-        judge_seed: Of its answers.
+        judge_seed: Of its answers; none for servers that take no seed.
         judge_format: How its answers are asked for.
         judge_max_tokens: Longest answer.
         judge_token_field: What the server calls the longest answer.
@@ -51,7 +54,7 @@ class JudgeSettings:
     judge_temperature: float | Literal["none"] = 0.0
     judge_passes: int = 1
     judge_image_side: int | None = None
-    judge_seed: int = 0
+    judge_seed: int | Literal["none"] = 0
     judge_format: AnswerFormat = "json_schema"
     judge_max_tokens: int = 1024
     judge_token_field: TokenField = "max_tokens"  # noqa: S105  (words, not a secret)
@@ -60,6 +63,27 @@ class JudgeSettings:
     tolerance: float | None = None
     clip: Path | None = None
     dino: Path | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse numbers that are out of range, and a key that is not there.
+
+        Raises:
+            UserError: If there is one.
+        """
+        for name in ("passes", "image_side", "max_tokens", "concurrency"):
+            if (value := getattr(self, f"judge_{name}")) is not None and value < 1:
+                raise UserError(f"--judge_{name} must be at least 1, got {value}")
+        if self.judge_temperature != "none" and not 0 <= self.judge_temperature <= 2:
+            raise UserError(f"--judge_temperature must be none or from 0 to 2, got {self.judge_temperature}")
+        if self.judge_timeout <= 0:
+            raise UserError(f"--judge_timeout must be above 0, got {self.judge_timeout}")
+        if self.tolerance is not None and self.tolerance < 0:
+            raise UserError(f"--tolerance must be at least 0, got {self.tolerance}")
+        if self.judge_key_variable is not None and not os.environ.get(self.judge_key_variable):
+            raise UserError(
+                f"there is no key in the environment variable {self.judge_key_variable}",
+                "set it, or leave --judge_key_variable out if the server wants none",
+            )
 
 
 def judge_of(settings: JudgeSettings, benchmark: "Benchmark", device: str | None) -> "BenchmarkJudge":
@@ -120,7 +144,7 @@ def _check_file(word: str) -> None:
 
     if Path(word).is_file():
         return
-    if get_close_matches(word, ["rules"]):
+    if get_close_matches(word.lower(), ["rules"]):
         raise EvaluationError(f"--judge is {word!r}: did you mean rules?", CHOICES)
     host = re.fullmatch(r"(?:\w+://)?([\w.-]+\.[a-z]{2,}|localhost|[\d.]+|\[[\da-f:]+\]|[\w-]+)(:\d+)(/.*)?", word)
     if host or "://" in word:
@@ -138,7 +162,7 @@ def _chat_judge(settings: JudgeSettings, model: str, benchmark: "Benchmark") -> 
     answers = AnswerSettings(
         None if settings.judge_temperature == "none" else settings.judge_temperature,
         settings.judge_max_tokens,
-        settings.judge_seed,
+        None if settings.judge_seed == "none" else settings.judge_seed,
         settings.judge_format,
         settings.judge_token_field,
     )

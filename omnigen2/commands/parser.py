@@ -158,6 +158,9 @@ class Parser(ArgumentParser):
             r'^Parser key "(\w+)":', lambda at: f"{names.get(at[1], f'--{at[1]}')}:", " ".join(message.split())
         )
         said = re.sub(r"Expected an? (?:<class '(\w+)'>|typing\.Literal\[(.+?)\])\. Got value:", _expected, said)
+        said = re.sub(
+            r"Does not validate against any of the Union .*?: \[(.+)\] Errors: .* Given value:", _any_of, said
+        )
         unknown = re.match(r"unrecognized arguments: --([^\s=]+)|Option '([^']+)'", said)
         near = get_close_matches(unknown[1] or unknown[2], self.options, n=1) if unknown else []
         return UserError(said, f"did you mean {near[0]}?" if near else f"`{self.prog} --help` shows the options")
@@ -241,6 +244,11 @@ def _built(kind: type, values: Mapping[str, Any]) -> Any:
 def _without_none(hint: Any) -> Any:
     kinds = [one for one in get_args(hint) if one is not NoneType]
     return kinds[0] if get_origin(hint) in (Union, UnionType) and len(kinds) == 1 else hint
+
+
+def _any_of(match: re.Match[str]) -> str:
+    kinds = re.findall(r"<class '(\w+)'>|typing\.Literal\[(.+?)\]", match[1])
+    return f"expected {' or '.join(''.join(kind) for kind in kinds)}, got"
 
 
 def _expected(match: re.Match[str]) -> str:

@@ -2,6 +2,7 @@
 
 import ipaddress
 import os
+import re
 import socket
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -66,21 +67,22 @@ def load_reward(recipe: Path) -> Any:
     """
     from jsonargparse import ArgumentError, ArgumentParser  # pyright: ignore[reportPrivateImportUsage]
 
+    from omnigen2.files import read_yaml
     from omnigen2.rl import Reward, RewardError
 
     parser = ArgumentParser(exit_on_error=False)
     parser.add_subclass_arguments(Reward, "reward", required=True)
-    if not recipe.is_file():
-        raise RewardError(f"there is no recipe {recipe}", "name a YAML file")
+    content = read_yaml(recipe, RewardError)
+    if not isinstance(content, dict) or not isinstance(content.get("reward"), dict) or len(content) > 1:
+        raise RewardError(f"{recipe} has not the one key reward, with class_path", "`omnigen2 reward --help` shows one")
     try:
-        built: Any = parser.instantiate(parser.parse_path(recipe))
+        built: Any = parser.instantiate(parser.parse_object(content))
     except UserError:
         raise
     except (ArgumentError, TypeError, ValueError) as error:
         said = " ".join(str(error).split())
-        raise RewardError(
-            f"{recipe.name} names no reward that can be built ({said})", "correct its key reward"
-        ) from error
+        said = re.sub(r"^.*?Errors: - (.*?) - Expected a <class 'NoneType'>.*$", r"\1", said)
+        raise RewardError(f"{recipe} names no reward that can be built ({said})", "correct its key reward") from error
     return built.reward
 
 

@@ -99,7 +99,7 @@ def compare(
 
     Source: percentile bootstrap of paired differences (Efron and Tibshirani, 1993, chapter 13).
     """
-    _check(first, second, benchmark, resamples, level)
+    _check(first, second, benchmark, resamples, level, seed)
     ones, twos = ({record.name: record for record in result.records} for result in (first, second))
     both = sorted(name for name in ones.keys() & twos.keys() if _valid(ones, name) and _valid(twos, name))
     if not both:
@@ -145,9 +145,12 @@ def _valid(records: Mapping[tuple[str, str, str], Record], name: tuple[str, str,
     return records[name].valid
 
 
-def _check(first: BenchmarkResult, second: BenchmarkResult, benchmark: Benchmark, resamples: int, level: float) -> None:
-    if resamples < 100 or not 0 < level < 1:
-        raise EvaluationError(f"got {resamples} resamples and level {level}", "use at least 100, and a level in (0, 1)")
+def _check(
+    first: BenchmarkResult, second: BenchmarkResult, benchmark: Benchmark, resamples: int, level: float, seed: int
+) -> None:
+    if resamples < 100 or not 0 < level < 1 or seed < 0:
+        got = f"got {resamples} resamples, level {level} and seed {seed}"
+        raise EvaluationError(got, "use at least 100, a level in (0, 1), and a seed of at least 0")
     if {first.benchmark, second.benchmark} != {benchmark.name}:
         raise EvaluationError(
             f"the results are of {first.benchmark} and {second.benchmark}", "only results of one benchmark compare"

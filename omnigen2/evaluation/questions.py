@@ -8,6 +8,7 @@ from typing import TypeAlias
 
 from PIL import Image
 
+from omnigen2.errors import UserError
 from omnigen2.evaluation.judging import Choice, JudgeProtocol, Mark, Record, contents, mark, read_image
 from omnigen2.evaluation.metrics import EvaluationError
 from omnigen2.files import Fields, Keys, drop_half_line, read_json_lines
@@ -39,7 +40,7 @@ def ask(
 
     Raises:
         EvaluationError: If the file has something else, or two answers to one question.
-        ImageFileError: If a picture of a question that is still to be asked cannot be read; none is asked then.
+        UserError: If a picture of a question that is still to be asked cannot be read; none is asked then.
     """
     digests = {choice.key: _digest(choice, facts) for choice in choices}
     drop_half_line(path)
@@ -56,13 +57,11 @@ def ask(
     if not pending:
         return known
     for choice in pending:
-        for image in choice.images:
-            read_image(image, f"picture of {choice.key}")
+        _ = _pictures(choice)
     answer = answerer()
     with path.open("a", encoding="utf-8") as file:
         for choice in pending:
-            images = tuple(read_image(image, f"picture of {choice.key}") for image in choice.images)
-            known[choice.key] = writable(answer(SYSTEM, _prompt(choice), images))
+            known[choice.key] = writable(answer(SYSTEM, _prompt(choice), _pictures(choice)))
             row = {"key": choice.key, "answer": known[choice.key], "digest": digests[choice.key]}
             file.write(json.dumps(row, ensure_ascii=False) + "\n")
             file.flush()
@@ -90,6 +89,13 @@ def _record(one: Mark, answer: str) -> Record:
     if not one.asked:
         return Record(*name, problem="no answer")
     return Record(*name, {"accuracy": float(one.right), "readable": float(one.readable)}, {"answer": answer})
+
+
+def _pictures(choice: Choice) -> tuple[Image.Image, ...]:
+    try:
+        return tuple(read_image(image, f"number {number}") for number, image in enumerate(choice.images, start=1))
+    except UserError as error:
+        raise error.at(choice.where or f"question {choice.key}") from error
 
 
 def _prompt(choice: Choice) -> str:

@@ -18,6 +18,7 @@ from omnigen2.files.safetensors import read_weights
 from omnigen2.files.weights import Stored, WeightsError, check_tensors, some, weight_files
 
 PICKLE = "pytorch_model.bin"
+ADAPTER = "adapter_config.json"
 QUANTISED = ("quantization_config", "compression_config")
 MOST_LAYERS, LARGEST = 2**10, 2**31
 """What no number of layers and no other whole number of a configuration exceeds."""
@@ -32,6 +33,7 @@ HARMLESS = (
     "rope_type'='default': {'mrope_section'}",
 )
 """Parts of warnings about keys: those are looked at one by one."""
+WHOLE = "are its files of one model, and is the download complete?"
 REMEDY = "are config.json and the weights of one model, and is the download complete?"
 
 
@@ -85,10 +87,10 @@ def load_pretrained(
 
 
 def check_config(folder: Path, error: type[UserError] = WeightsError) -> Fields:
-    """What a model's config.json says; not that its weights are quantised.
+    """What a model's config.json says; not that its weights are quantised, and there is no adapter beside it.
 
     Raises:
-        UserError: If it is broken, or says that.
+        UserError: If it is broken, or says that, or there is one.
     """
     content = read_object(folder / "config.json", error, "download the file again")
     for name in QUANTISED:
@@ -97,6 +99,11 @@ def check_config(folder: Path, error: type[UserError] = WeightsError) -> Fields:
                 f"{content.where} has a {name}: quantised weights are not supported",
                 "take the bfloat16, float16 or float32 weights of the same model",
             )
+    if (folder / ADAPTER).is_file():
+        raise error(
+            f"{folder} has {ADAPTER}: its library would add an adapter to the weights",
+            "merge it into them (merge_and_unload of PEFT), or take its files out",
+        )
     _check_sizes(content, content.values)
     return content
 
@@ -155,13 +162,13 @@ def library_errors(folder: str | Path, error: type[UserError] = WeightsError) ->
     except (UserError, torch.OutOfMemoryError):
         raise
     except Exception as reason:
-        raise error(f"{folder} cannot be loaded ({_short(str(reason) or type(reason).__name__)})", REMEDY) from reason
+        raise error(f"{folder} cannot be loaded ({_short(str(reason) or type(reason).__name__)})", WHOLE) from reason
     finally:
         for one, (handlers, level, propagate) in zip(loggers, before, strict=True):
             one.handlers, one.propagate = handlers, propagate
             one.setLevel(level)
     if heard.said:
-        raise error(f"{folder} was loaded with a warning ({_short(heard.said[0])})", REMEDY)
+        raise error(f"{folder} was loaded with a warning ({_short(heard.said[0])})", WHOLE)
 
 
 class _Heard(logging.Handler):

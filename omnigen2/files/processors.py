@@ -25,6 +25,9 @@ UNDONE = {
     **dict.fromkeys(CROPS, (None, False)),
 }
 """What may stand there, at values that change nothing."""
+TOKENIZER_FILES = (
+    "tokenizer.json", "vocab.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json",
+)  # fmt: skip
 REMEDY = "take the file of the model that the weights are of"
 
 
@@ -46,12 +49,15 @@ def check_tokenizer(folder: Path, error: type[UserError] = UserError) -> None:
     """Refuse a folder without a vocabulary: transformers makes a tokenizer of two words for it.
 
     Raises:
-        UserError: If there is neither tokenizer.json nor vocab.json with merges.txt.
+        UserError: If there is neither tokenizer.json nor vocab.json with merges.txt, or a file is no JSON object.
     """
     if not (folder / "tokenizer.json").is_file():
         lacking = [name for name in ("vocab.json", "merges.txt") if not (folder / name).is_file()]
         if lacking:
             raise error(f"{folder} has neither tokenizer.json nor {' nor '.join(lacking)}", "is the download complete?")
+    for path in (folder / name for name in TOKENIZER_FILES):
+        if path.is_file():
+            read_object(path, error, "download the file again")
 
 
 def check_image_settings(

@@ -42,6 +42,8 @@ def weight_files(
         UserError: If a file is missing, broken, of a quantised model, or not where the index says.
     """
     index, single = folder / f"{stem}.safetensors.index.json", folder / f"{stem}.safetensors"
+    if index.exists() and single.exists():
+        raise error(f"{folder} has {single.name} and {index.name}: which are its weights?", "remove the older one")
     if index.exists():
         files = _shards(index, error)
     elif single.exists():

@@ -20,7 +20,7 @@ from omnigen2.flow.elements import ElementCount, LossWeighting, Unweighted, shar
 from omnigen2.flow.model import VelocityModel, call_model
 from omnigen2.flow.packed import PerSample, SampleIndex, elements_per_sample, sum_per_sample
 from omnigen2.flow.path import draw_times_and_noise, interpolate, velocity
-from omnigen2.flow.schedule import TimeShift
+from omnigen2.flow.schedule import AtTokens, FixedShift, IdentityShift, TimeShift
 from omnigen2.flow.times import TimeSampler
 
 
@@ -94,27 +94,37 @@ class RectifiedFlowObjective:
         self,
         model: VelocityModel,
         data: Float[Tensor, " tokens *features"],
-        sample_index: SampleIndex,
-        tokens: Sequence[int],
-        generator: torch.Generator,
+        sample_index: SampleIndex | None = None,
+        tokens: Sequence[int] | None = None,
+        generator: torch.Generator | None = None,
         elements: ElementCount | None = None,
     ) -> FlowLoss:
         """The loss at random times and noise.
 
         Args:
             model: Called once, with x_t of shape (tokens, *features) and t of shape (samples,).
-            data: Packed target tokens, shape (tokens, *features).
-            sample_index: The sample of each token, shape (tokens,), in any order.
-            tokens: Number of tokens of each sample, on the host; the shift depends on it.
-            generator: Source of the times and the noise, drawn on its own device.
+            data: Packed target tokens, shape (tokens, *features); or a dense batch, shape (samples, ...).
+            sample_index: The sample of each token, shape (tokens,), in any order; None for a dense batch.
+            tokens: Number of tokens of each sample, on the host; the shift depends on it. A dense batch needs it only
+                with a shift that does.
+            generator: Source of the times and the noise, drawn on its own device; torch's global one if None.
             elements: What the summed error is divided by. None: the mean number of elements per rank, which under
                 an averaging data-parallel wrapper gives the global sum over the global number of elements. Pass
                 `share_of_elements` of all accumulated batches to be exact under accumulation too.
 
         Raises:
-            ValueError: If `tokens` does not add up to the tokens of `data`.
+            ValueError: If `tokens` does not add up to the tokens of `data`, or is left out and needed.
         """
-        t, noise = draw_times_and_noise(self.sampler, self.shift, data, tokens, generator)
+        dense = sample_index is None
+        if sample_index is None:
+            sample_index = torch.arange(data.shape[0], device=data.device)
+        if tokens is None:
+            if not dense or not isinstance(self.shift, IdentityShift | FixedShift | AtTokens):
+                what = f"the shift {self.shift!r} depends on sizes" if dense else "data is packed"
+                raise ValueError(f"{what}: give the number of tokens of each sample, tokens=[...]")
+            tokens = [1] * data.shape[0]
+        source = torch.default_generator if generator is None else generator
+        t, noise = draw_times_and_noise(self.sampler, self.shift, data, tokens, source, dense)
         return self.at(model, noise, data, t, sample_index, elements)
 
     def at(

@@ -207,7 +207,12 @@ class Draw(NamedTuple):
 
 
 def draw_times_and_noise(
-    sampler: TimeSampler, shift: TimeShift, data: States, tokens: Sequence[int], generator: torch.Generator
+    sampler: TimeSampler,
+    shift: TimeShift,
+    data: States,
+    tokens: Sequence[int],
+    generator: torch.Generator,
+    dense: bool = False,
 ) -> Draw:
     """Draw a time for each sample, then noise for each element, without waiting for the device.
 
@@ -217,11 +222,14 @@ def draw_times_and_noise(
         data: Packed target tokens, shape (tokens, *features).
         tokens: Number of tokens of each sample, on the host.
         generator: Source of both, drawn on its own device and sent to that of `data`.
+        dense: Whether `data` is a dense batch, shape (samples, ...).
 
     Raises:
-        ValueError: If `tokens` does not add up to the tokens of `data`.
+        ValueError: If `tokens` does not add up to the tokens of `data`, or is not one number per sample of a batch.
     """
-    if sum(tokens) != data.shape[0]:
+    if dense and len(tokens) != data.shape[0]:
+        raise ValueError(f"tokens {list(tokens)} are of {len(tokens)} samples, but data is a batch of {data.shape[0]}")
+    if not dense and sum(tokens) != data.shape[0]:
         raise ValueError(
             f"tokens {list(tokens)} add up to {sum(tokens)}, but data has {data.shape[0]} packed tokens; "
             "pass the number of target tokens of each sample"

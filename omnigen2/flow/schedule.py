@@ -192,6 +192,7 @@ def time_grid(steps: int, shift: TimeShift, tokens: Sequence[int]) -> Float[Tens
         >>> time_grid(2, FixedShift(3.0), [64])[:, 0].tolist()
         [0.0, 0.25, 1.0]
     """
+    check_instance("the steps of time_grid", steps, int)
     if steps < 1:
         raise ValueError(f"steps must be at least 1, got {steps}; 28 to 50 are usual with the Euler solver")
     check_instance("the shift of time_grid", shift, TimeShift)

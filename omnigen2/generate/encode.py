@@ -89,7 +89,7 @@ class Encoders:
 
     def decode(self, latents: Sequence[Latent]) -> list[Image.Image]:
         """RGB pictures of scaled latents."""
-        with self._awake(self.vae):
+        with self._awake(self.vae), user_errors():
             return [to_image(pixels) for pixels in self.vae.decode(latents)]
 
     def answer(self, conversation: tuple[Message, ...], max_new_tokens: int, temperature: float) -> Answer:

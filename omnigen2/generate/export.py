@@ -8,7 +8,16 @@ from typing import cast
 import torch
 from torch import Tensor
 
-from omnigen2.adapters import AdapterLayout, Pair, ScaledAdapter, fitting_lora, load_lora, merge_lora, write_lora
+from omnigen2.adapters import (
+    WRAPPERS,
+    AdapterLayout,
+    Pair,
+    ScaledAdapter,
+    fitting_lora,
+    load_lora,
+    merge_lora,
+    write_lora,
+)
 from omnigen2.dit import DiffusionTransformer, load_transformer, model_from_config, released_key, save_transformer
 from omnigen2.errors import user_errors
 from omnigen2.files import check_tensors, read_weights
@@ -131,7 +140,7 @@ def _matched(
     Raises:
         GenerateError: If no or several transformers are found, or names, shapes or types differ.
     """
-    plain = {name.replace("_orig_mod.", ""): tensor for name, tensor in weights.items()}
+    plain = {WRAPPERS.sub("", name): tensor for name, tensor in weights.items()}
     found = sorted({name.removesuffix(anchor) for anchor in ANCHORS for name in plain if _ends(name, anchor)})
     if prefix is None and len(found) != 1:
         what = f"several transformers, behind {', '.join(map(repr, found))}" if found else "no transformer"

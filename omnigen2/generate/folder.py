@@ -35,7 +35,7 @@ WITHOUT_EFFECT: dict[str, tuple[object, ...]] = {
 }
 """What diffusers writes into a scheduler's configuration, and the values at which it changes nothing."""
 DOWNLOAD = "is the download complete?"
-OTHER_SHIFT = "take it out; if you know the shift, give it as time_shift when drawing"
+OTHER_SHIFT = "take it out; if you know the shift, draw with --time_shift (in Python: time_shift)"
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ from PIL import Image, PngImagePlugin, UnidentifiedImageError
 from omnigen2.files import written_beside
 from omnigen2.generate.errors import GenerateError
 from omnigen2.generate.request import ImageInput, Request, Sampling
+from omnigen2.pictures import ImageReader
 
 PNG_KEY = "omnigen2"
 """Key of the PNG text chunk that holds the parameters as JSON."""
@@ -136,4 +137,7 @@ def read_parameters(path: str | Path) -> dict[str, Any]:
 
 def called(image: ImageInput) -> str:
     """What parameters call a reference: its file's name without its place, or its size."""
+    if isinstance(image, bytes):
+        height, width = ImageReader().stated_size(image) or (0, 0)
+        return f"<{width}x{height}>"
     return f"<{image.width}x{image.height}>" if isinstance(image, Image.Image) else Path(image).name

@@ -79,8 +79,10 @@ class Planner:
         """Check a request, read its references and decide what is left open."""
         self.check(request)
         read = [
-            self.reader.to_rgb(image) if isinstance(image, Image.Image) else self.reader.read(image)
-            for image in request.images
+            self.reader.to_rgb(image)
+            if isinstance(image, Image.Image)
+            else self.reader.read(image, f"number {number}" if isinstance(image, bytes) else None)
+            for number, image in enumerate(request.images, start=1)
         ]
         references = tuple(self.policy.resize_references(read))
         height, width = self._size(request, references)

@@ -22,8 +22,8 @@ from omnigen2.flow import (
 from omnigen2.generate.errors import GenerateError
 
 SolverName: TypeAlias = Literal["euler", "heun", "dpm2", "dpm3"]
-ImageInput: TypeAlias = Image.Image | str | Path
-"""A picture in memory, or the path of an image file."""
+ImageInput: TypeAlias = Image.Image | str | Path | bytes
+"""A picture in memory, or the path or the contents of an image file."""
 MOST_STEPS = 100_000
 
 

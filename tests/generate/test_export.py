@@ -35,6 +35,9 @@ def write(kind: str, folder: Path, dit: DiffusionTransformer) -> Path:
             torch.save({"state_dict": state, "epoch": 3, "hyper_parameters": {"lr": 1e-4}}, path)
         case "compiled":
             torch.save({"state_dict": {f"dit._orig_mod.{name}": tensor for name, tensor in ours.items()}}, path)
+        case "checkpointed":
+            inside = {name.replace("attn.", "_checkpoint_wrapped_module.attn."): one for name, one in released.items()}
+            save_file({f"module._fsdp_wrapped_module.{name}": one for name, one in inside.items()}, path)
         case "official":
             torch.save(released, path)
         case _:
@@ -42,7 +45,7 @@ def write(kind: str, folder: Path, dit: DiffusionTransformer) -> Path:
     return path
 
 
-@pytest.mark.parametrize("kind", ["lightning", "compiled", "official", "safetensors"])
+@pytest.mark.parametrize("kind", ["lightning", "compiled", "checkpointed", "official", "safetensors"])
 def test_every_file_becomes_a_model_folder(kind: str, model: Path, tmp_path: Path) -> None:
     trained = tiny_transformer(seed=9)
     out = tmp_path / "out"

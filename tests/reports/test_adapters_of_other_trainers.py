@@ -96,6 +96,9 @@ DIALECTS = {
     "diffusers, older": dialect("transformer.", "_lora.down.weight", "_lora.up.weight"),
     "PEFT": dialect("base_model.model.", *AB),
     "PEFT, with the adapter's name": dialect("base_model.model.", ".lora_A.default.weight", ".lora_B.default.weight"),
+    "PEFT, saved with another name": dialect("base_model.model.", ".lora_A.my-style.weight", ".lora_B.my-style.weight"),
+    "PEFT under FSDP": dialect("base_model.model._fsdp_wrapped_module.", *AB),
+    "DDP": dialect("module.transformer.", *AB),
     "PEFT around a compiled model": dialect("base_model.model._orig_mod.", *AB),
     "bare": dialect("", *AB),
     "OneTrainer": dialect("transformer.", *DOWN_UP),
@@ -121,6 +124,12 @@ def test_every_dialect_is_the_same_change(name: str, alpha: float | None, tmp_pa
         expected[f"{layer}.weight"] = (1.0 if alpha is None else alpha / 3) * up @ down
     save_file(tensors, tmp_path / "some name.safetensors")
     close(change(tmp_path / "some name.safetensors"), expected)
+
+
+def test_names_inside_of_which_torch_puts_wrappers_are_read(tmp_path: Path) -> None:
+    key = "base_model.model.layers.0._checkpoint_wrapped_module.attn.to_q.lora_{}.weight"
+    save_file({key.format("A"): torch.ones(2, 48), key.format("B"): torch.ones(48, 2)}, tmp_path / "a.safetensors")
+    assert change(tmp_path / "a.safetensors").keys() == {f"{LAYER}.weight"}
 
 
 def test_a_strength_multiplies_the_change(tmp_path: Path) -> None:

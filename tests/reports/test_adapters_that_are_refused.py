@@ -210,3 +210,26 @@ def test_a_folder_with_two_adapters_asks_which(tmp_path: Path) -> None:
         save_lora(adapted(), tmp_path, layout)
     with pytest.raises(UserError, match=r"has pytorch_lora_weights.safetensors and comfyui_lora.safetensors"):
         read_lora(tmp_path)
+
+
+def test_a_file_of_peft_is_not_read_without_what_peft_wrote_beside_it(tmp_path: Path) -> None:
+    """Its alpha is in adapter_config.json alone; other trainers' files mean a factor of 1 where they have no alpha."""
+    path = tmp_path / "adapter_model.safetensors"
+    save_file(halves(), path)
+    with pytest.raises(UserError, match="adapter_model.safetensors is a file of PEFT without its adapter_config.json"):
+        read_lora(path)
+    save_file(halves("diffusion_model."), path)
+    assert read_lora(path)[LAYER].scaling == 1.0
+    save_file(halves() | {f"base_model.model.{LAYER}.alpha": torch.tensor(2.0)}, path)
+    assert read_lora(path)[LAYER].scaling == 0.5
+
+
+def test_metadata_may_write_truth_as_python_does(tmp_path: Path) -> None:
+    path = tmp_path / "a.safetensors"
+    for said, fits in (("False", True), ("True", False)):
+        save_file(halves(), path, {"use_dora": said})
+        if fits:
+            read_lora(path)
+        else:
+            with pytest.raises(UserError, match="is a DoRA adapter"):
+                read_lora(path)

@@ -85,3 +85,12 @@ def test_sizes_that_no_model_has_are_refused_before_it_is_built(models: Path, pa
     place[key] = value
     path.write_text(json.dumps(content))
     refused(models, part, str(path))
+
+
+@pytest.mark.parametrize("part", ["mllm", "clip"])
+@pytest.mark.parametrize("name", ["tokenizer.json", "tokenizer_config.json", "special_tokens_map.json"])
+@pytest.mark.parametrize("content", ["", "[]", '{"eos_token": 1, "eos_token": "<|im_end|>"}'])
+def test_a_broken_file_of_a_tokenizer_is_told(models: Path, part: str, name: str, content: str) -> None:
+    path = models / ("processor" if part == "mllm" else part) / name
+    path.write_text(content)
+    refused(models, part, str(path))

@@ -16,7 +16,9 @@ from safetensors.torch import load_file, save_file
 
 from omnigen2.dit import load_transformer
 from omnigen2.encoders import FluxVAE, Message, drawing
+from omnigen2.evaluation.metrics import Clip, DinoImages
 from omnigen2.generate import ModelFolder
+from tests.evaluation.metrics.test_similarity import PICTURES
 from tests.reports.parts import load, refused
 
 Config = dict[str, Any]
@@ -150,7 +152,7 @@ def test_the_tokenizer_is_read_as_published_whatever_it_pads_with(models: Path, 
     write(folder / "special_tokens_map.json", {"eos_token": added["258"], "pad_token": pad})
     write(folder / "vocab.json", whole["model"]["vocab"])
     (folder / "merges.txt").write_text("#version: 0.2\n")
-    (folder / "chat_template.jinja").write_text(TOKENIZER["chat_template"])
+    (folder / "chat_template.jinja").write_text(str(TOKENIZER["chat_template"]))
     write(folder / "chat_template.json", {"chat_template": TOKENIZER["chat_template"]})
     write(models / "mllm" / "generation_config.json", GENERATION)
     assert torch.equal(states(models), expected)
@@ -172,3 +174,57 @@ def test_the_other_parts_are_read_as_published(model: Path, tmp_path: Path) -> N
     write(folder / "model_index.json", {key: value for key, value in index.items() if key != "untrained"})
     assert ModelFolder(folder).untrained() == ()
     assert ModelFolder(folder).bridge().tokens == "text"
+
+
+COLOURS = {"image_mean": [0.485, 0.456, 0.406], "image_std": [0.229, 0.224, 0.225]}
+CROPPED = {"do_center_crop": True, "do_normalize": True, "do_resize": True, "resample": 3, **COLOURS}
+OLD_CLIP = CROPPED | {"crop_size": 16, "size": 16, "feature_extractor_type": "CLIPFeatureExtractor"}
+OLD_DINO = {
+    "do_normalize": True,
+    "do_resize": True,
+    "feature_extractor_type": "ViTFeatureExtractor",
+    "size": 32,
+} | COLOURS
+DINO: Config = {
+    "architectures": ["ViTModel"], "attention_probs_dropout_prob": 0.0, "hidden_act": "gelu",
+    "hidden_dropout_prob": 0.0, "hidden_size": 32, "image_size": 32, "initializer_range": 0.02,
+    "intermediate_size": 64, "layer_norm_eps": 1e-12, "model_type": "vit", "num_attention_heads": 4, "num_channels": 3,
+    "num_hidden_layers": 2, "patch_size": 8, "transformers_version": "4.12.0.dev0",
+}  # fmt: skip
+
+
+def test_clip_is_read_as_published(models: Path) -> None:
+    """ViT-B/32 and L/14: a pickle with the whole numbers of places, and both configurations written twice."""
+    folder, ids = models / "clip", "embeddings.position_ids"
+    write(folder / "preprocessor_config.json", CROPPED | {"crop_size": 16, "size": {"shortest_edge": 16}})
+    expected = Clip(folder).images(PICTURES)
+    config = json.loads((folder / "config.json").read_text())
+    for part in ("text_config", "vision_config"):
+        config[part] |= {"bad_words_ids": None, "dropout": 0.0, "is_decoder": False, "top_k": 50, "torchscript": False}
+        config[f"{part}_dict"] = {key: value for key, value in config[part].items() if type(value) is int}
+    write(folder / "config.json", config | {"torch_dtype": "float32", "transformers_version": None})
+    write(folder / "preprocessor_config.json", OLD_CLIP)
+    places = {"text_model": torch.arange(8)[None], "vision_model": torch.arange(5)[None]}
+    weights = load_file(folder / "model.safetensors") | {f"{part}.{ids}": each for part, each in places.items()}
+    torch.save(weights, folder / "pytorch_model.bin")
+    (folder / "model.safetensors").unlink()
+    assert torch.equal(Clip(folder).images(PICTURES), expected)
+
+
+def test_dino_is_read_as_published(tmp_path: Path) -> None:
+    from transformers import ViTConfig, ViTModel
+
+    ViTModel(ViTConfig.from_dict(DINO), add_pooling_layer=False).save_pretrained(tmp_path)
+    write(tmp_path / "config.json", DINO)
+    write(tmp_path / "preprocessor_config.json", OLD_DINO)
+    assert DinoImages(tmp_path)(PICTURES).shape == (len(PICTURES), 32)
+
+
+def test_dinov2_is_read_as_published(models: Path) -> None:
+    folder = models / "dino"
+    config = json.loads((folder / "config.json").read_text())
+    write(folder / "config.json", config | {"torch_dtype": "float32", "transformers_version": "4.32.0.dev0"})
+    rest = {"do_convert_rgb": True, "do_rescale": True, "rescale_factor": 1 / 255, "size": {"shortest_edge": 20}}
+    kind = {"image_processor_type": "BitImageProcessor", "crop_size": {"height": 16, "width": 16}}
+    write(folder / "preprocessor_config.json", CROPPED | rest | kind)
+    assert DinoImages(folder)(PICTURES).isfinite().all()

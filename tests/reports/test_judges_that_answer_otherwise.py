@@ -82,6 +82,18 @@ def message(content: Any, **more: Any) -> dict[str, Any]:
     return {"choices": [{"finish_reason": "stop", "message": {"role": "assistant", "content": content, **more}}]}
 
 
+VLLM = message("\n\n7", reasoning="1?", reasoning_content="1?", tool_calls=[], audio=None, annotations=None) | {
+    "id": "chatcmpl-1", "object": "chat.completion", "usage": {"prompt_tokens_details": None}, "prompt_logprobs": None,
+}  # fmt: skip
+SGLANG = {
+    "choices": [
+        {"index": 0, "message": {"role": "assistant", "content": "7", "reasoning_content": None, "tool_calls": None},
+         "logprobs": None, "finish_reason": "stop", "matched_stop": 151645}
+    ],
+}  # fmt: skip
+OPENAI = message("7", refusal=None, annotations=[]) | {"service_tier": "default", "system_fingerprint": None}
+
+
 def text(said: str) -> dict[str, str]:
     return {"type": "text", "text": said}
 
@@ -89,6 +101,9 @@ def text(said: str) -> dict[str, str]:
 @pytest.mark.parametrize(
     ("body", "expected"),
     [
+        (VLLM, "\n\n7"),
+        (SGLANG, "7"),
+        (OPENAI, "7"),
         (message([text("7"), text("5")]), "75"),
         (message([{"type": "output_text", "text": "7"}]), "7"),
         (message([{"type": "thinking", "thinking": [text("1")]}, text("7")]), "7"),
@@ -106,10 +121,11 @@ def text(said: str) -> dict[str, str]:
         ({"choices": [{"finish_reason": "length", "message": {"content": [text("7")]}}]}, "cut off"),
         ({"choices": [{"finish_reason": "error", "message": {"content": "7"}}]}, "cut off"),
         ({"error": {"message": "overloaded"}}, "unreadable reply"),
+        (b'data: {"choices": [{"delta": {"content": "7"}}]}\n\ndata: [DONE]\n\n', "unreadable reply"),
         ({"choices": [None]}, "unreadable reply"),
     ],
 )
-def test_the_text_of_a_reply_is_found_or_its_absence_named(body: dict[str, Any], expected: str) -> None:
+def test_the_text_of_a_reply_is_found_or_its_absence_named(body: Any, expected: str) -> None:
     with loopback(lambda asked: Answer(body=body)) as server:
         found = ChatClient([server.url], "m", limits=Limits(timeout_s=5)).ask([ChatQuestion("s", ("t",), {})])[0]
     assert (found.cause if isinstance(found, Failure) else found) == expected
@@ -147,7 +163,7 @@ def without(*fields: str) -> Callable[[Asked], Answer]:
 def test_a_server_without_temperature_and_max_tokens_is_asked_in_its_words(
     images: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    with loopback(without("temperature", "max_tokens")) as server:
+    with loopback(without("temperature", "max_tokens", "seed")) as server:
         judge = ["--judge", server.url, "--judge_model", "m"]
         assert evaluate(images, tmp_path, *judge) == 2
         assert "try --judge_temperature none" in capsys.readouterr().err
@@ -155,11 +171,15 @@ def test_a_server_without_temperature_and_max_tokens_is_asked_in_its_words(
         assert evaluate(images, tmp_path, *judge) == 2
         assert "try --judge_token_field max_completion_tokens" in capsys.readouterr().err
         judge += ["--judge_token_field", "max_completion_tokens", "--judge_max_tokens", "77"]
+        assert evaluate(images, tmp_path, *judge) == 2
+        assert "try --judge_seed none" in capsys.readouterr().err
+        judge += ["--judge_seed", "none"]
         assert evaluate(images, tmp_path, *judge) == 0
         assert server.asked[-1].body["max_completion_tokens"] == 77
-        assert "temperature" not in server.asked[-1].body
+        assert not {"temperature", "seed"} & server.asked[-1].body.keys()
     result = json.loads((tmp_path / "result.json").read_text(encoding="utf-8"))
     assert result["protocol"]["temperature"] is None
+    assert result["protocol"]["seed"] is None
     assert result["protocol"]["settings"]["token_field"] == "max_completion_tokens"
     assert result["records"][0]["reasons"]["judge"] == "half a character: ? | half a character: ?"
     assert main(["evaluate", "compare", str(tmp_path), str(tmp_path)]) == 0
@@ -169,6 +189,10 @@ def test_a_server_without_temperature_and_max_tokens_is_asked_in_its_words(
     ("said", "remedy"),
     [
         ("response_format is not supported", "--judge_format json_object or text"),
+        ('{"type": "extra_forbidden", "loc": ["body", "seed"]}', "--judge_seed none"),  # Mistral
+        ('Unknown name "seed": Cannot find field.', "--judge_seed none"),  # Gemini
+        ("there is no model seed-1.6-vision", "--judge_model and its key"),
+        ("Extra inputs are not permitted: max_completion_tokens", "or max_tokens"),
         ("unknown model", "--judge_model and its key"),
     ],
 )

@@ -17,6 +17,7 @@ from omnigen2.errors import UserError
 from omnigen2.flow import (
     AtTokens,
     DPMSolver,
+    FixedShift,
     IdentityShift,
     LogitNormalTimes,
     RectifiedFlowObjective,
@@ -41,6 +42,11 @@ BUILT: dict[str, tuple[Callable[..., Any], str]] = {
     "kind of indices": (lambda: LAYOUT.indices("image"), "'image'"),
     "advance": (lambda: OmniPositions(advance="one"), "'one', expected one of 'extent', 'consecutive'"),
     "target": (lambda: OmniPositions(target="middle"), "'middle'"),
+    "length": (lambda: TextSegment(2.5), "TextSegment is 2.5, expected a whole number"),
+    "text for a length": (lambda: TextSegment("3"), "'3', expected a whole number"),
+    "height": (lambda: ImageSegment(4.0, 4, "target"), "4.0, expected a whole number"),
+    "width": (lambda: ImageSegment(4, True, "target"), "True, expected a whole number"),
+    "steps": (lambda: time_grid(2.5, IdentityShift(), [16]), "steps of time_grid is 2.5, expected a int"),
     "two axes": (lambda: RotaryEmbedding((8, 8)), r"three axes .*got \(8, 8\)"),
     "odd axes": (lambda: RotaryEmbedding((8, 7, 8)), "must be even"),
     "axes of floats": (lambda: RotaryEmbedding((8.0, 8, 8)), "three axes"),
@@ -140,3 +146,23 @@ def test_an_unknown_backend_does_not_attend() -> None:
 def test_pictures_of_other_speakers_are_refused() -> None:
     with pytest.raises(ValueError, match="only users show pictures"):
         Message("assistant", "x", (Image.new("RGB", (2, 2)),))
+
+
+def test_the_objective_takes_dense_pictures_as_they_are() -> None:
+    """One sample is one row; only a shift by size needs to be told how many tokens a picture has."""
+    data, fixed = torch.randn(3, 4, 8, 6), RectifiedFlowObjective(UniformTimes(), FixedShift(3.0))
+    torch.manual_seed(5)
+    loss = fixed(lambda x, t: 0 * x, data)
+    packed = fixed(lambda x, t: 0 * x, data, torch.arange(3), [1, 1, 1], torch.Generator().manual_seed(5))
+    assert torch.equal(loss.loss, packed.loss)
+    assert torch.equal(loss.times, packed.times)
+    by_size = RectifiedFlowObjective(UniformTimes(), SquareRootShift(2))
+    sized = by_size(lambda x, t: 0 * x, data, tokens=[12] * 3, generator=torch.Generator().manual_seed(5))
+    drawn = UniformTimes().sample(3, torch.Generator().manual_seed(5))
+    torch.testing.assert_close(sized.times, SquareRootShift(2)(drawn, [12] * 3))
+    with pytest.raises(ValueError, match=r"SquareRootShift\(side=2\) depends on sizes: give the number of tokens"):
+        by_size(lambda x, t: 0 * x, data)
+    with pytest.raises(ValueError, match="are of 2 samples, but data is a batch of 3"):
+        by_size(lambda x, t: 0 * x, data, tokens=[12] * 2)
+    with pytest.raises(ValueError, match="data is packed: give the number of tokens"):
+        fixed(lambda x, t: 0 * x, data, torch.arange(3))

@@ -7,7 +7,7 @@ reach; a probe at the start of a training. All with real servers on loopback.
 import json
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
@@ -122,6 +122,8 @@ def test_a_probe_does_not_read_without_end(monkeypatch: pytest.MonkeyPatch) -> N
         ("nan", 0),
         ("inf", 0),
         ("1e9", 0),
+        ("2.5", 2.5),
+        (f"{'9' * 400}.5", LONGEST_WAIT_S),
         ("²", 0),
         (format_datetime(datetime.now(UTC) + timedelta(days=9), usegmt=True), LONGEST_WAIT_S),
         (format_datetime(datetime.now(UTC) - timedelta(days=9), usegmt=True), 0),
@@ -165,6 +167,37 @@ def test_what_a_call_asks_for_is_counted_as_a_whole(requests: list[dict[str, Any
         assert httpx.post(f"{url}/score", json=fitting).status_code == 200
 
 
+def test_json_that_would_grow_in_memory_is_not_read() -> None:
+    with serving(limits=ServerLimits(marks=50)) as url:
+        answer = httpx.post(f"{url}/score", content=json.dumps({"requests": [[]] * 60}))
+        assert (answer.status_code, "more than 50 commas and brackets" in answer.text) == (422, True)
+        assert httpx.post(f"{url}/score", json={"requests": [request(2)] * 3}).status_code == 200
+
+
+def test_what_a_server_says_when_it_has_no_answer_is_told_without_the_key(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("JUDGE", "sk-1")
+    refusal = {"error": {"code": "insufficient_quota", "message": "You have no credit, sk-1"}}
+    with loopback(lambda asked: Answer(429, refusal)) as server:
+        (found,) = ChatClient([server.url], "m", "JUDGE", limits=QUICK).ask([ChatQuestion("s", ("t",), {})])
+    assert isinstance(found, Failure)
+    assert "status 429" in found.detail
+    assert "insufficient_quota" in found.detail
+    assert "sk-1" not in found.detail
+
+
+def test_a_server_that_is_asked_again_is_waited_for_though_another_one_is_awake() -> None:
+    """One server gives bad answers and has rested long enough, the other one is told to be asked again."""
+    quick = Limits(attempts=3, backoff_s=0.2, timeout_s=5)
+    with served(lambda asked: Answer(400), lambda asked: Answer(503, wait_s=0.05)) as (bad, busy):
+        poster = JsonPoster([bad.url, busy.url], quick)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("omnigen2.rl.rewards.remote.transport.REST_S", 0.02)
+            poster.post_all("/x", [dict])
+    times = [one.time for one in busy.asked]
+    assert len(times) == 3
+    assert times[1] - times[0] > 0.14  # 0.05 of the server, and at least half of 0.2
+
+
 def test_a_picture_that_lies_about_its_size_is_not_decoded() -> None:
     item = request(8)
     png = bytearray(from_base64(item["image"]))
@@ -175,7 +208,7 @@ def test_a_picture_that_lies_about_its_size_is_not_decoded() -> None:
 
 
 @contextmanager
-def half_sent(url: str, count: int, size: int = 1000) -> Iterator[list[socket.socket]]:
+def half_sent(url: str, count: int, size: int = 1000) -> Generator[list[socket.socket]]:
     """Calls whose bodies break off without an end."""
     clients = [socket.create_connection(("127.0.0.1", int(url.rpartition(":")[2]))) for _ in range(count)]
     try:

@@ -6,6 +6,7 @@ its file and key.
 """
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,9 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from omnigen2.errors import UserError
 from omnigen2.evaluation.metrics import DinoImages
+from tests.commands.conftest import Shell
 from tests.evaluation.metrics.test_similarity import PICTURES, write_tiny_dino
 from tests.reports.parts import MODELS, load, refused, weights_of
 
@@ -183,3 +186,31 @@ def test_what_a_library_would_replace_in_silence_is_missed(models: Path, name: s
     (models / "clip" / name).unlink()
     (models / "clip" / "vocab.json").unlink()
     refused(models, "clip", str(models / "clip"), name)
+
+
+@pytest.mark.parametrize("part", ["mllm", "vae", "transformer"])
+def test_of_two_sets_of_weights_none_is_taken_in_silence(models: Path, part: str) -> None:
+    """Shards and one file: our loaders would take the one, those of transformers the other."""
+    path = weights_of(models, part)
+    shard, index = path.with_name("shard.safetensors"), path.with_name(f"{path.name}.index.json")
+    shard.write_bytes(path.read_bytes())
+    index.write_text(json.dumps({"metadata": {}, "weight_map": dict.fromkeys(load_file(path), shard.name)}))
+    with pytest.raises(UserError, match=f"has {path.name} and {index.name}: which are its weights"):
+        load(models, part)
+    path.unlink()
+    load(models, part)
+
+
+@pytest.mark.parametrize("part", ["mllm", "clip", "dino"])
+def test_an_adapter_beside_the_weights_is_not_added_in_silence(models: Path, part: str) -> None:
+    (models / part / "adapter_config.json").write_text('{"peft_type": "LORA", "r": 4}')
+    refused(models, part, f"{models / part} has adapter_config.json", "merge it into them")
+
+
+@pytest.mark.parametrize("part", ["transformer", "vae", "mllm"])
+def test_weights_that_are_not_finite_draw_nothing(shell: Shell, part: str) -> None:
+    folder = shutil.copytree(shell.model, Path("broken"))
+    edit(folder, part, lambda tensors: tensors[MODELS[part]].fill_(torch.nan))
+    sizes = ("--height", "32", "--width", "32", "--steps", "1")
+    told = shell.refused("generate", "--model", folder, "--prompt", "cat", "--out", "a.png", *sizes)
+    assert "pixels that are not numbers" in told[0]

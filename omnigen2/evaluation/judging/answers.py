@@ -38,14 +38,18 @@ def read_answers(path: Path, asked: Collection[str] | None = None) -> dict[str, 
             if not isinstance(fields.values.get(name), str):
                 raise fields.refusal(name, "an answer in words")
             answers.add(key, writable(fields.values[name]), fields.where, repeats=True)
-    if asked and not answers.values:
-        problem = f"{path} answers none of the {len(asked)} questions; the first would be {next(iter(asked))}"
-        raise EvaluationError(problem, "are --data and --answers of one split?")
+    if not answers.values:
+        wanted = f" to any of the {len(asked)} questions; the first would be {next(iter(asked))}" if asked else ""
+        raise EvaluationError(f"{path} has no answer{wanted}", "are --data and --answers of one split?")
     return answers.values
 
 
 def _said(path: Path) -> Iterator[tuple[str, Fields, str]]:
-    """Keys, and where the answer to each stands."""
+    """Keys, and where the answer to each stands.
+
+    Raises:
+        EvaluationError: If something else stands in the file.
+    """
     if path.suffix != ".json":
         for line in read_json_lines(path, EvaluationError):
             key = Row(line.value, line.where, path.parent).text("key")

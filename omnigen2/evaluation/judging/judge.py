@@ -60,6 +60,7 @@ class JudgeProtocol:
         judge: The kind of judge, such as `"chat"` or `"rules"`.
         temperature: Of its answers; None if it was asked without one.
         passes: Answers that are averaged for each score.
+        seed: Of its answers; None if it was asked without one.
         image_size: Longest side of the pictures that it is shown, in pixels; None if they are shown as they are.
         settings: Whatever else its answers depend on, by name.
     """
@@ -70,7 +71,7 @@ class JudgeProtocol:
     temperature: float | None = 0.0
     passes: int = 1
     image_size: int | None = None
-    seed: int = 0
+    seed: int | None = 0
     settings: Mapping[str, float | str] = field(default_factory=dict[str, "float | str"])
 
     def to_json(self) -> dict[str, Any]:

@@ -109,8 +109,8 @@ def imgedit_items(images: Path, data: Path) -> list[BenchmarkItem]:
 
     Args:
         images: With the edited pictures as `{key}.png`.
-        data: Folder with `basic_edit.json` (or that file) and the source pictures, as they are (`animal/000342021.jpg`) or in a folder
-            of any name.
+        data: Folder with `basic_edit.json` (or that file) and the source pictures, as they are
+            (`animal/000342021.jpg`) or in a folder of any name.
 
     Raises:
         EvaluationError: If the file, a field or a source picture is missing.

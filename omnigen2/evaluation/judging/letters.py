@@ -68,7 +68,7 @@ def _inside(plain: str, options: Mapping[str, str]) -> set[str]:
     return {
         letter
         for letter, text in texts.items()
-        if text and re.search(rf"(?<!\w)(?<!not ){re.escape(text)}(?!\w)", plain.casefold())
+        if len(text) > 1 and re.search(rf"(?<!\w)(?<!not ){re.escape(text)}(?!\w)", plain.casefold())
     }
 
 

@@ -11,7 +11,6 @@ from omnigen2.evaluation.judging.tables import rows
 from omnigen2.evaluation.judging.understanding import LETTERS, Choice
 from omnigen2.evaluation.metrics import EvaluationError
 from omnigen2.files import Fields, Keys
-from omnigen2.rl.rewards.remote import writable
 
 ROTATION = 1_000_000
 """What MMBench adds to a question's index for each rotation of its options."""
@@ -105,8 +104,9 @@ def _mmbench_row(key: str, fields: Fields, pictures: Mapping[str, str]) -> Choic
         row["answer"],
         images,
         str(int(key) % ROTATION) if int(key) >= ROTATION else "",
+        fields.where,
     )
-    return _answerable(choice, fields.where)
+    return _answerable(choice)
 
 
 def read_mmmu(data: Path) -> list[Choice]:
@@ -148,16 +148,17 @@ def read_mmmu(data: Path) -> list[Choice]:
             raise EvaluationError(f"{row.where}: the id {key!r} has no subject", "expected such as validation_Art_1")
         files = (row.values.get(f"image_{number}") for number in range(1, 8))
         images = tuple(row.picture(file) for file in files if file is not None)
-        choice = Choice(key, subject, question, dict(zip(LETTERS, listed, strict=False)), answer, images)
-        found.append(_answerable(choice, row.where))
+        options = dict(zip(LETTERS, listed, strict=False))
+        choice = Choice(key, subject, question, options, answer, images, where=row.where)
+        found.append(_answerable(choice))
         keys.add(key, choice, row.where)
     return _some(found, data)
 
 
-def _answerable(choice: Choice, where: str) -> Choice:
+def _answerable(choice: Choice) -> Choice:
     if choice.answer not in choice.options:
         raise EvaluationError(
-            f"{where}: the answer of question {choice.key} is {choice.answer!r}",
+            f"{choice.where}: the answer of question {choice.key} is {choice.answer!r}",
             f"expected one of its options, {', '.join(choice.options)}",
         )
     return choice

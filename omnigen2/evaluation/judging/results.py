@@ -211,6 +211,6 @@ def _protocol(content: Fields) -> JudgeProtocol:
         fields.number("temperature") if fields.has("temperature") else None,
         fields.whole("passes", low=1),
         fields.whole("image_size", low=1) if fields.has("image_size") else None,
-        fields.whole("seed"),
+        fields.whole("seed") if fields.has("seed") else None,
         settings.values,
     )

@@ -12,6 +12,9 @@ from omnigen2.evaluation.judging.judge import PictureFile
 from omnigen2.evaluation.metrics import EvaluationError
 from omnigen2.files import Fields, inside, plain_name, read_json_lines
 
+PARTS = re.compile(r"(.+)-\d+-of-(\d+)(?:-[0-9a-f]+)?")
+"""Names of the files of a split on the Hugging Face hub."""
+
 
 @dataclass(frozen=True, slots=True)
 class Row:
@@ -99,21 +102,19 @@ def rows(data: Path) -> Iterator[Row]:
     Raises:
         EvaluationError: If there is no data set, or more than one.
     """
-    lines, tables = ([data], []) if data.suffix == ".jsonl" else ([], [data])
-    folder = data.parent
-    if not data.is_file():
-        folder, split = (data, None) if data.is_dir() else (data.parent, data.name)
-        if not folder.is_dir():
-            raise EvaluationError(f"there is no folder {data}", "--data names the published data set")
-        lines = sorted(folder.glob("*.jsonl")) if split is None else []
-        tables = next(filter(None, (sorted(folder.glob(f"{way}*.parquet")) for way in ("", "*/", "*/*/"))), [])
-        names = sorted({name for name in map(_split, tables) if name is not None})
-        if split is not None and tables:
-            tables = [table for table in tables if _split(table) == split]
-            if not tables:
-                raise EvaluationError(f"{folder} has no split {split}", f"it has {', '.join(names) or 'none'}")
-        elif len(names) > 1:
-            raise EvaluationError(f"{data} has the splits {', '.join(names)}", f"name one: --data {data / names[0]}")
+    folder, lines, tables = data, [], []
+    if data.is_file():
+        folder, lines = data.parent, [data] if data.suffix == ".jsonl" else []
+        tables = [] if lines else [data]
+    elif data.is_dir():
+        lines, tables = sorted(data.glob("*.jsonl")), _tables(data)
+        splits = sorted({split for table in tables if (split := _split(table)) is not None})
+        if len(splits) > 1:
+            raise EvaluationError(f"{data} has the splits {', '.join(splits)}", f"name one: --data {data / splits[0]}")
+    else:
+        folder, tables = data.parent, _tables(data.parent, data.name)
+        if not tables:
+            raise EvaluationError(f"there is no folder {data}, nor a split {data.name} in {folder}", "check --data")
     if len(lines) > 1 or (lines and tables) or not (lines or tables):
         found = ", ".join(file.name for file in (*lines, *tables)) or "neither"
         raise EvaluationError(f"{data} holds {found}", "expected one .jsonl file, or .parquet files")
@@ -123,9 +124,26 @@ def rows(data: Path) -> Iterator[Row]:
         yield from (Row(line.value, line.where, folder) for line in read_json_lines(lines[0], EvaluationError))
 
 
+def _tables(folder: Path, split: str | None = None) -> list[Path]:
+    """The tables (of a split) in a folder, or else one or two folders further down.
+
+    Raises:
+        EvaluationError: If a split has not as many as their names say.
+    """
+    tables = next(filter(None, (sorted(folder.glob(f"{way}*.parquet")) for way in ("", "*/", "*/*/"))), [])
+    tables = [table for table in tables if split in (None, _split(table))]
+    for table in tables:
+        of = PARTS.fullmatch(table.stem)
+        if of and (count := len(list(table.parent.glob(f"{of[1]}-*-of-{of[2]}*.parquet")))) != int(of[2]):
+            raise EvaluationError(
+                f"{table.parent} has {count} of the {int(of[2])} files of {of[1]}", "download the others"
+            )
+    return tables
+
+
 def _split(table: Path) -> str | None:
     """`test` of `test-00000-of-00002.parquet` and of `test/0000.parquet`; None of other names."""
-    found = re.fullmatch(r"(.+)-\d+-of-\d+(?:-[0-9a-f]+)?", table.stem)
+    found = PARTS.fullmatch(table.stem)
     return found[1] if found else table.parent.name if table.stem.isdigit() else None
 
 

@@ -2,7 +2,7 @@
 
 import string
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 
@@ -19,6 +19,7 @@ class Choice:
 
     Attributes:
         original: Key of the question that this one asks again with rotated options; empty if it is no rotation.
+        where: The file and the row that has it, for messages.
     """
 
     key: str
@@ -28,6 +29,7 @@ class Choice:
     answer: str
     images: tuple[PictureFile, ...] = ()
     original: str = ""
+    where: str = field(default="", compare=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,5 +1,6 @@
 """A judge: a vision-language model behind a chat server that grades pictures by rubrics."""
 
+import re
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -27,7 +28,10 @@ class Judge:
     def ask(self, questions: Sequence[JudgeQuestion]) -> list[Grades | Failure]:
         """Ask all questions side by side: the grades of each, in order, or why there are none."""
         seed = self.client.settings.seed
-        asked = [ChatQuestion(q.rubric.text, q.content, q.rubric.schema, seed + q.number) for q in questions]
+        asked = [
+            ChatQuestion(q.rubric.text, q.content, q.rubric.schema, None if seed is None else seed + q.number)
+            for q in questions
+        ]
         return [
             text if isinstance(text, Failure) else read_grades(text, question.rubric)
             for text, question in zip(self.client.ask(asked), questions, strict=True)
@@ -64,7 +68,8 @@ class TrialError(RewardError):
 
 SETTINGS = {
     "temperature": "settings.temperature to null if the server takes none",
-    "token_field": "settings.token_field to max_completion_tokens",
+    "seed": "settings.seed to null if the server takes none",
+    "token_field": "settings.token_field to max_completion_tokens, or max_tokens",
     "max_tokens": "settings.max_tokens higher",
     "answer_format": "settings.answer_format to json_object or text",
 }
@@ -84,5 +89,6 @@ def _at_fault(failure: Failure) -> str | None:
         "temperature": "temperature",
         "response_format": "answer_format",
         "json_schema": "answer_format",
+        r"""["'`]seed[\\"'`]""": "seed",
     }
-    return next((setting for word, setting in words.items() if word in said), None)
+    return next((setting for word, setting in words.items() if re.search(word, said)), None)

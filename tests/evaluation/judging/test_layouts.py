@@ -119,7 +119,7 @@ def test_parquet_data_sets_are_read_and_splits_named_behind_the_folder(folders: 
     assert [item.key for item in OMNI.items(images, data / "validation")] == ["k1"]
     with pytest.raises(ValueError, match="has the splits test, validation"):
         OMNI.items(images, data)
-    with pytest.raises(ValueError, match="holds neither"):
+    with pytest.raises(ValueError, match="nor a split dev"):
         OMNI.items(images, data / "dev")
 
 

@@ -129,7 +129,7 @@ def test_answers_are_read(tmp_path: Path) -> None:
     (tmp_path / "a.json").write_text('{"7": "A", "8": "B"}')
     assert read_answers(tmp_path / "a.jsonl") == read_answers(tmp_path / "a.json") == {"7": "A", "8": "B"}
     (tmp_path / "a.json").write_text('{"7": ["A"]}')
-    with pytest.raises(ValueError, match=r"answer 7 is \['A'\]"):
+    with pytest.raises(ValueError, match=r"has 7 \[\"A\"\], expected an answer in words"):
         read_answers(tmp_path / "a.json")
     with pytest.raises(ValueError, match="there is no file"):
         read_answers(tmp_path / "b.jsonl")

@@ -26,13 +26,13 @@ class ChatQuestion:
         system: The instructions.
         content: Texts and finite pictures in the order in which they are shown.
         schema: Of the answer.
-        seed: Of the answer's sampling.
+        seed: Of the answer's sampling; None is not sent.
     """
 
     system: str
     content: tuple[str | Picture, ...]
     schema: Schema
-    seed: int = 0
+    seed: int | None = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +42,8 @@ class AnswerSettings:
     Attributes:
         temperature: 0 takes the likeliest words; None is not sent, for servers that take none.
         max_tokens: Longest answer; one that is cut off is invalid.
-        seed: Of the sampling; passes of one question use this and the following numbers.
+        seed: Of the sampling; passes of one question use this and the following numbers. None is not sent, for servers
+            that take none.
         answer_format: How typed answers are asked for.
         token_field: What the server calls `max_tokens`.
 
@@ -52,7 +53,7 @@ class AnswerSettings:
 
     temperature: float | None = 0.0
     max_tokens: int = 1024
-    seed: int = 0
+    seed: int | None = 0
     answer_format: AnswerFormat = "json_schema"
     token_field: TokenField = "max_tokens"  # noqa: S105  (words, not a secret)
 
@@ -115,10 +116,9 @@ class ChatClient:
                 {"role": "user", "content": [self._part(part) for part in question.content]},
             ],
             self.settings.token_field: self.settings.max_tokens,
-            "seed": question.seed,
         }
-        if self.settings.temperature is not None:
-            body["temperature"] = self.settings.temperature
+        optional = {"seed": question.seed, "temperature": self.settings.temperature}
+        body |= {name: value for name, value in optional.items() if value is not None}
         match self.settings.answer_format:
             case "json_schema":
                 form = {"name": "answer", "strict": True, "schema": question.schema}

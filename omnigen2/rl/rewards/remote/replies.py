@@ -3,6 +3,7 @@
 import datetime
 import email.utils
 import json
+import re
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -32,11 +33,14 @@ def read_reply(status: int, after_s: float, content: bytes, key: str | None) -> 
     Raises:
         Retry: If the server may have an answer later.
     """
-    if status == 429 or status >= 500:
-        raise Retry(f"status {status}", after_s)
     if status != 200:
-        said = content.decode("utf-8", "replace")
-        return Failure(f"status {status}", " ".join((said.replace(key, "***") if key else said).split())[:200])
+        text = content.decode("utf-8", "replace")
+        said = " ".join((text.replace(key, "***") if key else text).split())[:200]
+        if status == 429 or status >= 500:
+            raise Retry(f"status {status}" + (f" ({said[:120]})" if said else ""), after_s)
+        return Failure(f"status {status}", said)
+    if content.lstrip().startswith(b"data:"):
+        return Failure(UNREADABLE, "it is a stream of events, and not one answer")
     try:
         reply = json.loads(content, object_pairs_hook=unique_fields)
     except (ValueError, RecursionError):
@@ -64,7 +68,7 @@ def writable(text: str) -> str:
 def retry_after(answer: httpx.Response) -> float:
     """Seconds that a server names as a number or an HTTP date, at most `LONGEST_WAIT_S`; 0 for anything else."""
     text = answer.headers.get("Retry-After", "").strip()
-    if text.isascii() and text.isdigit():
+    if re.fullmatch(r"\d+(\.\d+)?", text, re.ASCII):
         return min(float(text), LONGEST_WAIT_S)
     try:
         date = email.utils.parsedate_to_datetime(text)

@@ -30,6 +30,7 @@ class ServerLimits:
         references: Of all requests of one call.
         pixels: Of one picture.
         call_pixels: Of all pictures of one call, which are decoded when its turn comes.
+        marks: Commas and brackets of one call, which bound what its JSON becomes in memory.
         waiting: Calls that arrive or wait for their turn; more are told to come back (status 429).
         waiting_bytes: Of all of them; whoever sends more is told to come back.
         arrival_s: Seconds in which a call must have arrived.
@@ -40,6 +41,7 @@ class ServerLimits:
     references: int = 320
     pixels: int = 4096 * 4096
     call_pixels: int = 4 * 4096 * 4096
+    marks: int = 1_000_000
     waiting: int = 64
     waiting_bytes: int = 512 * 1024 * 1024
     arrival_s: float = 60.0
@@ -172,6 +174,8 @@ class RewardService:
         Raises:
             RewardError: If the call cannot be answered and would not be if it were repeated.
         """
+        if sum(map(body.count, (b",", b"[", b"{"))) > self.limits.marks:
+            raise RewardError(f"the body has more than {self.limits.marks} commas and brackets; send smaller calls")
         try:
             found = json.loads(body)
         except (ValueError, RecursionError):

@@ -188,7 +188,7 @@ class JsonPoster:
                     continue
                 except Retry as retry:
                     problem = f"{retry.problem} from server {server + 1} of {len(self.urls)}"
-                    pause = self._pause(server, attempt, retry.after_s)
+                    pause = self._pause(server, attempt, retry.after_s, bad)
                 finally:
                     self._busy[server] -= 1
             attempt += 1
@@ -225,11 +225,11 @@ class JsonPoster:
         able = (i for i in range(len(self.urls)) if i not in bad)
         return min(able, key=lambda i: (max(0.0, self._rests_until[i] - now), self._busy[i], i))
 
-    def _pause(self, failed: int, attempt: int, after_s: float) -> float:
-        """Let the server rest; wait not at all if another one is awake."""
+    def _pause(self, failed: int, attempt: int, after_s: float, bad: set[int]) -> float:
+        """Let the server rest; wait not at all if another one is awake that has no bad answer to this call."""
         now = time.monotonic()
         self._rests_until[failed] = now + max(REST_S, after_s)
-        if any(until <= now for until in self._rests_until):
+        if any(until <= now for server, until in enumerate(self._rests_until) if server not in bad):
             return 0.0
         backoff = min(60.0, self.limits.backoff_s * 2**attempt) * (0.5 + 0.5 * self._jitter.random())
         return max(backoff, after_s)
