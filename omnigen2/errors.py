@@ -64,17 +64,20 @@ def check_instance(name: str, value: object, kind: type[object]) -> None:
         raise UserError(f"{name} is {value!r}, expected a {kind.__name__}")
 
 
-def check_whole(name: str, value: object) -> None:
-    """Refuse what is no whole number, such as 4.0 or true: sizes count things.
+def check_whole(name: str, *values: int) -> int:
+    """The least of some whole numbers; what is none, such as 4.0 or true, counts nothing and is refused.
 
     Args:
-        name: What the value is called, such as "the length of a TextSegment".
+        name: What a value is called, such as "the length of a TextSegment".
+        *values: One or more.
 
     Raises:
-        UserError: If it is none.
+        UserError: If one is none.
     """
-    if isinstance(value, bool) or not hasattr(value, "__index__"):
-        raise UserError(f"{name} is {value!r}, expected a whole number")
+    for value in values:
+        if isinstance(value, bool) or not hasattr(value, "__index__"):
+            raise UserError(f"{name} is {value!r}, expected a whole number")
+    return min(values)
 
 
 def check_choice(name: str, value: object, choices: object) -> None:

@@ -42,8 +42,7 @@ class TextSegment:
     length: int
 
     def __post_init__(self) -> None:
-        check_whole("the length of a TextSegment", self.length)
-        if self.length < 1:
+        if check_whole("the length of a TextSegment", self.length) < 1:
             raise ValueError(f"TextSegment length must be at least 1 token, got {self.length}; leave empty text out")
 
     @property
@@ -70,9 +69,7 @@ class ImageSegment:
 
     def __post_init__(self) -> None:
         check_choice("the role of an ImageSegment", self.role, ImageRole)
-        check_whole("the height of an ImageSegment", self.height)
-        check_whole("the width of an ImageSegment", self.width)
-        if self.height < 1 or self.width < 1:
+        if check_whole("a side of an ImageSegment", self.height, self.width) < 1:
             got = f"height {self.height} and width {self.width}"
             raise ValueError(f"ImageSegment needs at least 1x1 tokens, got {got}; enlarge the image to one patch")
 

@@ -96,7 +96,7 @@ class EvaluateSettings:
     batch_size: int = 8
 
     def folder(self, benchmark: "Benchmark", name: str) -> Path:
-        """Where to write; the folder is made.
+        """Where to write.
 
         Raises:
             UserError: If it is a file.
@@ -104,7 +104,6 @@ class EvaluateSettings:
         folder = self.out or Path("runs") / "evaluate" / benchmark.name / name
         if folder.is_file():
             raise UserError(f"{folder} is a file", "--out names the folder of the report")
-        folder.mkdir(parents=True, exist_ok=True)
         return folder
 
 
@@ -207,6 +206,7 @@ def _judge_answers(settings: EvaluateSettings, benchmark: "ChoiceBenchmark", com
     choices = benchmark.questions(settings.data)
     name = settings.name or source.resolve().stem
     out = settings.folder(benchmark, name)
+    out.mkdir(parents=True, exist_ok=True)
     if settings.answers is not None:
         answers, tokens = read_answers(settings.answers, [choice.key for choice in choices]), None
     else:

@@ -31,6 +31,8 @@ TYPES: Mapping[str, tuple[type, ...]] = {
     "out": (str,),
 }
 """Keys of a line, and what JSON may hold there."""
+FARTHEST = 1e9
+"""Scales and shifts beyond this are slips; whole numbers of JSON can be larger than any float."""
 LONGEST_NAME = 240
 """Bytes of a file's name; most file systems take 255, and drafts have longer names."""
 
@@ -177,6 +179,8 @@ def _check(line: JsonLine) -> None:
         if not isinstance(value, TYPES[key]) or isinstance(value, bool):
             names = " or ".join(kind.__name__ for kind in TYPES[key])
             raise GenerateError(f"{line.where}: {key} is {value!r}", f"expected {names}")
+        if float in TYPES[key] and abs(value) > FARTHEST:
+            raise GenerateError(f"{line.where}: {key} is {value!r:.40}", "expected a smaller number")
     if "prompt" not in line.value:
         raise GenerateError(f"{line.where} has no prompt", 'write {"prompt": …}')
 
@@ -200,7 +204,7 @@ def _job(line: JsonLine, folder: Path, defaults: Mapping[str, Any]) -> Job:
         raise GenerateError(f"{line.where}: images is {paths!r}", "expected paths")
     images = tuple(line.path.parent / path for path in paths)
     for path in images:
-        if not path.is_file():
+        if not _is_file(path):
             raise GenerateError(f"{line.where}: there is no image file {path}", "paths are seen from the file's folder")
     own = {field.name for field in fields(Sampling)}
     sampling = {key: value for key, value in settings.items() if key in own}
@@ -212,7 +216,14 @@ def _job(line: JsonLine, folder: Path, defaults: Mapping[str, Any]) -> Job:
         raise error.at(line.where) from error
 
 
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError:  # a name that no file can have
+        return False
+
+
 def _pair(values: Sequence[Any], where: str) -> tuple[float, float]:
-    if len(values) != 2 or not all(isinstance(value, int | float) for value in values):
+    if len(values) != 2 or not all(type(value) in (int, float) for value in values):
         raise GenerateError(f"{where}: guidance_interval is {list(values)!r}", "expected two fractions, [0, 1]")
     return float(values[0]), float(values[1])

@@ -53,17 +53,18 @@ def test_recipes_name_a_reward(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "problem"),
     [
-        ("", "names no reward that can be built"),
+        ("", "has not the one key reward"),
+        ("a: [", "line 1 is no valid YAML"),
         ("reward: {class_path: omnigen2.nothing.Here}\n", "names no reward that can be built"),
         ("reward: {class_path: tests.rl.brightness.Brightness, init_args: {red: 1}}\n", "names no reward"),
-        ("other: 1\n", "names no reward that can be built"),
+        ("other: 1\n", "has not the one key reward"),
     ],
 )
 def test_recipes_without_a_reward_are_refused(tmp_path: Path, text: str, problem: str) -> None:
     (tmp_path / "reward.yaml").write_text(text)
     with pytest.raises(RewardError, match=problem):
         load_reward(tmp_path / "reward.yaml")
-    with pytest.raises(RewardError, match="there is no recipe"):
+    with pytest.raises(RewardError, match="there is no file"):
         load_reward(tmp_path / "none.yaml")
 
 

@@ -41,6 +41,9 @@ WRONG: list[tuple[dict[str, Any], str]] = [
     ({"time_shift": 0}, "time_shift must be a number above 0, got 0"),
     ({"time_shift": True}, "time_shift is True"),
     ({"text_scale": -1}, "text_scale must be a number of at least 0, got -1"),
+    ({"text_scale": 10**400}, "text_scale is 1000"),  # larger than any float
+    ({"guidance_interval": [True, 1]}, "guidance_interval is [True, 1]"),
+    ({"images": ["x" * 5000]}, "there is no image file"),
     ({"guidance_interval": [0.5, 0.1]}, "guidance_interval must be 0 <= first <= last <= 1, got 0.5 and 0.1"),
     ({"solver": "rk4"}, "there is no solver 'rk4'"),
     ({"promt": "x"}, "has the unknown key 'promt'"),

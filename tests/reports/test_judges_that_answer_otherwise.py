@@ -222,3 +222,39 @@ def test_a_judge_that_is_none_is_named_with_what_can_be_one(
 ) -> None:
     assert evaluate(images, tmp_path, "--judge", word) == 2
     assert told in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        ("--judge_temperature abc", "--judge_temperature: expected float or 'none', got abc"),
+        ("--judge_seed 1.5", "--judge_seed: expected int or 'none', got 1.5"),
+        ("--judge_temperature 3", "--judge_temperature must be none or from 0 to 2, got 3.0"),
+        ("--judge_passes 0", "--judge_passes must be at least 1, got 0"),
+        ("--judge_image_side 0", "--judge_image_side must be at least 1, got 0"),
+        ("--judge_max_tokens 0", "--judge_max_tokens must be at least 1, got 0"),
+        ("--judge_timeout 0", "--judge_timeout must be above 0, got 0.0"),
+        ("--judge_key_variable NO_SUCH_KEY", "leave --judge_key_variable out"),
+        ("--tolerance -1", "--tolerance must be at least 0, got -1.0"),
+        ("--batch_size 0", "--batch_size must be at least 1, got 0"),
+        ("--max_new_tokens 0", "--max_new_tokens must be at least 1, got 0"),
+    ],
+)
+def test_numbers_that_mean_nothing_are_told_by_their_options(
+    images: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], words: str, told: str
+) -> None:
+    assert evaluate(images, tmp_path / "out", "--judge", "rules", *words.split()) == 2
+    assert told in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+def test_options_of_drawing_without_a_model_are_noticed_and_a_file_is_no_folder_of_reports(
+    images: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert evaluate(images, tmp_path / "out", "--judge", "rules", "--steps", "5") == 0
+    assert "note: nothing is drawn without --model" in capsys.readouterr().err
+    (tmp_path / "file").write_text("")
+    assert evaluate(images, tmp_path / "file", "--judge", "rules") == 2
+    assert "file is a file" in capsys.readouterr().err
+    assert main(["evaluate", "compare", str(tmp_path / "out"), str(tmp_path / "out"), "--seed", "-1"]) == 2
+    assert "a seed of at least 0" in capsys.readouterr().err

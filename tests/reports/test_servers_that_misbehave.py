@@ -139,7 +139,7 @@ def test_a_server_that_asked_for_a_year_rests_for_minutes() -> None:
     with served(lambda asked: Answer(429, headers={"Retry-After": "31536000"}), honest) as (first, second):
         reward = remote(first.url, second.url)
         assert bool(reward.score(pictures(2)).valid.all())
-        assert max(reward.poster._rests_until) <= time.monotonic() + LONGEST_WAIT_S
+        assert max(reward.poster._rests_until) <= time.monotonic() + LONGEST_WAIT_S  # pyright: ignore[reportPrivateUsage]
 
 
 def request(side: int, references: int = 0, name: str = "a-0") -> dict[str, Any]:

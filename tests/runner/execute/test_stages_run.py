@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import signal
+import traceback
 import warnings
 from pathlib import Path
 from typing import Any
@@ -45,7 +46,11 @@ def killed(place: tuple[object, str], count: int, *words: str) -> bool:
             return function(*arguments, **named)
 
         setattr(owner, name, deadly)
-        os._exit(main(["run", *words]))
+        try:
+            os._exit(main(["run", *words]))
+        finally:  # or it would go on with the tests, as a second one
+            traceback.print_exc()
+            os._exit(1)
     status = os.waitpid(child, 0)[1]
     assert status in (0, signal.SIGKILL)
     return status != 0
