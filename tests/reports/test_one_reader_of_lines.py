@@ -13,7 +13,7 @@ import pytest
 
 from omnigen2.data import Sample, read_jsonl
 from omnigen2.errors import UserError
-from omnigen2.evaluation.judging.question_files import read_answers
+from omnigen2.evaluation.judging.answers import read_answers
 from omnigen2.evaluation.judging.tables import rows
 from omnigen2.evaluation.judging.verdicts import DetectorResults
 from omnigen2.generate.jobs import jobs_of_file
