@@ -3,8 +3,8 @@
     python benchmarks/mutations.py --out mutations.txt --minutes 9
 
 Draws 60 faults from the seed (a comparison, an operator, a number turned into another, a call or a raise left out),
-each in a function of one of the rooms below, and runs two files of tests of that room: that of the same name, and those
-that speak of it most. Nothing but a copy of the checkout is touched. What is in the file already is not run again, so
+each in a function of one of the rooms below, and runs two files of tests of that room, that of the same name and those
+that speak of it most, and two of `tests/reports`. Nothing but a copy of the checkout is touched. What is in the file already is not run again, so
 that the same command goes on; the last line counts. A fault that no test notices may also be none: read it before
 writing a test.
 """
@@ -151,16 +151,20 @@ def drawn(seed: int, count: int) -> list[Mutation]:
 
 
 def tests_beside(file: str) -> list[str]:
-    """The tests beside a file: that of its name, and those of its room that speak of what it defines most often."""
+    """The tests of a file: two of its room, the one of its name first, and two of `reports`."""
     path = Path(file).relative_to("omnigen2")
     tree = ast.parse((ROOT / file).read_text(encoding="utf-8"))
     names = [node.name for node in tree.body if isinstance(node, ast.FunctionDef | ast.ClassDef)]
     spoken = re.compile("|".join(rf"\b{name}\b" for name in names if not name.startswith("_")) or "$^")
-    found: dict[Path, int] = {}
-    for test in (ROOT / "tests" / path.parent).glob("test_*.py"):
-        found[test] = len(spoken.findall(test.read_text(encoding="utf-8"))) + 1000 * (test.stem == f"test_{path.stem}")
-    best = sorted((test for test in found if found[test]), key=lambda test: (-found[test], test))
-    return [str(test.relative_to(ROOT)) for test in best[:2]]
+    chosen: list[str] = []
+    for folder, most in ((path.parent, 2), (Path("reports"), 2)):
+        found: dict[Path, int] = {}
+        for test in (ROOT / "tests" / folder).glob("test_*.py"):
+            own = 1000 * (test.stem == f"test_{path.stem}")
+            found[test] = len(spoken.findall(test.read_text(encoding="utf-8"))) + own
+        best = sorted((test for test in found if found[test]), key=lambda test: (-found[test], test))
+        chosen += [str(test.relative_to(ROOT)) for test in best[:most]]
+    return chosen
 
 
 def passes(root: Path, tests: Sequence[str], seconds: float) -> bool | None:
