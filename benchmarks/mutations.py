@@ -4,9 +4,9 @@
 
 Draws 60 faults from the seed (a comparison, an operator, a number turned into another, a call or a raise left out),
 each in a function of one of the rooms below, and runs two files of tests of that room, that of the same name and those
-that speak of it most, and two of `tests/reports`. Nothing but a copy of the checkout is touched. What is in the file already is not run again, so
-that the same command goes on; the last line counts. A fault that no test notices may also be none: read it before
-writing a test.
+that speak of it most, and two of `tests/reports`. Nothing but a copy of the checkout is touched. What is in the file
+already is not run again, so that the same command goes on; the last line counts. A fault that no test notices may also
+be none: read it before writing a test.
 """
 
 import argparse
