@@ -46,6 +46,13 @@ def test_positions_are_computed_on_the_host(encoder: QwenEncoder, monkeypatch: p
     assert encoder.positions(encoder.tokenizer(MIXED).to("meta")).device.type == "cpu"
 
 
+def test_settings_of_sampling_that_are_not_known_are_refused(folder: Path, tmp_path: Path) -> None:
+    shutil.copytree(folder / "mllm", tmp_path / "mllm")
+    (tmp_path / "mllm" / "generation_config.json").write_text('{"repetion_penalty": 1.1}')
+    with pytest.raises(WeightsError, match=r"generation_config\.json has the key repetion_penalty"):
+        QwenEncoder.from_folder(tmp_path / "mllm", folder / "processor", dtype=torch.float32)
+
+
 def test_nothing_is_remembered_between_calls(encoder: QwenEncoder) -> None:
     text, images = encoder.tokenizer([drawing("a"), drawing("bc")]), encoder.tokenizer(MIXED)
     before = encoder(text).states

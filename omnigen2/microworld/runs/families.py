@@ -91,7 +91,7 @@ class Change:
         return f"{FELL} {word}" + {True: " though trained", False: ", not trained", None: ""}[self.trained]
 
     def __str__(self) -> str:
-        """`0.925 → 0.679`, and the mark."""
+        """`0.925 → 0.750`, and the mark."""
         return f"{told(self.before)} → {told(self.after)} {self.mark}".strip()
 
 
