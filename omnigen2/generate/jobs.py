@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import dataclass, fields, replace
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,7 @@ from omnigen2.encoders import ChatTokenizer
 from omnigen2.errors import UserError, user_errors
 from omnigen2.files import JsonLine, read_json_lines
 from omnigen2.generate.errors import GenerateError
-from omnigen2.generate.picture import called, check_png_name, read_parameters
+from omnigen2.generate.picture import asked_for, check_png_name, read_parameters
 from omnigen2.generate.plan import Planner
 from omnigen2.generate.request import Request, Sampling
 
@@ -62,18 +62,7 @@ class Job:
         """
         if not self.out.exists():
             return False
-        found, request = read_parameters(self.out), self.request
-        wanted: dict[str, Any] = {
-            "prompt": request.prompt,
-            "negative_prompt": request.negative_prompt,
-            "images": [called(image) for image in request.images],
-            "height": request.height,
-            "width": request.width,
-            "seed": request.seed,
-            **asdict(self.sampling),
-            "model": model,
-            "adapters": adapters,
-        }
+        found, wanted = read_parameters(self.out), asked_for(self.request, self.sampling, model, adapters)
         for key, value in json.loads(json.dumps(wanted)).items():
             if value is not None and key in found and found[key] != value:
                 raise GenerateError(

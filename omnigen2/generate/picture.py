@@ -1,6 +1,7 @@
 """What comes out: pictures that know how they were made, also in their files."""
 
 import json
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -15,6 +16,21 @@ from omnigen2.pictures import ImageReader
 
 PNG_KEY = "omnigen2"
 """Key of the PNG text chunk that holds the parameters as JSON."""
+
+
+def asked_for(request: Request, sampling: Sampling, model: str, adapters: Sequence[str]) -> dict[str, Any]:
+    """What decides how a picture is drawn, as JSON values, for its file. References are told by name, or by size."""
+    return {
+        "prompt": request.prompt,
+        "negative_prompt": request.negative_prompt,
+        "images": [called(image) for image in request.images],
+        "height": request.height,
+        "width": request.width,
+        "seed": request.seed,
+        **asdict(sampling),
+        "model": model,
+        "adapters": list(adapters),
+    }
 
 
 @dataclass(frozen=True)
@@ -39,21 +55,9 @@ class Picture:
 
     @property
     def parameters(self) -> dict[str, Any]:
-        """Everything as JSON values. References are told by their file's name, or by their size."""
-        request = self.request
-        return {
-            "prompt": request.prompt,
-            "negative_prompt": request.negative_prompt,
-            "images": [called(image) for image in request.images],
-            "height": request.height,
-            "width": request.width,
-            "seed": request.seed,
-            **asdict(self.sampling),
-            "shift": self.shift,
-            "model": self.model,
-            "adapters": list(self.adapters),
-            "version": version("omnigen2"),
-        }
+        """Everything as JSON values, see `asked_for`."""
+        wanted = asked_for(self.request, self.sampling, self.model, self.adapters)
+        return {**wanted, "shift": self.shift, "version": version("omnigen2")}
 
     def save(self, path: str | Path) -> Path:
         """Write a PNG file with the parameters inside. A file of that name is replaced, at once and whole.
