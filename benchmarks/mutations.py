@@ -151,20 +151,33 @@ def drawn(seed: int, count: int) -> list[Mutation]:
 
 
 def tests_beside(file: str) -> list[str]:
-    """The tests of a file: two of its room, the one of its name first, and two of `reports`."""
+    """The tests of a file: two of its room, the one of its name first, and two of `reports`.
+
+    Where no test of the room speaks of what is in it, they are those of the files beside it that import it, or those of
+    other rooms that speak of it.
+    """
     path = Path(file).relative_to("omnigen2")
-    tree = ast.parse((ROOT / file).read_text(encoding="utf-8"))
-    names = [node.name for node in tree.body if isinstance(node, ast.FunctionDef | ast.ClassDef)]
-    spoken = re.compile("|".join(rf"\b{name}\b" for name in names if not name.startswith("_")) or "$^")
     chosen: list[str] = []
     for folder, most in ((path.parent, 2), (Path("reports"), 2)):
-        found: dict[Path, int] = {}
-        for test in (ROOT / "tests" / folder).glob("test_*.py"):
-            own = 1000 * (test.stem == f"test_{path.stem}")
-            found[test] = len(spoken.findall(test.read_text(encoding="utf-8"))) + own
-        best = sorted((test for test in found if found[test]), key=lambda test: (-found[test], test))
-        chosen += [str(test.relative_to(ROOT)) for test in best[:most]]
+        found = _speaking(folder, [ROOT / file], path.stem)
+        if not found and folder == path.parent:
+            beside = [one for one in (ROOT / file).parent.glob("*.py") if f".{path.stem} import" in one.read_text()]
+            found = _speaking(folder, [one for one in beside if one.name != "__init__.py"], path.stem)
+            found = found or _speaking(Path(), [ROOT / file], path.stem)
+        chosen += [str(test.relative_to(ROOT)) for test in found[:most]]
     return chosen
+
+
+def _speaking(folder: Path, files: Sequence[Path], stem: str) -> list[Path]:
+    """The tests in a folder that speak of what is in files, those first that do so most."""
+    trees = [ast.parse(file.read_text(encoding="utf-8")) for file in files]
+    nodes = [node for tree in trees for node in tree.body if isinstance(node, ast.FunctionDef | ast.ClassDef)]
+    spoken = re.compile("|".join(rf"\b{node.name}\b" for node in nodes if not node.name.startswith("_")) or "$^")
+    found = {
+        test: len(spoken.findall(test.read_text(encoding="utf-8"))) + 1000 * (test.stem == f"test_{stem}")
+        for test in (ROOT / "tests" / folder).glob("test_*.py" if folder.parts else "**/test_*.py")
+    }
+    return sorted((test for test in found if found[test]), key=lambda test: (-found[test], test))
 
 
 def passes(root: Path, tests: Sequence[str], seconds: float) -> bool | None:
@@ -225,7 +238,7 @@ def caught(mutation: Mutation, root: Path) -> str | None:
 def usual(tests: tuple[str, ...], root: Path) -> float | None:
     """How long tests take without a fault; None if there are none, or they fail, or take minutes."""
     start = time.monotonic()
-    return time.monotonic() - start if tests and passes(root, tests, 120) else None
+    return time.monotonic() - start if tests and passes(root, tests, 400) else None
 
 
 def main() -> None:

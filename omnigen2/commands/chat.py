@@ -8,9 +8,9 @@ from pathlib import Path
 
 from PIL import Image
 
-from omnigen2.commands.parser import Parser, note, run_command
+from omnigen2.commands.parser import Parser, at_most, note, run_command
 from omnigen2.commands.settings import ModelSettings, PictureSettings, load_generator, progress_bar
-from omnigen2.encoders import Message, check_proportions
+from omnigen2.encoders import HOTTEST, MOST_NEW_TOKENS, Message, check_proportions
 from omnigen2.errors import UserError
 from omnigen2.generate import GenerateError, Generator, ModelFolder, Reply, Sampling
 from omnigen2.pictures import ImageReader
@@ -44,8 +44,8 @@ class ChatSettings:
     message: str | None = None
     image: tuple[Path, ...] = ()
     out: Path = Path("chat")
-    max_new_tokens: int = 256
-    temperature: float = 0.0
+    max_new_tokens: int = field(default=256, metadata=at_most(MOST_NEW_TOKENS))
+    temperature: float = field(default=0.0, metadata=at_most(HOTTEST))
     model: ModelSettings
     picture: PictureSettings = field(default_factory=PictureSettings)
     sampling: Sampling = field(default_factory=Sampling)

@@ -13,7 +13,7 @@ from rich.progress import Progress as Bar
 
 from omnigen2.commands.evaluate_drawing import draw, parameters_of, to_draw
 from omnigen2.commands.judges import JudgeSettings, judge_of
-from omnigen2.commands.parser import POSITIONAL, Parser, note, run_command
+from omnigen2.commands.parser import POSITIONAL, Parser, at_most, note, run_command
 from omnigen2.commands.settings import (
     DType,
     PictureSettings,
@@ -21,7 +21,9 @@ from omnigen2.commands.settings import (
     dtype_of,
     progress_bar,
 )
+from omnigen2.encoders import MOST_NEW_TOKENS
 from omnigen2.errors import UserError, user_errors
+from omnigen2.files import plain_name
 from omnigen2.generate import ModelFolder, Sampling
 
 if TYPE_CHECKING:
@@ -90,18 +92,18 @@ class EvaluateSettings:
     data: Path | None = None
     judging: JudgeSettings = field(default_factory=JudgeSettings)
     answers: Path | None = None
-    max_new_tokens: int = 16
+    max_new_tokens: int = field(default=16, metadata=at_most(MOST_NEW_TOKENS))
     name: str | None = None
     out: Path | None = None
-    batch_size: int = 8
+    batch_size: int = field(default=8, metadata=at_most(100_000))
 
     def folder(self, benchmark: "Benchmark", name: str) -> Path:
         """Where to write.
 
         Raises:
-            UserError: If it is a file.
+            UserError: If it is a file, or the name cannot be that of a folder.
         """
-        folder = self.out or Path("runs") / "evaluate" / benchmark.name / name
+        folder = self.out or Path("runs") / "evaluate" / benchmark.name / plain_name(name, "--name")
         if folder.is_file():
             raise UserError(f"{folder} is a file", "--out names the folder of the report")
         return folder
@@ -121,7 +123,7 @@ class CompareSettings:
 
     first: Path = field(metadata=POSITIONAL)
     second: Path = field(metadata=POSITIONAL)
-    resamples: int = 2000
+    resamples: int = field(default=2000, metadata=at_most(1_000_000))
     level: float = 0.95
     seed: int = 0
 

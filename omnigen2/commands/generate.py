@@ -27,7 +27,7 @@ from omnigen2.generate import (
     Sampling,
     batches,
     check_jobs,
-    check_png_name,
+    check_picture_name,
     estimate,
     jobs_of_file,
     jobs_of_prompt,
@@ -35,9 +35,9 @@ from omnigen2.generate import (
     planner_of,
 )
 
-USAGE = "--model DIR (--prompt TEXT [--image FILE …] --out FILE.png | --from_file FILE.jsonl --out FOLDER) [options]"
+USAGE = "--model DIR (--prompt TEXT [--image FILE …] --out FILE | --from_file FILE.jsonl --out FOLDER) [options]"
 DESCRIPTION = """\
-Draw a prompt, edit an image, or combine several; what made a picture is stored inside its PNG file.
+Draw a prompt, edit an image, or combine several; what made a picture is stored inside its file.
 
   omnigen2 generate --model DIR --prompt "a red cube" --out cube.png
   omnigen2 generate --model DIR --prompt "make it blue" --image cube.png --image_scale 1.5 --out blue.png
@@ -61,7 +61,7 @@ class GenerateSettings:
         prompt: What to draw, or what to do with the images.
         image: Reference; may be repeated.
         negative_prompt: What the unguided branches read.
-        out: File to write (.png); with --from_file a folder.
+        out: File to write (.png, .webp, or .jpg with some loss); with --from_file a folder.
         num_images: Pictures of the prompt, seed after seed.
         from_file: JSON lines with many prompts, one object per line.
         batch_size: Pictures drawn together.
@@ -162,7 +162,7 @@ def _jobs(settings: GenerateSettings) -> list[Job]:
         if settings.out.suffix or settings.out.is_file():
             raise GenerateError(f"--out is {settings.out}, but --from_file needs a folder", "give a name without .png")
         return jobs_of_file(settings.from_file, settings.out, {**asdict(settings.sampling), **shared})
-    check_png_name(settings.out)
+    check_picture_name(settings.out)
     shared.setdefault("seed", secrets.randbelow(2**31))
     request = Request(prompt=settings.prompt or "", images=settings.image, **shared)
     return jobs_of_prompt(request, settings.sampling, settings.out, settings.num_images)

@@ -2,11 +2,12 @@
 
 import os
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from omnigen2.commands.parser import at_most
 from omnigen2.commands.settings import device_of
 from omnigen2.errors import UserError
 from omnigen2.rl.rewards.remote import AnswerFormat, TokenField
@@ -52,14 +53,14 @@ class JudgeSettings:
     judge_model: str | None = None
     judge_key_variable: str | None = None
     judge_temperature: float | Literal["none"] = 0.0
-    judge_passes: int = 1
-    judge_image_side: int | None = None
+    judge_passes: int = field(default=1, metadata=at_most(1000))
+    judge_image_side: int | None = field(default=None, metadata=at_most(2**15))
     judge_seed: int | Literal["none"] = 0
     judge_format: AnswerFormat = "json_schema"
-    judge_max_tokens: int = 1024
+    judge_max_tokens: int = field(default=1024, metadata=at_most(2**20))
     judge_token_field: TokenField = "max_tokens"  # noqa: S105  (words, not a secret)
-    judge_timeout: float = 120.0
-    judge_concurrency: int = 8
+    judge_timeout: float = field(default=120.0, metadata=at_most(86_400))
+    judge_concurrency: int = field(default=8, metadata=at_most(1024))
     tolerance: float | None = None
     clip: Path | None = None
     dino: Path | None = None

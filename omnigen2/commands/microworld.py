@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Literal, assert_never
 
-from omnigen2.commands.parser import POSITIONAL, Parser, note, run_command
+from omnigen2.commands.parser import POSITIONAL, Parser, at_most, note, run_command
 from omnigen2.errors import UserError
 
 DESCRIPTION = """\
@@ -46,7 +46,7 @@ class MicroSettings:
     out: Path = field(metadata=POSITIONAL)
     size: Literal[16, 32, 64] = 64
     seed: int = 0
-    count: int = 24
+    count: int = field(default=24, metadata=at_most(100_000))
     overwrite: bool = False
 
     def __post_init__(self) -> None:

@@ -19,6 +19,9 @@ from omnigen2.errors import UserError, user_errors
 Settings = TypeVar("Settings")
 POSITIONAL = {"positional": True}
 """Metadata of a field that is told by its place and not by its name."""
+LARGEST = 1e9
+"""Numbers of options beyond this are slips, where their field does not say `at_most` something else."""
+LARGEST_SEED = 2**63 - 1
 SHOWN = {Path: "PATH", int: "N", float: "NUMBER", str: "TEXT"}
 """What help shows in place of a value."""
 
@@ -31,6 +34,7 @@ class Option:
         kind: Its type; None is left out of a union.
         default: `MISSING` if it must be given.
         help: Its line of the docstring.
+        most: Largest number that it can be, if it is one.
     """
 
     name: str
@@ -38,6 +42,7 @@ class Option:
     default: Any
     positional: bool
     help: str
+    most: float
 
     @property
     def items(self) -> tuple[Any, ...] | None:
@@ -48,6 +53,11 @@ class Option:
     def shown(self) -> str:
         """What messages call it."""
         return self.name.upper() if self.positional else f"--{self.name}"
+
+
+def at_most(number: float) -> dict[str, float]:
+    """Metadata of a field whose numbers beyond this are slips."""
+    return {"most": number}
 
 
 class Parser(ArgumentParser):
@@ -97,6 +107,11 @@ class Parser(ArgumentParser):
                 values[name] = option.default  # also where a job file says null
             if option.kind is bool and not isinstance(values[name], bool):
                 raise self._wrong(f"--{name}: expected true or false, got {values[name]!r}")
+        for option in self.options.values():
+            value = values[option.name]
+            for one in value if isinstance(value, tuple) else (value,):
+                if type(one) in (int, float) and not abs(one) <= option.most:
+                    raise self._wrong(f"{option.shown}: expected a number up to {option.most:.20g}, got {one!r:.40}")
         missing = [option.shown for name, option in self.options.items() if values[name] is MISSING]
         if missing:
             raise self._wrong(f"the following arguments are required: {', '.join(missing)}")
@@ -230,7 +245,8 @@ def _options(kind: type) -> Iterator[Option]:
             yield from _options(cast(type, hint))
         else:
             says = " ".join(said[field.name].split())
-            yield Option(field.name, hint, field.default, bool(field.metadata.get("positional")), says)
+            most = field.metadata.get("most", LARGEST_SEED if field.name.endswith("seed") else LARGEST)
+            yield Option(field.name, hint, field.default, bool(field.metadata.get("positional")), says, most)
 
 
 def _built(kind: type, values: Mapping[str, Any]) -> Any:

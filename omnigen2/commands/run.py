@@ -33,7 +33,13 @@ Each stage has its own folder under runs/RECIPE/, named after it; its weights/ a
 
 Everything is written under runs/RECIPE/: config.yaml, metrics.csv, checkpoints/, report.md, report.json.
 Classes are found by their import path, also in the current folder.
+
+The runs of a study go side by side on this machine, or to a cluster; a recipe can say so too, in a block `machines`:
+
+  lightning run STUDY.yaml --executor=slurm --partition=gpu --gpus=1 --time=4:00:00
 """
+MACHINES = ("executor", "jobs", "gpus", "cpus", "memory", "time", "partition", "account", "qos")
+"""Options that say where runs are carried out."""
 
 
 def lightning_main(arguments: Sequence[str] | None = None) -> int:
@@ -90,7 +96,7 @@ def _launch(options: argparse.Namespace, settings: list[str]) -> int:
             files=tuple(options.files),
             overrides=tuple(settings),
             out=options.out,
-            jobs=options.jobs,
+            machines={name: getattr(options, name) for name in MACHINES},
             restart=options.restart,
             verbose=options.verbose,
             mfu=options.mfu,
@@ -120,6 +126,13 @@ def parse_run(arguments: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
     parser.add_argument("--out", type=Path, metavar="FOLDER", help="write here instead of runs/RECIPE")
     parser.add_argument("--restart", action="store_true", help="delete what was written before and start over")
     parser.add_argument("--jobs", type=int, metavar="N", help="study: runs side by side (default: one per core)")
+    parser.add_argument("--executor", choices=("here", "local", "slurm", "ray"), help="what carries the runs out")
+    parser.add_argument("--gpus", type=int, metavar="N", help="of each run (default: its trainer.devices)")
+    parser.add_argument("--cpus", type=int, metavar="N", help="slurm, ray: of each process of a run")
+    parser.add_argument("--memory", type=float, metavar="GB", help="slurm, ray: of each run")
+    parser.add_argument("--time", help="slurm: minutes or H:MM:SS; a run that needs more goes on (default: 60)")
+    for name in ("partition", "account", "qos"):
+        parser.add_argument(f"--{name}", metavar="NAME", help=f"slurm: the {name} of the runs")
     parser.add_argument("--dry_run", "--dry-run", action="store_true", help="build everything, train nothing")
     parser.add_argument("--mfu", type=float, metavar="SHARE", help="dry run: model FLOPs utilization (default: 0.4)")
     parser.add_argument(

@@ -46,6 +46,7 @@ from omnigen2.data.samples import (
     TokenizerLength,
 )
 from omnigen2.data.spec import SpecEntry, read_spec
+from omnigen2.data.text_limit import TextLimit
 
 __all__ = [
     "BAD_FILE", "REPORT_FILE", "TASKS", "TASK_NAMES", "Advance", "BadRecord", "BadRecords", "Batch", "ByteLength",
@@ -53,6 +54,6 @@ __all__ = [
     "JsonlSource", "LatentOrigin", "ListSource", "Loaded", "Looked", "Mismatch", "Mixture", "Opened", "OptimizeReport",
     "OptimizeSettings", "Origins", "Pick", "PixelRange", "Planner", "Precomputed", "Replica", "Sample", "SampleSizes",
     "Source", "SpecEntry", "StatesOrigin", "Stored", "StoredTensor", "StreamingSource", "Task", "TextLength",
-    "TokenBudget", "TokenizerLength", "check_budget", "check_data", "contact_sheet", "has_captions", "open_data",
-    "open_folder", "optimize", "read_jsonl", "read_spec", "summarise",
+    "TextLimit", "TokenBudget", "TokenizerLength", "check_budget", "check_data", "contact_sheet", "has_captions",
+    "open_data", "open_folder", "optimize", "read_jsonl", "read_spec", "summarise",
 ]  # fmt: skip

@@ -11,6 +11,7 @@ from omnigen2.data.folder import open_folder
 from omnigen2.data.jsonl import BadRecords, read_records
 from omnigen2.data.samples import BadRecord, DataError, Source
 from omnigen2.data.spec import read_spec
+from omnigen2.data.text_limit import TextLimit
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,25 +41,27 @@ class Looked:
         return replace(largest, undrawn=self.undrawn or other.undrawn)
 
 
-def check_data(path: str | Path, bad_records: BadRecords = "refuse") -> Looked:
+def check_data(path: str | Path, bad_records: BadRecords = "refuse", texts: TextLimit | None = None) -> Looked:
     """Look through what `open_data` will open.
 
     Args:
         path: As for `open_data`.
         bad_records: Whether a bad record is refused, or left for `open_data` to leave out.
+        texts: How long texts may be; of any length if None.
 
     Returns:
         What a model has to know of the samples, but for those of entries that are never drawn from (ratio 0).
 
     Raises:
-        DataError: If something is missing or damaged, or a record is bad; it is named with file and line.
+        DataError: If something is missing or damaged, or a record is bad, or its text too long; it is named with file
+            and line.
     """
     place, found = Path(path), Looked()
     if not (place.is_file() or has_captions(place)):
         opened = open_folder(place)
         for name, source in opened.sources.items():
             if opened.weights[name] > 0:
-                found = found.together(_in_chunks(source, f"{name} in {place}"))
+                found = found.together(_in_chunks(source, f"{name} in {place}", texts))
         return found
     for entry in read_spec(place):
         for file in entry.files:
@@ -67,18 +70,26 @@ def check_data(path: str | Path, bad_records: BadRecords = "refuse") -> Looked:
                     if entry.ratio > 0:
                         where = f"{file}, line {line}" if line else read.key
                         found = found.more(len(read.references), where, read.target is not None)
+                        if texts is not None:
+                            texts.check(where, read.instruction, read.answer or "", len(read.references))
                 elif bad_records == "refuse":
                     raise read.error("bad_records")
     return found
 
 
-def _in_chunks(source: Source, called: str) -> Looked:
+def _in_chunks(source: Source, called: str, texts: TextLimit | None) -> Looked:
     sizes = [source.sizes(index) for index in range(len(source))]
     counts = [len(one.references) for one in sizes]
 
     def name(index: int) -> str:
         return f"sample {index} of {called} ({source[index].key})"
 
+    if texts is not None and (texts.reads_stored or source.origins().states is None):
+        largest = max(one.text_tokens for one in sizes)  # where longer ones were cut, it is the limit
+        for index, one in enumerate(sizes):
+            if one.text_tokens > texts.most or one.text_tokens == largest:
+                sample = source[index]
+                texts.check(name(index), sample.instruction, sample.answer or "", len(sample.references))
     undrawn = next((index for index, one in enumerate(sizes) if one.target is None), None)
     return Looked(max(counts), name(counts.index(max(counts))), "" if undrawn is None else name(undrawn))
 

@@ -7,6 +7,7 @@ from statistics import median
 import numpy as np
 
 from omnigen2.data.samples import DataError, Sample, Size, Source
+from omnigen2.files import check_most
 from omnigen2.pictures import ImageReader, Panel, Section, sheet_png, to_pixels
 
 LARGEST = 320
@@ -74,10 +75,13 @@ def contact_sheet(sources: dict[str, Source], each: int, seed: int, reader: Imag
         A PNG file.
 
     Raises:
-        DataError: If `each` is below 1.
+        DataError: If `each` is below 1 or too large, or the seed is below 0.
     """
-    if each < 1:
-        raise DataError(f"a contact sheet needs at least 1 sample of each source, got {each}")
+    check_most("each", each, 10_000, DataError)
+    if each < 1 or seed < 0:
+        raise DataError(
+            f"a contact sheet needs at least 1 sample of each source, got {each}, and a seed from 0: {seed}"
+        )
     sections: list[Section] = []
     for name, source in sources.items():
         chosen = np.random.default_rng(seed).permutation(len(source))[:each]

@@ -25,7 +25,7 @@ from omnigen2.data.samples import (
     measure,
 )
 from omnigen2.data.spec import SpecEntry, read_spec
-from omnigen2.files import write_json
+from omnigen2.files import check_most, write_json
 from omnigen2.pictures import ImageFileError, ImageReader
 
 REPORT_FILE = "report.json"
@@ -78,6 +78,8 @@ class OptimizeSettings:
     states: InstructionEncoder | None = None
 
     def __post_init__(self) -> None:
+        check_most("threads", self.threads, 1024, DataError)
+        check_most("chunk_bytes", self.chunk_bytes, 2**40, DataError)
         if self.threads < 1:
             raise DataError(f"threads must be at least 1, got {self.threads}; 4 are usual")
         if self.chunk_bytes < 1:

@@ -8,12 +8,12 @@ from typing import Any
 
 from omnigen2.files import Fields, WeightsError, check_config, check_image_settings, image_settings, read_object
 
-VLM_TYPE = "qwen2_5_vl"
+VLM_TYPE, VLM_CLASS = "qwen2_5_vl", "Qwen2_5_VLForConditionalGeneration"
 FORMER = {
     "model_type", "torch_dtype", "rope_scaling", "rope_theta", "tie_word_embeddings", "use_return_dict",
     "attn_implementation",
     "vision_token_id", "image_token_id", "video_token_id", "vision_start_token_id", "vision_end_token_id", "in_chans",
-    "spatial_patch_size",
+    "spatial_patch_size", "auto_map",
 }  # fmt: skip
 """What earlier releases of transformers wrote, and the present one reads or knows to be told elsewhere."""
 FORMER_DEFAULTS = {
@@ -45,6 +45,9 @@ def check_vlm_config(folder: Path) -> None:
     content = check_config(folder)
     if content.values.get("model_type", VLM_TYPE) != VLM_TYPE:
         raise content.refusal("model_type", VLM_TYPE)
+    if content.has("auto_map") and content.values.get("architectures") != [VLM_CLASS]:
+        names = f"a model of class {VLM_CLASS}: code beside a model is never run"
+        raise content.refusal("auto_map", f"none, or {names}")
     _only(content, (Qwen2_5_VLConfig, Qwen2_5_VLTextConfig))  # files of flat keys have those of the text in front
     for name, kind in (("text_config", Qwen2_5_VLTextConfig), ("vision_config", Qwen2_5_VLVisionConfig)):
         if content.has(name):

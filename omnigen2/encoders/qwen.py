@@ -14,9 +14,13 @@ from omnigen2.encoders.chat import Conversation
 from omnigen2.encoders.configs import check_agreement, check_generation, check_vlm_config, qwen_image_settings
 from omnigen2.encoders.folder import check_dtype, check_folder
 from omnigen2.encoders.tokens import ChatTokenizer, PromptBatch, PromptRules
-from omnigen2.files import WeightsError, check_tokenizer, library_errors, load_pretrained
+from omnigen2.files import WeightsError, check_most, check_tokenizer, library_errors, load_pretrained
 
 Stop: TypeAlias = Literal["end", "image", "length"]
+MOST_NEW_TOKENS = 2**17
+"""Of an answer: more than the model has positions."""
+HOTTEST = 100.0
+"""Temperature at which any word is as likely as any other."""
 
 
 class Answer(NamedTuple):
@@ -155,6 +159,8 @@ class QwenEncoder(nn.Module):
         Raises:
             ValueError: If a setting is out of range.
         """
+        check_most("max_new_tokens", max_new_tokens, MOST_NEW_TOKENS)
+        check_most("temperature", temperature, HOTTEST)
         if max_new_tokens < 1 or temperature < 0:
             raise ValueError(
                 f"got max_new_tokens {max_new_tokens} and temperature {temperature}; "
@@ -208,7 +214,7 @@ def load_tokenizer(processor_dir: str | Path, rules: PromptRules | None = None) 
     check_tokenizer(folder, WeightsError)
     settings = qwen_image_settings(folder)
     with library_errors(folder):
-        tokenizer = AutoTokenizer.from_pretrained(str(folder), local_files_only=True)
+        tokenizer = AutoTokenizer.from_pretrained(str(folder), local_files_only=True, trust_remote_code=False)
         images = None
         if settings is not None:
             images = AutoImageProcessor.from_pretrained(str(folder), local_files_only=True, backend="pil")

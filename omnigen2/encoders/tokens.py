@@ -12,6 +12,7 @@ from torch import Tensor
 from omnigen2.encoders.bridge import TokenIds, TokenRole, TokenRoles
 from omnigen2.encoders.chat import IMAGE_TOKEN, SYSTEM_PROMPT, Conversation, Piece, drawing, render
 from omnigen2.errors import UserError, check_choice
+from omnigen2.files import check_most
 
 VisionInput: TypeAlias = Literal["text", "text_and_images"]
 Overflow: TypeAlias = Literal["refuse", "cut"]
@@ -41,6 +42,7 @@ class PromptRules:
     def __post_init__(self) -> None:
         check_choice("sees of PromptRules", self.sees, VisionInput)
         check_choice("overflow of PromptRules", self.overflow, Overflow)
+        check_most("max_tokens", self.max_tokens, 2**20)
         if self.max_tokens is not None and self.max_tokens < 1:
             raise ValueError(f"max_tokens must be at least 1, got {self.max_tokens}; use None for no limit")
 
@@ -216,6 +218,11 @@ class ChatTokenizer:
         grids: Tensor = made["image_grid_thw"]
         lengths = (grids.prod(1) // self.image_processor.merge_size**2).tolist()
         return made["pixel_values"], grids, lengths
+
+    def count(self, conversation: Conversation, answer: str | None = None) -> int:
+        """How many tokens a conversation has, template included, those of pictures not counted."""
+        pictures = sum(len(message.images) for message in conversation)
+        return len(self._row(render(conversation, answer), [0] * pictures).ids)
 
     def unknown(self, text: str) -> tuple[str, ...]:
         """The words of a text that the vocabulary lacks, each once; none where it has a token for every byte."""

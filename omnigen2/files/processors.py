@@ -12,7 +12,8 @@ ALWAYS = (*FLAGS, "size", "resample", "rescale_factor", "image_mean", "image_std
 """What every image processor does as it is told."""
 CROPS = ("do_center_crop", "crop_size", "do_pad", "pad_size")
 """What those do that make pictures of one size."""
-NAMES = ("image_processor_type", "feature_extractor_type", "processor_class", "default_to_square")
+CLASSES = ("image_processor_type", "feature_extractor_type")
+NAMES = (*CLASSES, "processor_class", "default_to_square")
 """Who wrote the file, and how a `size` that is one number is read."""
 UNDONE = {
     "data_format": (None, "channels_first"),
@@ -76,11 +77,13 @@ def check_image_settings(
     """
     undone = {name: values for name, values in UNDONE.items() if name not in followed}
     known = {*ALWAYS, *NAMES, *followed, *further, *undone}
+    if any(settings.has(name) for name in CLASSES):
+        known.add("auto_map")  # where code beside the model is, which is never run: the class counts
     if unknown := sorted(name for name in settings.values if name not in known and not name.startswith("_")):
         raise settings.error(f"{settings.where} has the key {unknown[0]}, which is not followed here", REMEDY)
     for name, values in undone.items():
         settings.inert(name, *values)
-    for name in ("image_processor_type", "feature_extractor_type"):
+    for name in CLASSES:
         if settings.has(name):
             kind = settings.text(name).replace("FeatureExtractor", "ImageProcessor")
             if kind.removesuffix("Fast").removesuffix("Pil") not in processors:

@@ -21,6 +21,7 @@ from omnigen2.encoders import (
     VAEMemory,
     load_codec,
 )
+from omnigen2.files import check_most
 from omnigen2.flow import SquareRootShift, TimeShift
 from omnigen2.generate.branches import EncodedSample
 from omnigen2.generate.denoise import Progress, denoise
@@ -30,7 +31,7 @@ from omnigen2.generate.folder import LATENT_SIDE, ModelFolder, shift_text
 from omnigen2.generate.notices import NoEffectWarning, notices
 from omnigen2.generate.picture import Picture, Reply, Result
 from omnigen2.generate.plan import Plan, Planner
-from omnigen2.generate.request import ImageInput, Request, Sampling, SamplingOptions
+from omnigen2.generate.request import MOST_IMAGES, ImageInput, Request, Sampling, SamplingOptions
 
 
 class Generator:
@@ -147,6 +148,7 @@ class Generator:
         Raises:
             GenerateError: If a value cannot be used.
         """
+        check_most("num_images", num_images, MOST_IMAGES, GenerateError)
         if num_images < 1:
             raise GenerateError(f"num_images must be at least 1, got {num_images}", "ask for one picture or more")
         first = secrets.randbelow(2**31) if seed is None else seed

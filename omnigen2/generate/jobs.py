@@ -9,11 +9,11 @@ from typing import Any
 
 from omnigen2.encoders import ChatTokenizer
 from omnigen2.errors import UserError, user_errors
-from omnigen2.files import JsonLine, read_json_lines
+from omnigen2.files import JsonLine, check_most, read_json_lines
 from omnigen2.generate.errors import GenerateError
-from omnigen2.generate.picture import asked_for, check_png_name, read_parameters
+from omnigen2.generate.picture import asked_for, check_picture_name, read_parameters
 from omnigen2.generate.plan import Planner
-from omnigen2.generate.request import Request, Sampling
+from omnigen2.generate.request import FARTHEST, MOST_IMAGES, Request, Sampling
 
 TYPES: Mapping[str, tuple[type, ...]] = {
     "prompt": (str,),
@@ -31,8 +31,6 @@ TYPES: Mapping[str, tuple[type, ...]] = {
     "out": (str,),
 }
 """Keys of a line, and what JSON may hold there."""
-FARTHEST = 1e9
-"""Scales and shifts beyond this are slips; whole numbers of JSON can be larger than any float."""
 LONGEST_NAME = 240
 """Bytes of a file's name; most file systems take 255, and drafts have longer names."""
 
@@ -85,6 +83,7 @@ def jobs_of_prompt(request: Request, sampling: Sampling, out: Path, num_images: 
     Raises:
         GenerateError: If the number is below 1.
     """
+    check_most("num_images", num_images, MOST_IMAGES, GenerateError)
     if num_images < 1:
         raise GenerateError(f"--num_images must be at least 1, got {num_images}", "ask for one picture or more")
     if num_images == 1:
@@ -153,6 +152,7 @@ def batches(jobs: Sequence[Job], size: int) -> Iterator[tuple[Job, ...]]:
     Raises:
         GenerateError: If the size is below 1.
     """
+    check_most("batch_size", size, MOST_IMAGES, GenerateError)
     if size < 1:
         raise GenerateError(f"--batch_size must be at least 1, got {size}", "1 needs the least memory")
     for _, group in groupby(jobs, key=lambda job: job.sampling):
@@ -168,7 +168,7 @@ def _check(line: JsonLine) -> None:
         if not isinstance(value, TYPES[key]) or isinstance(value, bool):
             names = " or ".join(kind.__name__ for kind in TYPES[key])
             raise GenerateError(f"{line.where}: {key} is {value!r}", f"expected {names}")
-        if float in TYPES[key] and abs(value) > FARTHEST:
+        if float in TYPES[key] and abs(value) > FARTHEST:  # whole numbers of JSON can be larger than any float
             raise GenerateError(f"{line.where}: {key} is {value!r:.40}", "expected a smaller number")
     if "prompt" not in line.value:
         raise GenerateError(f"{line.where} has no prompt", 'write {"prompt": …}')
@@ -199,7 +199,7 @@ def _job(line: JsonLine, folder: Path, defaults: Mapping[str, Any]) -> Job:
     sampling = {key: value for key, value in settings.items() if key in own}
     request = {key: value for key, value in settings.items() if key not in own}
     try:
-        check_png_name(out)
+        check_picture_name(out)
         return Job(out, Request(images=images, **request), Sampling(**sampling), line.where)
     except GenerateError as error:
         raise error.at(line.where) from error

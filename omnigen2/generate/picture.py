@@ -7,15 +7,16 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, cast
 
-from PIL import Image, PngImagePlugin, UnidentifiedImageError
+from PIL import Image, UnidentifiedImageError
 
+from omnigen2.errors import user_errors
 from omnigen2.files import written_beside
 from omnigen2.generate.errors import GenerateError
 from omnigen2.generate.request import ImageInput, Request, Sampling
-from omnigen2.pictures import ImageReader
+from omnigen2.pictures import FORMATS, ImageReader, read_told, save_told
 
-PNG_KEY = "omnigen2"
-"""Key of the PNG text chunk that holds the parameters as JSON."""
+KEY = "omnigen2"
+"""What the parameters are called in a picture's file, where they are JSON."""
 
 
 def asked_for(request: Request, sampling: Sampling, model: str, adapters: Sequence[str]) -> dict[str, Any]:
@@ -60,21 +61,22 @@ class Picture:
         return {**wanted, "shift": self.shift, "version": version("omnigen2")}
 
     def save(self, path: str | Path) -> Path:
-        """Write a PNG file with the parameters inside. A file of that name is replaced, at once and whole.
+        """Write a file with the parameters inside. A file of that name is replaced, at once and whole.
 
         Args:
-            path: Ends in `.png`, otherwise it is refused; its folder is made.
+            path: Ends in `.png`, in `.webp` (without loss too), or in `.jpg`, which changes pixels a little; otherwise
+                it is refused. Its folder is made.
 
         Returns:
             The path.
         """
         path = Path(path)
-        check_png_name(path)
+        check_picture_name(path)
         path.parent.mkdir(parents=True, exist_ok=True)
-        chunks = PngImagePlugin.PngInfo()
-        chunks.add_itxt(PNG_KEY, json.dumps(self.parameters, ensure_ascii=False))
-        with written_beside(path) as draft:
-            self.image.save(draft, format="PNG", pnginfo=chunks)
+        ending = path.suffix.lower()
+        words = json.dumps(self.parameters, ensure_ascii=ending != ".png")
+        with written_beside(path) as draft, user_errors():
+            save_told(self.image, draft, ending, KEY, words)
         return path
 
 
@@ -103,16 +105,16 @@ class Reply:
     pictures: tuple[Picture, ...] = ()
 
 
-def check_png_name(path: Path) -> None:
+def check_picture_name(path: Path) -> None:
     """Refuse names of files that could not hold the parameters.
 
     Raises:
-        GenerateError: If the name does not end in `.png`.
+        GenerateError: If the name does not end in one of `FORMATS`.
     """
-    if path.suffix.lower() != ".png":
+    if path.suffix.lower() not in FORMATS:
         raise GenerateError(
-            f"pictures are written as PNG, got the name {path.name or path}",
-            "end it in .png; the parameters are stored inside",
+            f"pictures are written as PNG, WebP or JPEG, got the name {path.name or path}",
+            "end it in .png, .webp or .jpg; the parameters are stored inside",
         )
 
 
@@ -126,12 +128,10 @@ def read_parameters(path: str | Path) -> dict[str, Any]:
     if not Path(path).is_file():
         raise GenerateError(f"there is no picture {path}", ours)
     try:
-        with Image.open(path, formats=("PNG",)) as image:
-            image.load()
-            text = cast(Any, image).text.get(PNG_KEY)
+        text = read_told(Path(path), KEY)
         found: Any = None if text is None else json.loads(text)
     except UnidentifiedImageError as error:
-        raise GenerateError(f"{path} is not a PNG file", ours) from error
+        raise GenerateError(f"{path} is no PNG, WebP or JPEG file", ours) from error
     except (OSError, SyntaxError, ValueError, RecursionError) as error:
         raise GenerateError(f"{path} cannot be read ({error})", ours) from error
     if not isinstance(found, dict):

@@ -7,6 +7,7 @@ from typing import Literal, TypeAlias, TypedDict, assert_never, get_args
 
 from PIL import Image
 
+from omnigen2.files import check_most
 from omnigen2.flow import (
     DPMSolver,
     EulerSolver,
@@ -25,6 +26,12 @@ SolverName: TypeAlias = Literal["euler", "heun", "dpm2", "dpm3"]
 ImageInput: TypeAlias = Image.Image | str | Path | bytes
 """A picture in memory, or the path or the contents of an image file."""
 MOST_STEPS = 100_000
+MOST_SIDE = 2**14 - 1
+"""Pixels of a picture's side; WebP files take no more."""
+MOST_IMAGES = 100_000
+"""Pictures that are asked for at once."""
+FARTHEST = 10**9
+"""Scales and shifts beyond this are slips."""
 
 
 class SamplingOptions(TypedDict, total=False):
@@ -86,6 +93,8 @@ class Sampling:
             )
         if self.time_shift is not None and not (isfinite(self.time_shift) and self.time_shift > 0):
             raise GenerateError(f"time_shift must be a number above 0, got {self.time_shift}", "1 is none, 3 is usual")
+        for name in ("text_scale", "image_scale", "time_shift"):
+            check_most(name, getattr(self, name), FARTHEST, GenerateError)
 
     def guidance(self, references: bool) -> Guidance | None:
         """The rule that joins the branches; None if the conditional branch alone is enough.
@@ -152,5 +161,7 @@ class Request:
             raise GenerateError(
                 f"got height {self.height} and width {self.width}", "give both, or neither for the default size"
             )
+        for name in ("height", "width"):
+            check_most(name, getattr(self, name), MOST_SIDE, GenerateError)
         if self.seed is not None and not 0 <= self.seed < 2**63:
             raise GenerateError(f"seed must be at least 0 and below 2^63, got {self.seed}", "use another seed")

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from omnigen2.pictures import Picture, show_pixels
 from omnigen2.rope_toy.results import LOSS, RowNumbers
 from omnigen2.rope_toy.samples import Answer, load_answers
-from omnigen2.runner.reports import CellResult, Row, StudyResult
+from omnigen2.runner.plan import Plan, Results, Row, RunResult
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000")
 """Okabe and Ito's palette, which people with any common colour blindness can tell apart."""
@@ -21,7 +21,7 @@ FRAME = "#D55E00"
 QUESTIONS_SHOWN = 3
 
 
-def plot_curves(result: StudyResult, rows: Sequence[RowNumbers], target: float) -> Figure:
+def plot_curves(results: Results, rows: Sequence[RowNumbers], target: float) -> Figure:
     """Draw the loss against the steps: one panel for the paper's rows, one for the others if there are any.
 
     Lines are geometric means over the seeds, bands reach from the lowest to the highest seed.
@@ -31,27 +31,27 @@ def plot_curves(result: StudyResult, rows: Sequence[RowNumbers], target: float) 
     colours = {row.row.name: COLOURS[number % len(COLOURS)] for number, row in enumerate(rows)}
     figure = Figure(figsize=(11 if others else 7.5, 4.6), layout="constrained")
     panels = figure.subplots(1, 2 if others else 1, sharey=True, squeeze=False)[0]
-    _panel(panels[0], result, paper, colours, target)
+    _panel(panels[0], results, paper, colours, target)
     panels[0].set_title("The paper's rows", loc="left", fontsize=11, color=INK)
     panels[0].set_ylabel("mean squared error on held-out photographs", color=INK)
     if others:
         for row in paper:
-            panels[1].plot(*_mean(result, row), color=GREY, linewidth=0.8, alpha=0.7, zorder=1)
-        _panel(panels[1], result, others, colours, target)
+            panels[1].plot(*_mean(results, row), color=GREY, linewidth=0.8, alpha=0.7, zorder=1)
+        _panel(panels[1], results, others, colours, target)
         panels[1].set_title("Ours (grey: the paper's rows)", loc="left", fontsize=11, color=INK)
     return figure
 
 
 def _panel(
-    axes: Axes, result: StudyResult, rows: Sequence[RowNumbers], colours: Mapping[str, str], target: float
+    axes: Axes, results: Results, rows: Sequence[RowNumbers], colours: Mapping[str, str], target: float
 ) -> None:
     axes.set_yscale("log")
     axes.axhline(target, color=INK, linewidth=0.9, linestyle=(0, (4, 3)), zorder=1)
     ends: list[tuple[float, RowNumbers]] = []
     for row in rows:
         colour = colours[row.row.name]
-        steps, losses = _curves(result, row)
-        _, mean = _mean(result, row)
+        steps, losses = _curves(results, row)
+        _, mean = _mean(results, row)
         axes.fill_between(steps, losses.min(0), losses.max(0), color=colour, alpha=0.16, linewidth=0)
         axes.plot(steps, mean, color=colour, linewidth=1.8, zorder=3)
         if row.all_reached:
@@ -80,16 +80,16 @@ def _panel(
 
 
 def _curves(
-    result: StudyResult, row: RowNumbers
+    results: Results, row: RowNumbers
 ) -> tuple[Float[np.ndarray, " points"], Float[np.ndarray, "seeds points"]]:
-    curves = [cell.curve(LOSS) for cell in result.of_row(row.row.name)]
+    curves = [run.curve(LOSS) for run in results.of_row(row.row.name)]
     shared = sorted(set.intersection(*({step for step, _ in curve} for curve in curves)))
     losses = [[dict(curve)[step] for step in shared] for curve in curves]
     return np.array(shared, dtype=float), np.array(losses)
 
 
-def _mean(result: StudyResult, row: RowNumbers) -> tuple[Float[np.ndarray, " points"], Float[np.ndarray, " points"]]:
-    steps, losses = _curves(result, row)
+def _mean(results: Results, row: RowNumbers) -> tuple[Float[np.ndarray, " points"], Float[np.ndarray, " points"]]:
+    steps, losses = _curves(results, row)
     return steps, np.exp(np.log(losses).mean(0))
 
 
@@ -113,18 +113,18 @@ def apart(values: Sequence[float], gap: float) -> list[float]:
     return places
 
 
-def kept_answers(cell: CellResult) -> dict[int, list[Answer]]:
+def kept_answers(run: RunResult) -> dict[int, list[Answer]]:
     """The answers that a finished run kept, by step in increasing order."""
-    files = sorted((cell.folder / "samples").glob("step_*.safetensors"))
+    files = sorted((run.folder / "samples").glob("step_*.safetensors"))
     return {int(file.stem.removeprefix("step_")): load_answers(file) for file in files}
 
 
-def plot_answers(result: StudyResult) -> Figure | None:
+def plot_answers(plan: Plan, results: Results) -> Figure | None:
     """Draw the first seed's answers: questions side by side, a line per row of the study, a column per step.
 
     There is no figure if a run kept no answers.
     """
-    kept = [(row, kept_answers(result.cell(row.name, result.seeds[0]))) for row in result.rows]
+    kept = [(row, kept_answers(results.of_row(row.name)[0])) for row in plan.rows]
     steps = sorted(set.intersection(*(set(found) for _, found in kept)))
     if not steps:
         return None

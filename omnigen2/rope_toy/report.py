@@ -1,7 +1,6 @@
 """The report of the toy study: the paper's table with our numbers beside it, curves, answers, and raw data."""
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 from typing_extensions import override
@@ -9,10 +8,10 @@ from typing_extensions import override
 from omnigen2.files import markdown_table, write_json, write_text
 from omnigen2.rope_toy.plots import plot_answers, plot_curves, save
 from omnigen2.rope_toy.results import FINAL_EVALUATIONS, RowNumbers, loss_text, numbers_of, sentence
-from omnigen2.runner.reports import StudyReport, StudyResult
+from omnigen2.runner.plan import Plan, Report, Results
 
 
-class ToyReport(StudyReport):
+class ToyReport(Report):
     """Writes `report.md`, `report.json`, `curves.png`, and `samples.png` if the runs kept answers.
 
     A row's notes may have `formula` (its position ids), `paper_steps` and `paper_loss` (from the paper's Table 1).
@@ -28,31 +27,31 @@ class ToyReport(StudyReport):
         self.target = target
 
     @override
-    def write(self, result: StudyResult, folder: Path) -> None:
-        rows = numbers_of(result, self.target)
-        save(plot_curves(result, rows, self.target), folder / "curves.png")
-        answers = plot_answers(result)
+    def write(self, plan: Plan, results: Results) -> None:
+        rows = numbers_of(plan, results, self.target)
+        save(plot_curves(results, rows, self.target), plan.folder / "curves.png")
+        answers = plot_answers(plan, results)
         if answers is not None:
-            save(answers, folder / "samples.png")
-        write_text(folder / "report.md", self._text(result, rows, pictures=answers is not None))
-        write_json(folder / "report.json", self._data(result, rows))
+            save(answers, plan.folder / "samples.png")
+        write_text(plan.folder / "report.md", self._text(plan, results, rows, pictures=answers is not None))
+        write_json(plan.folder / "report.json", self._data(plan, results, rows))
 
-    def _text(self, result: StudyResult, rows: Sequence[RowNumbers], pictures: bool) -> str:
-        versions = ", ".join(f"{name} {number}" for name, number in result.versions.items())
+    def _text(self, plan: Plan, results: Results, rows: Sequence[RowNumbers], pictures: bool) -> str:
+        versions = ", ".join(f"{name} {number}" for name, number in results.versions.items())
         parts = [
-            f"# {result.name}",
+            f"# {plan.name}",
             self.table(rows),
             sentence(rows, self.target),
             "![loss against steps](curves.png)",
             *(["![answers](samples.png)"] if pictures else []),
-            self._legend(rows, result.seeds),
-            f"{len(result.cells)} runs, {result.seconds / 60:.1f} minutes of training in all, {result.jobs} at a time; "
+            self._legend(rows, plan.seeds),
+            f"{len(results.runs)} runs, {results.seconds / 60:.1f} minutes of training in all, {results.jobs} at a time; "
             f"{versions}.",
-            f"    {result.command}",
+            f"    {plan.command}",
         ]
         return "\n\n".join(parts) + "\n"
 
-    def _legend(self, rows: Sequence[RowNumbers], seeds: Sequence[int]) -> str:
+    def _legend(self, rows: Sequence[RowNumbers], seeds: Sequence[int | None]) -> str:
         return (
             f"Mean ± standard deviation over the seeds {', '.join(map(str, seeds))}; {max(row.limit for row in rows)} "
             "training steps in every run. *Steps*: optimizer steps until the loss on fixed questions from held-out "
@@ -84,16 +83,16 @@ class ToyReport(StudyReport):
         ]
         return markdown_table(head, lines)
 
-    def _data(self, result: StudyResult, rows: Sequence[RowNumbers]) -> dict[str, Any]:
+    def _data(self, plan: Plan, results: Results, rows: Sequence[RowNumbers]) -> dict[str, Any]:
         return {
-            "study": result.name,
-            "command": result.command,
-            "seeds": list(result.seeds),
+            "study": plan.name,
+            "command": plan.command,
+            "seeds": list(plan.seeds),
             "target": self.target,
             "sentence": sentence(rows, self.target),
-            "seconds": result.seconds,
-            "jobs": result.jobs,
-            "versions": dict(result.versions),
+            "seconds": results.seconds,
+            "jobs": results.jobs,
+            "versions": dict(results.versions),
             "rows": {
                 row.row.name: {
                     "title": row.row.title,
@@ -105,8 +104,8 @@ class ToyReport(StudyReport):
                     "larger_images": list(row.larger_images),
                     "step_seconds": list(row.step_seconds),
                     "curves": {
-                        str(cell.seed): {metric: cell.curve(metric) for metric in _logged(cell.metrics)}
-                        for cell in result.of_row(row.row.name)
+                        str(seed): {metric: run.curve(metric) for metric in _logged(run.metrics)}
+                        for seed, run in zip(plan.seeds, results.of_row(row.row.name), strict=True)
                     },
                 }
                 for row in rows

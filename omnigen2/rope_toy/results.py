@@ -8,7 +8,7 @@ from statistics import fmean, median, stdev
 from typing import Literal, TypeAlias, assert_never
 
 from omnigen2.rope_toy.data import EVALUATIONS
-from omnigen2.runner.reports import CellResult, Row, StudyResult
+from omnigen2.runner.plan import Plan, Results, Row, RunResult
 
 LOSS, MORE_REFERENCES, LARGER_IMAGES = EVALUATIONS
 SECONDS, WAITING = "throughput/seconds_per_step", "throughput/data_seconds_per_step"
@@ -65,28 +65,28 @@ class RowNumbers:
         return mean if self.all_reached else f"> {self.limit}; {len(reached)} of {seeds} seeds: {mean}"
 
 
-def numbers_of(result: StudyResult, target: float) -> tuple[RowNumbers, ...]:
+def numbers_of(plan: Plan, results: Results, target: float) -> tuple[RowNumbers, ...]:
     """Read the numbers of every row; `target` is the loss that is to be reached."""
     found: list[RowNumbers] = []
-    for row in result.rows:
-        cells = result.of_row(row.name)
-        curves = [cell.curve(LOSS) for cell in cells]
+    for row in plan.rows:
+        runs = results.of_row(row.name)
+        curves = [run.curve(LOSS) for run in runs]
         found.append(
             RowNumbers(
                 row=row,
                 limit=max(curve[-1][0] for curve in curves),
                 steps=tuple(first_below(curve, target) for curve in curves),
                 final=tuple(fmean(loss for _, loss in curve[-FINAL_EVALUATIONS:]) for curve in curves),
-                more_references=tuple(cell.curve(MORE_REFERENCES)[-1][1] for cell in cells),
-                larger_images=tuple(cell.curve(LARGER_IMAGES)[-1][1] for cell in cells),
-                step_seconds=tuple(map(_step_seconds, cells)),
+                more_references=tuple(run.curve(MORE_REFERENCES)[-1][1] for run in runs),
+                larger_images=tuple(run.curve(LARGER_IMAGES)[-1][1] for run in runs),
+                step_seconds=tuple(map(_step_seconds, runs)),
             )
         )
     return tuple(found)
 
 
-def _step_seconds(cell: CellResult) -> float:
-    both = zip(cell.curve(SECONDS), cell.curve(WAITING), strict=True)
+def _step_seconds(run: RunResult) -> float:
+    both = zip(run.curve(SECONDS), run.curve(WAITING), strict=True)
     return median(seconds - waiting for (_, seconds), (_, waiting) in both)
 
 

@@ -1,17 +1,21 @@
 """What `lightning run` does with a recipe: run it, or show what it would do."""
 
+import os
 import sys
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, assert_never
+from typing import TYPE_CHECKING, Any, Literal, assert_never
 
 from omnigen2.errors import UserError
-from omnigen2.runner.recipe import Recipe, arguments, read_recipe
+from omnigen2.runner.recipe import read_recipe
 
 if TYPE_CHECKING:
-    from omnigen2.runner.plan import Config, Plan, StagesPlan
+    from omnigen2.runner.execute import Elsewhere
+    from omnigen2.runner.plan import Plan
 
-Mode = Literal["run", "dry_run", "print_config"]
+Mode = Literal["run", "dry_run", "print_config", "validate", "test"]
 
 
 @dataclass(frozen=True)
@@ -22,76 +26,53 @@ class Options:
         files: The recipe and the layers over it.
         overrides: Settings of the form `--key=value`.
         out: The output folder; None for `runs/<recipe>`.
-        jobs: How many runs of a study go side by side; None for one per core.
+        machines: Options over the block `machines` of the recipe, by their names; those that are None are not given.
         mfu: Share of the peak for estimates; None for the default. Likewise `peak_tflops` of one device.
     """
 
     files: tuple[Path, ...]
-    overrides: tuple[str, ...]
-    out: Path | None
-    jobs: int | None
-    restart: bool
-    verbose: bool
-    mfu: float | None
-    peak_tflops: float | None
-    mode: Mode
+    overrides: tuple[str, ...] = ()
+    out: Path | None = None
+    machines: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    restart: bool = False
+    verbose: bool = False
+    mfu: float | None = None
+    peak_tflops: float | None = None
+    mode: Mode = "run"
 
 
 def launch(options: Options) -> int:
-    """Do what a command line asks for; return the exit status."""
+    """Do what a command line asks for; return the exit status.
+
+    Raises:
+        UserError: If the recipe, an option or the folder cannot be used.
+    """
     recipe = replace(read_recipe(options.files, options.overrides), out=options.out)
-    folder = options.out or Path("runs") / recipe.name
-    plan = _planned(recipe, folder, silent=not options.verbose)
+    from omnigen2.runner.execute import execute, quiet
+    from omnigen2.runner.keep import check_launch, is_first, started_together
+    from omnigen2.runner.plan import plan
+
+    quiet(not options.verbose)
+    check_launch()
+    if recipe.form == "study" and (not is_first() or started_together() > 1):
+        raise UserError("a study starts the processes of its runs itself; start it once, without torchrun or srun")
+    planned = plan(recipe, options.out or Path("runs") / recipe.name)
     match options.mode:
         case "print_config":
-            print(plan.text, end="")
+            print(planned.text, end="")
         case "dry_run":
             from omnigen2.runner.dry_run import Speed, describe_plan
 
-            description = describe_plan(plan, Speed.of(options.mfu, options.peak_tflops))
-            print(f"{plan.text}\n{description}\noutput would go to {folder}/; nothing was trained or written")
+            description = describe_plan(planned, Speed.of(options.mfu, options.peak_tflops))
+            print(
+                f"{planned.text}\n{description}\noutput would go to {planned.folder}/; nothing was trained or written"
+            )
+        case "validate" | "test":
+            _check(planned, options.mode)
         case "run":
-            return _run(plan, recipe, folder, options)
+            return execute(planned, options.restart, options.verbose, _elsewhere(planned, options))
         case _:
             assert_never(options.mode)
-    return 0
-
-
-def _planned(recipe: Recipe, folder: Path, silent: bool) -> "Config | StagesPlan | Plan":
-    from omnigen2.runner.execute import quiet
-    from omnigen2.runner.keep import check_launch, is_first, started_together
-    from omnigen2.runner.plan import Config, plan_stages, plan_study
-
-    quiet(silent)
-    check_launch()
-    match recipe.form:
-        case "plain":
-            return Config(arguments(recipe.files, recipe.documents, recipe.overrides), recipe.files)
-        case "stages":
-            return plan_stages(recipe, folder)
-        case "study":
-            if not is_first() or started_together() > 1:
-                alone = "start it once, without torchrun or srun"
-                raise UserError(f"a study starts the processes of its runs itself; {alone}")
-            return plan_study(recipe, folder)
-        case _:
-            assert_never(recipe.form)
-
-
-def _run(plan: "Config | StagesPlan | Plan", recipe: Recipe, folder: Path, options: Options) -> int:
-    from omnigen2.runner.execute import Output, run, run_stages, run_study
-    from omnigen2.runner.keep import first_table
-    from omnigen2.runner.plan import Config, StagesPlan
-
-    output = Output(say=say, send=None, terminal=sys.stdout.isatty(), verbose=options.verbose)
-    if isinstance(plan, Config):
-        run(plan, folder, recipe.command, options.restart, output)
-        say(f"report: {folder / 'report.md'}")
-    elif isinstance(plan, StagesPlan):
-        run_stages(plan, options.restart, output)
-        say(first_table(folder / "report.md"))
-    else:
-        return run_study(plan, options.jobs, options.restart)
     return 0
 
 
@@ -101,3 +82,51 @@ def say(line: str) -> None:
 
     if is_first():
         print(line, flush=True)
+
+
+def _check(planned: "Plan", which: Literal["validate", "test"]) -> None:
+    from omnigen2.runner.execute import check
+    from omnigen2.runner.keep import committed_checkpoint
+
+    runs = [run for run in planned.runs if len(planned.runs) == 1 or committed_checkpoint(run.folder)]
+    if not runs:
+        raise UserError(f"none of the {len(planned.runs)} runs in {planned.folder} has begun", "train first")
+    for run in runs:
+        check(run.config, run.folder, which, say)
+
+
+def _elsewhere(planned: "Plan", options: Options) -> "Elsewhere | None":
+    """Where the runs of a plan go: those of several cells into processes of their own, all others stay here."""
+    machines = planned.machines.under(options.machines)
+    kind = machines.executor or ("here" if len(planned.cells) == 1 else "local")
+    if kind == "here":
+        return None
+    import torch
+
+    from omnigen2.runner.execute import Elsewhere, executor_for
+    from omnigen2.runner.plan import place
+
+    machines = replace(machines, executor=kind)
+    gpus = torch.cuda.device_count()
+    places = {run: place(run.config.values["trainer"], machines, gpus) for run in planned.runs}
+    cores = len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
+    jobs = machines.jobs or cores
+    # The share of threads must not depend on how many runs are left: it changes the last digits of sums.
+    threads = max(1, cores // jobs)
+    modules = sorted({name for run in planned.runs for name in _modules(run.config.values)})
+    make = partial(executor_for, machines, places.values(), jobs=jobs, threads=threads, modules=modules, say=say)
+    local = kind == "local"
+    return Elsewhere(make, places, jobs if local else machines.jobs, threads if local else machines.cpus)
+
+
+def _modules(value: Any) -> Iterator[str]:
+    # of all classes that a configuration names
+    if isinstance(value, dict):
+        path = value.get("class_path")
+        if isinstance(path, str) and "." in path:
+            yield path.rpartition(".")[0]
+        for inner in value.values():
+            yield from _modules(inner)
+    elif isinstance(value, list):
+        for inner in value:
+            yield from _modules(inner)

@@ -47,7 +47,7 @@ CLASSES = (
     "torch.optim.SGD", "torch.optim.Optimizer", "torch.nn.Linear", "torch.nn.Module", "builtins.dict", "os.system",
     "lightning.pytorch.LightningModule", "lightning.pytorch.Callback", "lightning.pytorch.callbacks.EarlyStopping",
     "omnigen2.training.parts.OptimizerRecipe", "omnigen2.training.flow_matching.FlowMatchingModule",
-    "omnigen2.runner.reports.StudyReport", "omnigen2.runner.keep.ResumePoint", "nowhere.Class", "torch.nowhere",
+    "omnigen2.runner.plan.Report", "omnigen2.runner.keep.ResumePoint", "nowhere.Class", "torch.nowhere",
     "torch",
     "Net", ".", "..", "a.", ".a", "", "1.2", "tests.runner.toy_parts.Data", f"{PARTS}.Net", f"{PARTS}.Nett",
     "tests.runner.broken_module.Net", "tests.runner.stage_parts.Weightless",
@@ -178,6 +178,6 @@ def _case(text: str, layer: str | None, options: tuple[str, ...], mode: Any) -> 
             files = [folder / "recipe.yaml"] if layer is None else [folder / "recipe.yaml", folder / "layer.yaml"]
             for file, content in zip(files, (text, layer or ""), strict=False):
                 file.write_text(content, encoding="utf-8")
-            launch(Options(tuple(files), options, folder / "out", None, False, False, None, None, mode))
+            launch(Options(tuple(files), options, folder / "out", mode=mode))
 
     return run

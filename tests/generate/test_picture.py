@@ -1,14 +1,19 @@
-"""Parameters travel inside the PNG file."""
+"""Parameters travel inside the file of a picture."""
 
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
+from PIL.ExifTags import IFD
 
+from omnigen2.errors import UserError
 from omnigen2.generate import Picture, Request, Sampling, read_parameters
 from omnigen2.generate.errors import GenerateError
+from omnigen2.pictures import ImageReader
 
 
 def picture(prompt: str = "a", **request: object) -> Picture:
@@ -17,10 +22,13 @@ def picture(prompt: str = "a", **request: object) -> Picture:
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(prompt=st.text(st.characters(exclude_categories=["Cs"]), max_size=40))
-def test_any_prompt_survives_the_file(prompt: str, tmp_path: Path) -> None:
+@given(
+    prompt=st.text(st.characters(exclude_categories=["Cs"]), max_size=40),
+    ending=st.sampled_from(["png", "PNG", "webp", "jpg", "JPEG"]),
+)
+def test_any_prompt_survives_the_file(prompt: str, ending: str, tmp_path: Path) -> None:
     made = picture(prompt)
-    found = read_parameters(made.save(tmp_path / "a.png"))
+    found = read_parameters(made.save(tmp_path / f"a.{ending}"))
     assert found["prompt"] == prompt
     assert found == {**made.parameters, "guidance_interval": [0.0, 1.0]}
 
@@ -34,12 +42,44 @@ def test_what_is_stored(tmp_path: Path) -> None:
     assert [path.name for path in (tmp_path / "new").iterdir()] == ["a.png"]
 
 
+@pytest.mark.parametrize(("ending", "loss"), [("png", 0), ("webp", 0), ("jpg", 6)])
+def test_pixels_are_those_of_the_picture(ending: str, loss: int, tmp_path: Path) -> None:
+    noise = np.random.default_rng(0).integers(100, 140, (16, 32, 3), dtype=np.uint8)
+    path = replace(picture(), image=Image.fromarray(noise)).save(tmp_path / f"a.{ending}")
+    read = np.asarray(ImageReader().read(path))
+    assert Image.open(path).format == {"png": "PNG", "webp": "WEBP", "jpg": "JPEG"}[ending]
+    assert np.abs(read.astype(int) - noise).mean() <= loss
+
+
+def test_words_that_do_not_fit_are_told_and_leave_no_file(tmp_path: Path) -> None:
+    long = picture("x" * 70_000)
+    for ending in ("jpg", "webp"):
+        with pytest.raises(UserError, match=r"7\d\d\d\d letters do not fit into a \w+ file\n  write a PNG file"):
+            long.save(tmp_path / f"a.{ending}")
+    assert not list(tmp_path.iterdir())
+    assert read_parameters(long.save(tmp_path / "a.png"))["prompt"] == "x" * 70_000
+
+
+@pytest.mark.parametrize("ending", ["webp", "jpg"])
+@pytest.mark.parametrize(
+    "said", [None, b"", b"ASCII\0\0\0omnigen2 ", b"ASCII\0\0\0omnigen2 []", b"UNICODE\0omnigen2 {}"]
+)
+def test_a_comment_of_another_program_is_no_parameters(ending: str, said: bytes | None, tmp_path: Path) -> None:
+    exif = Image.Exif()
+    if said is not None:
+        exif.get_ifd(IFD.Exif)[0x9286] = said
+    path = tmp_path / f"a.{ending}"
+    Image.new("RGB", (8, 8)).save(path, exif=exif)
+    with pytest.raises(GenerateError, match="has no parameters inside|cannot be read"):
+        read_parameters(path)
+
+
 def test_refusals(tmp_path: Path) -> None:
-    with pytest.raises(GenerateError, match="pictures are written as PNG, got the name a.jpg"):
-        picture().save(tmp_path / "a.jpg")
+    with pytest.raises(GenerateError, match="pictures are written as PNG, WebP or JPEG, got the name a.gif"):
+        picture().save(tmp_path / "a.gif")
     Image.new("RGB", (2, 2)).save(tmp_path / "plain.png")
     with pytest.raises(GenerateError, match="has no parameters inside"):
         read_parameters(tmp_path / "plain.png")
     (tmp_path / "text.png").write_text("x")
-    with pytest.raises(GenerateError, match="is not a PNG file"):
+    with pytest.raises(GenerateError, match="is no PNG, WebP or JPEG file"):
         read_parameters(tmp_path / "text.png")

@@ -4,7 +4,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from omnigen2.runner.plan import Config
+from omnigen2.runner.plan import Config, parse
 from omnigen2.runner.recipe import arguments, read_recipe
 
 ON_CPU = {"accelerator": "cpu", "devices": 1, "num_nodes": 1, "strategy": "auto", "precision": "32-true"}
@@ -13,7 +13,7 @@ ON_CPU = {"accelerator": "cpu", "devices": 1, "num_nodes": 1, "strategy": "auto"
 @cache
 def config_of(file: Path, *options: str) -> Config:
     recipe = read_recipe([file], options)
-    return Config(arguments(recipe.files, recipe.documents, recipe.overrides), recipe.files)
+    return parse(arguments(recipe.files, recipe.documents, recipe.overrides), recipe.files)
 
 
 def build(file: Path, *options: str) -> tuple[Any, Any, Any]:

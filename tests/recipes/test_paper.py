@@ -14,12 +14,11 @@ from omnigen2.dit.variants import OMNIGEN2_4B
 from omnigen2.errors import UserError
 from omnigen2.flow import LogitNormalTimes, SquareRootShift
 from omnigen2.runner.keep import attach
-from omnigen2.runner.plan import plan_stages
-from omnigen2.runner.recipe import read_recipe
 from omnigen2.training.flow_matching import FlowMatchingModule, ImageData
 from tests.paths import RECIPES
 from tests.recipes import cases
 from tests.recipes.cases import config_of
+from tests.runner.recipes import planned
 
 PRE_TRAINING = [f"pretrain_{side}_{tasks}" for side in (256, 512, 1024) for tasks in ("t2i", "mixed")]
 FLOW = [*(RECIPES / "paper" / f"{name}.yaml" for name in (*PRE_TRAINING, "sft")), RECIPES / "finetune/full.yaml"]
@@ -122,10 +121,10 @@ def test_the_work_of_a_step_is_known_without_data() -> None:
 
 
 def test_the_curriculum_runs_every_stage_from_the_one_before() -> None:
-    plan = plan_stages(read_recipe([RECIPES / "paper/curriculum.yaml"], []), Path("runs/curriculum"))
-    assert [stage.name for stage in plan.stages] == ["image_token", *PRE_TRAINING, "sft"]
-    assert [stage.start for stage in plan.stages] == [None, None, *PRE_TRAINING]
-    for stage in plan.stages[1:]:
+    plan = planned(files=[str(RECIPES / "paper/curriculum.yaml")])
+    assert [run.name for run in plan.runs] == ["image_token", *PRE_TRAINING, "sft"]
+    assert [run.start and run.start.name for run in plan.runs] == [None, None, *PRE_TRAINING]
+    for stage in plan.runs[1:]:
         reader = stage.config.values["model"]["init_args"]["text"]["encoder"]["init_args"]["path"]
         assert reader == "runs/curriculum/image_token/weights"
 

@@ -10,12 +10,11 @@ from omnigen2.flow import SquareRootShift
 from omnigen2.microworld.runs import MicroPrompts
 from omnigen2.rl import NoiseScaled
 from omnigen2.rl.rewards import JudgeReward
-from omnigen2.runner.plan import plan_stages, plan_study
-from omnigen2.runner.recipe import read_recipe
 from omnigen2.training.alignment import FlowGRPOModule, JsonlPrompts
 from omnigen2.training.parts import AdamWRecipe
 from tests.paths import RECIPES
 from tests.recipes.cases import build
+from tests.runner.recipes import planned
 
 MICRO_RECIPES = ["rl_edit", "rl_geneval", "rl_incontext", "rl_ocr", "rl_preference"]
 STEPS = {"rl_1_edit": 700, "rl_2_geneval": 1500, "rl_3_incontext": 200}
@@ -59,9 +58,9 @@ def test_a_paper_recipe_builds_with_the_official_numbers(name: str, released: Pa
 
 
 def test_the_papers_stages_start_from_each_other() -> None:
-    plan = plan_stages(read_recipe([RECIPES / "paper/rl_curriculum.yaml"], []), Path("runs/rl_curriculum"))
-    assert [stage.name for stage in plan.stages] == list(STEPS)
-    assert [stage.start for stage in plan.stages] == [None, "rl_1_edit", "rl_2_geneval"]
+    plan = planned(files=[str(RECIPES / "paper/rl_curriculum.yaml")])
+    assert [run.name for run in plan.runs] == list(STEPS)
+    assert [run.start and run.start.name for run in plan.runs] == [None, "rl_1_edit", "rl_2_geneval"]
 
 
 @pytest.mark.parametrize("name", MICRO_RECIPES)
@@ -75,16 +74,16 @@ def test_a_micro_recipe_builds(name: str) -> None:
 
 
 def test_the_ablation_has_the_rows_of_the_paper() -> None:
-    plan = plan_study(read_recipe([RECIPES / "micro/rl_ablation.yaml"], []), Path("runs/rl_ablation"))
+    plan = planned(files=[str(RECIPES / "micro/rl_ablation.yaml")])
     assert [row.name for row in plan.rows] == ROWS
     assert len(plan.seeds) >= 2
-    assert [stage.name for stage in plan.configs["geneval_edit_incontext", 0].stages] == [
+    assert list(plan.cells["geneval_edit_incontext", 0]) == [
         "geneval",
         "edit",
         "incontext",
     ]
-    quick = plan_study(read_recipe([RECIPES / "micro/rl_ablation_quick.yaml"], []), Path("runs/quick"))
+    quick = planned(files=[str(RECIPES / "micro/rl_ablation_quick.yaml")])
     assert [row.name for row in quick.rows] == ["base", "edit", "geneval", "edit_geneval"]
-    config = quick.configs["geneval", 0].stages[0].config.values
+    config = quick.cells["geneval", 0]["geneval"].config.values
     assert config["trainer"]["max_steps"] == 24
     assert config["model"]["init_args"]["weights"] == "omnigen2/microworld/model"

@@ -86,6 +86,37 @@ def test_qwen_is_read_in_the_form_of(models: Path, name: str) -> None:
     assert torch.equal(states(models), expected)
 
 
+AUTO = {"auto_map": {"AutoModelForCausalLM": "modeling_mine.Mine", "AutoTokenizer": ["tokenization_mine.Mine", None]}}
+"""Where a fine-tune says that it has code of its own: nothing of it is run here."""
+
+
+def test_a_known_model_is_read_beside_code_of_its_own(models: Path) -> None:
+    expected = states(models)
+    write(models / "mllm" / "config.json", HUB | AUTO)
+    for name in ("tokenizer_config.json", "preprocessor_config.json"):
+        path = models / "processor" / name
+        write(path, json.loads(path.read_text()) | AUTO)
+    assert torch.equal(states(models), expected)
+
+
+@pytest.mark.parametrize("architectures", [["MineForConditionalGeneration"], [], None])
+def test_a_model_that_is_its_own_code_is_refused(models: Path, architectures: list[str] | None) -> None:
+    config = HUB | AUTO | {"architectures": architectures}
+    write(models / "mllm" / "config.json", {key: value for key, value in config.items() if value is not None})
+    refused(models, "mllm", "config.json has auto_map", "code beside a model is never run")
+
+
+def test_a_tokenizer_and_an_image_processor_that_are_their_own_code_are_refused(models: Path) -> None:
+    path = models / "processor" / "preprocessor_config.json"
+    before = json.loads(path.read_text())
+    write(path, {key: value for key, value in before.items() if key != "image_processor_type"} | AUTO)
+    refused(models, "mllm", "preprocessor_config.json has the key auto_map")
+    write(path, before)
+    path = models / "processor" / "tokenizer_config.json"
+    write(path, json.loads(path.read_text()) | AUTO | {"tokenizer_class": "MineTokenizer"})
+    refused(models, "mllm", "processor cannot be loaded", "custom code")
+
+
 @pytest.mark.parametrize("config", [HUB, TWICE], ids=["hub", "transformers 4.53"])
 def test_qwen_is_read_by_the_names_of_weights_since_4_52(models: Path, config: Config) -> None:
     expected = states(models)

@@ -50,7 +50,7 @@ WRONG: list[tuple[dict[str, Any], str]] = [
     ({"out": "00001.png"}, "writes 00001.png a second time"),
     ({"out": "/a.png"}, "writes outside the output folder"),
     ({"out": "a/../../b.png"}, "writes outside the output folder"),
-    ({"out": "a.gif"}, "pictures are written as PNG, got the name a.gif"),
+    ({"out": "a.gif"}, "pictures are written as PNG, WebP or JPEG, got the name a.gif"),
     ({"out": "00001.png/a.png"}, "but pictures/00001.png is a file"),
     ({"out": "taken/a.png"}, "but pictures/taken is a file"),
     ({"out": "a\0.png"}, "is no name of a file"),
@@ -107,7 +107,19 @@ def test_a_file_of_something_else_does_not_pass_for_a_picture(shell: Shell) -> N
     write({"prompt": "one"})
     Path("pictures/00001.png").write_text("half a download")
     again = ("generate", "--model", shell.model, *SMALL, "--from_file", "jobs.jsonl", "--out", "pictures")
-    assert "pictures/00001.png is not a PNG file" in shell.refused(*again)[0]
+    assert "pictures/00001.png is no PNG, WebP or JPEG file" in shell.refused(*again)[0]
+
+
+def test_pictures_of_other_formats_are_recognised_again(shell: Shell) -> None:
+    write(*({"prompt": "one", "out": f"a.{ending}"} for ending in ("png", "webp", "jpg")))
+    draw(shell)
+    assert draw(shell) == "3 of 3 pictures are there already\n"
+    found = [read_parameters(f"pictures/a.{ending}") for ending in ("png", "webp", "jpg")]
+    assert [one.pop("seed") for one in found] == [0, 1, 2]
+    assert found[0] == found[1] == found[2]
+    write({"prompt": "two", "out": "a.jpg"})
+    again = ("generate", "--model", shell.model, *SMALL, "--from_file", "jobs.jsonl", "--out", "pictures")
+    assert "drawn with prompt 'one' in place of 'two'" in shell.refused(*again)[0]
 
 
 def test_seeds_are_chosen_as_the_help_says(shell: Shell) -> None:

@@ -225,3 +225,13 @@ def test_two_answers_of_the_model_to_one_question_are_refused(tmp_path: Path) ->
     path.write_text(json.dumps({"key": "1", "digest": line["digest"]}) + "\n")
     with pytest.raises(UserError, match="line 1 has no answer"):
         ask(choices, lambda: pytest.fail("asked again"), (), path)
+
+
+@pytest.mark.parametrize("name", [name for name in NO_NAMES if name not in ("\ud800", "a\0b")])
+def test_the_name_of_a_report_is_a_name(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main(["evaluate", "micro-edit", "--images", "drawn", "--judge", "rules", f"--name={name}"]) == 2
+    assert "error: --name " in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())

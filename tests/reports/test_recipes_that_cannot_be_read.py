@@ -14,7 +14,7 @@ from omnigen2.cli import main
 from omnigen2.errors import UserError
 from omnigen2.files import read_json
 from omnigen2.runner.keep import read_metrics
-from omnigen2.runner.reports import CellResult
+from omnigen2.runner.plan import RunResult
 from omnigen2.runner.reports.study import common_metrics
 from tests.fuzz.recipes import cases
 from tests.runner.recipes import PLAIN, write
@@ -111,7 +111,7 @@ def test_a_run_shorter_than_the_interval_of_its_loggers_has_a_loss_in_its_tables
     quiet = ["--trainer.log_every_n_steps=50", "--trainer.limit_val_batches=0", "--trainer.val_check_interval=null"]
     assert main(["run", str(plain), *quiet]) == 0
     folder = Path("runs/plain")
-    cell = CellResult("one", 3, folder, read_metrics(folder), read_json(folder / "run.json") or {})
+    cell = RunResult("one", None, folder, read_metrics(folder), read_json(folder / "run.json") or {})
     assert common_metrics([cell, cell]) == ["loss"]
     ((step, loss),) = cell.curve("loss")
     assert step == 6

@@ -14,8 +14,9 @@ from omnigen2.microworld.runs import MicroEvaluation, MicroPrompts, changes, fam
 from omnigen2.microworld.runs.scores import aggregate
 from omnigen2.microworld.world import background_texture, draw, full_vocabulary, sample_scene
 from omnigen2.runner.keep import ReportSection, write_report
-from omnigen2.runner.reports import CellResult, Row, StageResult, StagesResult, StudyResult
+from omnigen2.runner.plan import Row, RunResult
 from tests.microworld.worlds import generator, seeds
+from tests.runner.results import finished
 from tests.training.flow_parts import module
 
 NUMBERS = {
@@ -25,6 +26,7 @@ NUMBERS = {
     "letters": "letters/overall/exact",
     "texture": "texture/overall/texture",
 }
+SUMMARY = {"seconds": 60.0, "steps": 1, "final": {}}
 BEFORE = dict(zip(NUMBERS, (0.691, 0.925, 0.667, 0.0, 0.004), strict=True))
 AFTER = dict(zip(NUMBERS, (0.760, 0.679, 0.688, 0.0, 0.051), strict=True))
 """Of captions, edits, in-context tasks, letters and the texture, where captions alone were trained."""
@@ -80,9 +82,8 @@ def test_a_run_tells_every_family_before_its_metrics(tmp_path: Path) -> None:
 
 def test_stages_tell_every_family(tmp_path: Path) -> None:
     folder = left_behind(tmp_path / "geneval", ["text_to_image"])
-    summary = {"seconds": 60.0, "steps": 1, "final": {}}
-    stage = StageResult("geneval", None, folder, (), summary)
-    MicroCurriculum().write(StagesResult("rl", tmp_path, (stage,), "lightning run x.yaml", {}))
+    stage = RunResult("geneval", None, folder, (), SUMMARY)
+    MicroCurriculum().write(*finished(tmp_path, {("rl", None): [stage]}))
     cells = row_of((tmp_path / "report.md").read_text(), "## Before and after", "geneval")
     assert cells[1] == "captions"
     tells_all(cells)
@@ -92,22 +93,22 @@ def test_a_stage_that_measured_nothing_before_is_compared_with_the_one_it_starte
     first, second = (left_behind(tmp_path / name, ["text_to_image"]) for name in ("a", "b"))
     (second / "scores_before.json").unlink()
     (first / "scores.json").write_text(json.dumps(scores(BEFORE, trained=["edit"])))
-    summary = {"seconds": 60.0, "steps": 1, "final": {}}
-    stages = (StageResult("a", None, first, (), summary), StageResult("b", "a", second, (), summary))
-    MicroCurriculum().write(StagesResult("rl", tmp_path, stages, "lightning run x.yaml", {}))
+    stages = (RunResult("a", None, first, (), SUMMARY), RunResult("b", "a", second, (), SUMMARY))
+    MicroCurriculum().write(*finished(tmp_path, {("rl", None): stages}))
     tells_all(row_of((tmp_path / "report.md").read_text(), "## Before and after", "b"))
 
 
 def test_the_ablation_tells_every_family_of_every_row(tmp_path: Path) -> None:
-    cells = tuple(
-        CellResult(name, seed, left_behind(tmp_path / name / f"seed_{seed}", trained), (), {})
+    cells = {
+        (name, seed): [RunResult(name, None, left_behind(tmp_path / name / f"seed_{seed}", trained), (), SUMMARY)]
         for name, trained in (("base", []), ("geneval", ["text_to_image"]))
         for seed in (0, 1)
-    )
-    for cell in cells[:2]:
-        (cell.folder / "scores.json").write_text((cell.folder / "scores_before.json").read_text())
+    }
+    for seed in (0, 1):
+        base = cells["base", seed][0].folder
+        (base / "scores.json").write_text((base / "scores_before.json").read_text())
     rows = (Row("base", "base", {}), Row("geneval", "GenEval", {}))
-    Ablation().write(StudyResult("rl", rows, (0, 1), cells, "lightning run x", 60.0, 1, {}, {}), tmp_path)
+    Ablation().write(*finished(tmp_path, cells, rows, "rl"))
     text = (tmp_path / "report.md").read_text()
     told = row_of(text, "## Before and after", "GenEval")
     assert told[1] == "captions"

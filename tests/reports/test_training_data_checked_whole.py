@@ -4,6 +4,7 @@ A training reads all lines of all its data and looks for all files before it loa
 can tell stops it with file and line, or costs its sample and is counted, as the caller chose.
 """
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +17,12 @@ from omnigen2.errors import UserError
 from omnigen2.files import write_text
 from omnigen2.pictures import ImageReader, ResizePolicy
 from omnigen2.runner.execute.run import takes_more_steps
-from omnigen2.runner.keep import CONFIG, ResumePoint
-from omnigen2.runner.plan import Config
+from omnigen2.runner.keep import CONFIG, ResumePoint, report_sections
+from omnigen2.runner.plan import Config, parse
 from omnigen2.runner.recipe import arguments, read_recipe
 from omnigen2.training.flow_matching import FlowMatchingModule, ImageData
-from omnigen2.training.flow_matching.data_module import DataPart, Reading, Validation
+from omnigen2.training.flow_matching.data_module import Validation
+from omnigen2.training.flow_matching.data_parts import DataPart, Reading
 from tests.data.cases import picture, t2i, write_jsonl
 from tests.paths import ROOT
 from tests.training.flow_parts import module, trainer
@@ -177,12 +179,41 @@ def test_a_picture_that_breaks_later_costs_its_sample_also_after_a_restart(folde
     assert fit(folder, Reading(broken="skip"), 8, kept).trainer.global_step == 8
 
 
+@pytest.mark.filterwarnings("ignore:left out", "ignore:1 pictures of the data", "ignore:1 bad records")
+def test_the_report_says_what_was_left_out_also_before_a_restart(folder: Path) -> None:
+    """All is left out that can be: a line, a picture that is broken at the start, and one that breaks later."""
+    write_jsonl(folder / "train.jsonl", [*(t2i(f"{name}.png") for name in "abcd"), t2i("gone.png")])
+    reading = Reading(bad_records="skip", broken="skip")
+
+    def run(name: str, steps: int, resume: Path | None = None, mended: bool = False) -> tuple[str, Path]:
+        (folder / "b.png").write_bytes(picture())
+        (folder / "d.png").write_bytes(picture()[: None if mended else 60])
+        model, data = module(), image_data(folder / "train.jsonl", reading=reading, steps=steps)
+        spoils = [] if mended else [spoil(folder, "b.png")]
+        made = trainer(folder / name, steps, ResumePoint(1), *spoils, enable_checkpointing=True)
+        made.fit(model, datamodule=data, ckpt_path=resume, weights_only=True)
+        (section,) = report_sections(made, folder / name)
+        return section, max((folder / name / "checkpoints").glob("*.ckpt"), key=lambda path: path.stat().st_mtime)
+
+    whole, _ = run("whole", 6)
+    assert "- 1 bad records of the data 'own' are left out, the first: " in whole
+    assert "train.jsonl, line 5: " in whole
+    assert "- 1 pictures of the data 'own' cannot be read and cost their samples, such as " in whole
+    assert re.search(r"- [4-9] times a sample of the training data could not be read and was left out: ", whole)
+    assert all(name in whole for name in ("(train.jsonl:2): image file", "(train.jsonl:4): image file"))
+    _, kept = run("parts", 3)
+    assert "(train.jsonl:4): image file" in run("mended", 6, kept, mended=True)[0]
+    assert run("parts", 6, kept)[0] == whole
+    write_jsonl(folder / "train.jsonl", [t2i("a.png")])
+    assert run("sound", 2)[0] == "No sample of the data was left out."
+
+
 def test_a_run_that_was_stopped_by_a_picture_goes_on_without_it(tmp_path: Path) -> None:
     """What the message advises fits the folder of the run; another setting does not."""
 
     def config(*options: str) -> Config:
         recipe = read_recipe([ROOT / "recipes/finetune/lora.yaml"], options)
-        return Config(arguments(recipe.files, recipe.documents, recipe.overrides), recipe.files)
+        return parse(arguments(recipe.files, recipe.documents, recipe.overrides), recipe.files)
 
     write_text(tmp_path / CONFIG, config().text)
     reading = "--data.init_args.reading."

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from omnigen2.rl import Reward, RewardRequest, check_scores
-from omnigen2.runner.plan.config import Config
+from omnigen2.runner.plan import parse
 from omnigen2.runner.recipe.layers import arguments
 from omnigen2.runner.recipe.recipe import read_recipe
 from tests.paths import ROOT
@@ -30,6 +30,6 @@ def test_the_reward_of_the_guide_is_named_in_a_recipe(tmp_path: Path, monkeypatc
     monkeypatch.syspath_prepend(tmp_path)
     assert any("darkness.Darkness" in option for option in OPTIONS)
     recipe = read_recipe([ROOT / "recipes/micro/rl_geneval.yaml"], OPTIONS)
-    config = Config(arguments(recipe.files, recipe.documents, recipe.overrides), recipe.files)
+    config = parse(arguments(recipe.files, recipe.documents, recipe.overrides), recipe.files)
     trained = config.values["model"]["init_args"]["alignment"]["rewards"]["trained"]["text_to_image"]
     assert trained["class_path"] == "darkness.Darkness"

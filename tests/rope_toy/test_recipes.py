@@ -9,10 +9,10 @@ import yaml
 from omnigen2.rope import LuminaPositions, OmniPositions, QwenPositions
 from omnigen2.rope_toy.module import ToyModule
 from omnigen2.rope_toy.report import ToyReport
-from omnigen2.runner.plan.study import Plan, plan_study
-from omnigen2.runner.recipe.recipe import read_recipe
+from omnigen2.runner.plan import Plan
 from omnigen2.training.callbacks.threads import Threads
 from tests.paths import RECIPES
+from tests.runner.recipes import planned
 
 NAMES = ("rope_toy", "rope_toy_quick", "rope_toy_flow")
 PAPER = {
@@ -29,7 +29,7 @@ OURS = {
 
 
 def plan(name: str, folder: Path, seeds: list[int]) -> Plan:
-    return plan_study(read_recipe([RECIPES / f"{name}.yaml"], [f"--study.seeds={seeds}"]), folder)
+    return planned(f"--study.seeds={seeds}", files=[str(RECIPES / f"{name}.yaml")], folder=folder)
 
 
 def test_the_papers_rows_are_the_same_in_all_recipes() -> None:
@@ -47,7 +47,7 @@ def test_every_row_builds_the_model_that_it_names(name: str, tmp_path: Path) -> 
     assert isinstance(made.report, ToyReport)
     assert [row.name for row in made.rows] == list(expected)
     for row, (positions, image_index) in expected.items():
-        config = made.configs[row, 7]
+        config = made.cells[row, 7][row].config
         trainer, module, _ = config.build(lambda callbacks, loggers: {"logger": False, "callbacks": callbacks})
         assert isinstance(module, ToyModule)
         assert module.model.dit.positions == positions

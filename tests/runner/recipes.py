@@ -6,7 +6,7 @@ from typing import Any
 
 import yaml
 
-from omnigen2.runner.plan.config import Config
+from omnigen2.runner.plan import Config, Plan, parse, plan
 from omnigen2.runner.recipe import Document, arguments, merged, read_recipe
 
 PARTS = "tests.runner.toy_parts"
@@ -35,7 +35,13 @@ def write(path: Path, *layers: dict[str, Any]) -> Path:
 def config_of(file: Path, *options: str, layers: Sequence[Path] = ()) -> Config:
     """What a plain recipe comes to under some layers and options."""
     recipe = read_recipe([file, *layers], options)
-    return Config(arguments(recipe.files, recipe.documents, recipe.overrides), recipe.files)
+    return parse(arguments(recipe.files, recipe.documents, recipe.overrides), recipe.files)
+
+
+def planned(*options: str, files: Sequence[str] = ("study.yaml",), folder: Path | None = None) -> Plan:
+    """Plan a recipe of any form."""
+    recipe = read_recipe([Path(file) for file in files], options)
+    return plan(recipe, folder or Path("runs") / recipe.name)
 
 
 def checkpoints_every(steps: int) -> dict[str, Any]:

@@ -5,15 +5,16 @@ import warnings
 from pathlib import Path
 from typing import Any
 
+import pytest
 import torch
 from lightning.pytorch import Callback
 
 from omnigen2.runner.execute.run import Output, run
-from omnigen2.runner.keep.resume import committed_checkpoint
+from omnigen2.runner.keep import committed_checkpoint, locked
 from omnigen2.runner.plan.config import Config
 from tests.runner.recipes import PARTS, checkpoints_every
 
-SILENT = Output(say=lambda line: None, send=None, terminal=False, verbose=False)
+SILENT = Output(say=lambda line: None)
 Layers = tuple[dict[str, Any], ...]
 
 
@@ -26,16 +27,20 @@ def layers(every: int | None, steps: int, model: str = "Net", kind: str = "steps
 
 def run_with(config: Config, folder: Path, *extra: Callback) -> int:
     """Run here; return the exit status."""
-    build = config.build
-    config.build = lambda arguments, place: build(  # type: ignore[method-assign]
-        lambda callbacks, loggers: arguments([*callbacks, *extra], loggers), place
-    )
-    try:
-        run(config, folder, "a command", restart=False, output=SILENT)
-    except SystemExit as stop:
-        return int(stop.code or 0)
-    finally:
-        config.build = build  # type: ignore[method-assign]
+    with pytest.MonkeyPatch.context() as patch:
+        build = Config.build
+        patch.setattr(
+            Config,
+            "build",
+            lambda own, arguments, place: build(
+                own, lambda callbacks, loggers: arguments([*callbacks, *extra], loggers), place
+            ),
+        )
+        try:
+            with locked(folder):
+                run(config, folder, "a command", SILENT)
+        except SystemExit as stop:
+            return int(stop.code or 0)
     return 0
 
 

@@ -8,7 +8,7 @@ from lightning.pytorch import LightningDataModule, LightningModule
 from torch import Tensor, nn
 
 from omnigen2.runner.keep import read_optimizer
-from omnigen2.runner.reports.stages import StagesReport, StagesResult
+from omnigen2.runner.plan import Plan, Report, Results
 from omnigen2.training.parts.loader import StepLoader
 
 
@@ -92,12 +92,12 @@ class Steps(LightningDataModule):
         return torch.randn(4, 3, generator=torch.Generator().manual_seed(self.first + step))
 
 
-class Names(StagesReport):
+class Names(Report):
     """Writes the names of the stages."""
 
     def __init__(self, title: str = "names") -> None:
         self.title = title
 
-    def write(self, result: StagesResult) -> None:
-        names = ", ".join(stage.name for stage in result.stages)
-        (result.folder / "report.md").write_text(f"{self.title}: {names}\n")
+    def write(self, plan: Plan, results: Results) -> None:
+        names = ", ".join(run.name for run in results.runs)
+        (plan.folder / "report.md").write_text(f"{self.title}: {names}\n")

@@ -6,9 +6,9 @@ from typing import Any
 import torch
 import yaml
 
-from omnigen2.runner.plan.stages import StagesPlan, plan_stages
-from omnigen2.runner.recipe.recipe import Document, read_recipe
-from tests.runner.recipes import checkpoints_every, write
+from omnigen2.runner.plan import Run
+from omnigen2.runner.recipe import Document
+from tests.runner.recipes import checkpoints_every, planned, write
 
 PARTS = "tests.runner.stage_parts"
 PLAIN: Document = {
@@ -40,9 +40,10 @@ def write_stages(stages: Document = STAGES, **others: Any) -> Path:
     return Path("stages.yaml")
 
 
-def plan(*options: str, file: str = "stages.yaml", folder: Path = RUNS) -> StagesPlan:
+def stages(*options: str, file: str = "stages.yaml", folder: Path = RUNS) -> list[Run]:
     """Plan a recipe with stages."""
-    return plan_stages(read_recipe([Path(file)], options), folder)
+    (cell,) = planned(*options, files=[file], folder=folder).cells.values()
+    return list(cell.values())
 
 
 def weights(folder: Path) -> dict[str, list[float]]:

@@ -25,7 +25,7 @@ from omnigen2.dit import Inputs
 from omnigen2.generate.tiny import tiny_transformer
 from omnigen2.runner.keep.resume import ResumePoint, committed_checkpoint
 from omnigen2.runner.keep.state import of_all_processes
-from omnigen2.runner.plan.config import Config
+from omnigen2.runner.plan import parse
 from omnigen2.training.parts.parallel import compile_blocks, shard_transformer
 from tests.runner.recipes import PLAIN, checkpoints_every, write
 from tests.runner.runs import run_with
@@ -227,7 +227,7 @@ def test_compiled_and_checkpointed_shards_have_the_same_gradients(pair: tuple[Pa
 
 def training(recipe: str, folder: str, kill_at: int) -> None:
     """Run a recipe; end as `kill -9` does at the start of a batch, counted from 1, if it is not 0."""
-    config = Config([f"--config={recipe}"])
+    config = parse([f"--config={recipe}"])
     assert run_with(config, Path(folder), Kill("on_train_batch_start", kill_at)) == 0
 
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
 from omnigen2.data.samples import DataError, SampleSizes
+from omnigen2.files import check_most
 from omnigen2.layout import ImageSegment, Layout, Segment, TextSegment
 from omnigen2.pictures import ResizePolicy
 
@@ -36,6 +37,8 @@ class TokenBudget:
     max_samples: int | None = None
 
     def __post_init__(self) -> None:
+        check_most("tokens of a budget", self.tokens, 2**40, DataError)
+        check_most("max_samples of a budget", self.max_samples, 2**40, DataError)
         if self.tokens < 1:
             raise DataError(f"a budget needs at least 1 token, got {self.tokens}")
         if self.max_samples is not None and self.max_samples < 1:

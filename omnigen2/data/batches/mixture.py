@@ -4,18 +4,22 @@ import signal
 import warnings
 from collections import deque
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any, Literal, NotRequired, TypeAlias, TypedDict, assert_never
 
 import torch
-import torch.distributed
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from omnigen2.data.batches.collate import Batch, Collate
 from omnigen2.data.batches.planner import Pick, Planner, PlannerState
+from omnigen2.data.batches.ranks import Exchange, LeftOut, Replica
 from omnigen2.data.samples import DataError
+from omnigen2.files import MOST_STEPS, check_most
 
 Epochs: TypeAlias = Literal["continue", "repeat"]
+LOST_TOGETHER = 100
+"""So many steps in a row may be lost because one of several ranks had nothing left of each."""
+NAMED = 10
+"""So many broken samples are named to whoever asks; all are counted."""
 
 
 class MixtureState(TypedDict):
@@ -23,36 +27,15 @@ class MixtureState(TypedDict):
 
     Attributes:
         planner: Where the plan is after the last batch that was handed out.
-        broken: Broken samples that were skipped so far, on this rank.
+        broken: How often a broken sample was skipped so far, by any rank.
+        named: What is wrong with the first of them.
         lost: Planned steps without a batch, because all of its samples were broken; none if it is missing.
     """
 
     planner: PlannerState
     broken: int
+    named: NotRequired[list[str]]
     lost: NotRequired[int]
-
-
-@dataclass(frozen=True)
-class Replica:
-    """Which part of each step this process trains on: rank 0 to world - 1.
-
-    Raises:
-        DataError: If the rank is out of range.
-    """
-
-    rank: int
-    world: int
-
-    def __post_init__(self) -> None:
-        if not 0 <= self.rank < self.world:
-            raise DataError(f"rank must be from 0 to world - 1, got rank {self.rank} of {self.world}")
-
-    @classmethod
-    def here(cls) -> "Replica":
-        """This process as torch.distributed knows it; rank 0 of 1 if it was not started."""
-        if torch.distributed.is_available() and torch.distributed.is_initialized():
-            return cls(torch.distributed.get_rank(), torch.distributed.get_world_size())
-        return cls(0, 1)
 
 
 class Mixture:
@@ -72,6 +55,10 @@ class Mixture:
             batches, for validation.
         replica: Which part to load; found out when the iteration starts if None.
 
+    Attributes:
+        broken: How often a broken sample was skipped, by any rank; of validation, in its last turn.
+        named: What is wrong with the first `NAMED` of them.
+
     Raises:
         DataError: If a number is out of range.
     """
@@ -85,6 +72,8 @@ class Mixture:
         epochs: Epochs = "continue",
         replica: Replica | None = None,
     ) -> None:
+        check_most("steps", steps, MOST_STEPS, DataError)
+        check_most("workers", workers, 1024, DataError)
         if steps < 1:
             raise DataError(f"steps must be at least 1, got {steps}")
         if workers < 0:
@@ -96,6 +85,7 @@ class Mixture:
         self.epochs: Epochs = epochs
         self.replica = replica
         self.broken = 0
+        self.named: list[str] = []
         self._first = planner.state_dict()
         self._state = self._first
         self._lost = 0
@@ -107,8 +97,8 @@ class Mixture:
     def __iter__(self) -> Iterator[Batch]:
         """Yield one epoch; the rest of it where a state was loaded or the last iteration was left in its middle.
 
-        A planned step whose samples are all broken has no batch, and the next one takes its turn. Of several ranks none
-        may do so alone: there it is an error.
+        A planned step whose samples are all broken has no batch, and the next one takes its turn. Ranks do so together:
+        where one of them has nothing left, the others leave what they have of this step.
 
         Raises:
             DataError: If a sample is refused, or nothing could be read for a whole epoch of the sources.
@@ -121,25 +111,35 @@ class Mixture:
             case _:
                 assert_never(self.epochs)
         if again:
-            self._state, self._lost = self._first, 0
+            self._state, self._lost, self.broken, self.named = self._first, 0, 0, []
         self._loaded = False
         left = self.steps - (self._state["step"] - self._lost) % self.steps
-        in_a_row = 0
+        in_a_row = steps = 0
+        replica, exchange = self.replica or Replica.here(), self._exchange()
         while left:
-            for batch in self._planned(left):
-                self.broken += len(batch.broken)
-                if batch.examples:
-                    left, in_a_row = left - 1, 0
+            for batch in self._planned(left, replica):
+                found = exchange(len(batch), batch.broken) if exchange else LeftOut(len(batch), batch.broken)
+                self._note(found)
+                if found.fewest:
+                    left, in_a_row, steps = left - 1, 0, 0
                     yield batch
                 else:
                     self._lost += 1
-                    in_a_row += len(batch.broken)
-                    self._check_lost(batch, in_a_row)
+                    in_a_row, steps = in_a_row + len(found.broken), steps + 1
+                    self._check_lost(found, in_a_row, steps, replica, exchange)
 
-    def _planned(self, steps: int) -> Iterator[Batch]:
+    def _exchange(self) -> Exchange | None:
+        """What ranks that may leave samples out tell one another by; None if there is one, or they cannot talk."""
+        return Exchange() if self.collate.broken == "skip" and Replica.here().world > 1 else None
+
+    def _note(self, found: LeftOut) -> None:
+        self.broken += len(found.broken)
+        self.named = list(dict.fromkeys([*self.named, *found.broken]))[:NAMED]
+
+    def _planned(self, steps: int, replica: Replica) -> Iterator[Batch]:
         """The batches of the next steps of the plan, those without examples among them."""
         self.planner.load_state_dict(self._state)
-        plan = _Plan(self.planner, steps, self.replica or Replica.here())
+        plan = _Plan(self.planner, steps, replica)
         data = _Reading(self.planner, self.collate)
         # a generator of its own: the loader must not draw from the global one, or a resumed run would differ
         own = torch.Generator().manual_seed(self.planner.seed)
@@ -158,19 +158,33 @@ class Mixture:
                 warnings.warn(f"left out: {problem}", stacklevel=2)
             yield batch
 
-    def _check_lost(self, batch: Batch, in_a_row: int) -> None:
+    def _check_lost(
+        self, found: LeftOut, in_a_row: int, steps: int, replica: Replica, exchange: Exchange | None
+    ) -> None:
         """Refuse to go on without a batch where the ranks would come apart, or for ever.
+
+        Args:
+            in_a_row: Samples that were broken in the lost steps since the last batch.
+            steps: How many steps that is.
 
         Raises:
             DataError: If so.
         """
-        first = batch.broken[0] if batch.broken else "none was planned"
-        if (ranks := (self.replica or Replica.here()).world) > 1:
-            raise DataError(
-                f"all {len(batch.broken)} samples of a batch on one of {ranks} ranks are broken, the first: {first}",
-                "repair the files where they lie",
+        first = found.broken[0] if found.broken else "none was planned"
+        if not found.broken or (replica.world > 1 and exchange is None):
+            problem = (
+                f"all {len(found.broken)} samples of a batch are broken, and other ranks do not know it, the first"
             )
-        if in_a_row >= sum(len(source) for source in self.planner.sources.values()):
+            raise DataError(f"{problem}: {first}", "repair the files where they lie")
+        if replica.world > 1:
+            if steps >= LOST_TOGETHER:
+                problem = (
+                    f"{steps} steps in a row are lost, since one of {replica.world} ranks had nothing left of each"
+                )
+                raise DataError(f"{problem}, the last: {first}", "check the data")
+            if replica.rank == 0:
+                warnings.warn("left out: a step of all ranks, since one of them has nothing left", stacklevel=3)
+        elif in_a_row >= sum(len(source) for source in self.planner.sources.values()):
             raise DataError(f"{in_a_row} samples in a row are broken, the last of them: {first}", "check the data")
 
     @property
@@ -180,13 +194,14 @@ class Mixture:
 
     def state_dict(self) -> MixtureState:
         """Return the position after the last batch, for a checkpoint."""
-        return MixtureState(planner=self._state, broken=self.broken, lost=self._lost)
+        return MixtureState(planner=self._state, broken=self.broken, named=list(self.named), lost=self._lost)
 
     def load_state_dict(self, state: MixtureState) -> None:
         """Go to the position of a checkpoint, which a mixture of the same sources and seed has written."""
         self.planner.load_state_dict(state["planner"])
         self._state = self.planner.state_dict()
         self.broken = state["broken"]
+        self.named = list(state.get("named", ()))
         self._lost = state.get("lost", 0)
         self._loaded = True
 

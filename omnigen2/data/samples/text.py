@@ -10,6 +10,10 @@ from typing_extensions import override
 
 from omnigen2.data.samples.errors import DataError
 from omnigen2.data.samples.sample import Sample
+from omnigen2.files import check_most
+
+MOST_TOKENS = 2**30
+"""Of a text."""
 
 
 class TextLength(ABC):
@@ -32,6 +36,8 @@ class TextLength(ABC):
         for name, value in (("template", template), ("per_reference", per_reference)):
             if value < 0:
                 raise DataError(f"{name} must be at least 0 tokens, got {value}")
+            check_most(name, value, MOST_TOKENS, DataError)
+        check_most("limit", limit, MOST_TOKENS, DataError)
         if limit is not None and limit < 1:
             raise DataError(f"limit must be at least 1 token, got {limit}; use None for no limit")
         self.template = template

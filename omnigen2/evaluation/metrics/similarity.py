@@ -67,7 +67,7 @@ class Clip(nn.Module):
         check_tokenizer(folder, EvaluationError)
         self.processor = _processor(folder, ("CLIPImageProcessor",))
         with library_errors(folder, EvaluationError):
-            self.tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+            self.tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
         self.model: Any = load_pretrained(CLIPModel, folder, pickled=True, error=EvaluationError, dtype=torch.float32)
         words = self.model.config.text_config.vocab_size
         if len(self.tokenizer) > words:

@@ -3,19 +3,16 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from itertools import cycle
-from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-import yaml
 from matplotlib.figure import Figure
 from typing_extensions import override
 
 from omnigen2.files import markdown_table, read_json, spread, write_json, write_text
 from omnigen2.microworld.reports.findings import SUMMED, Finding, findings, findings_table
 from omnigen2.microworld.runs import FAMILY_SCORES, LEGEND, SCORES, changes
-from omnigen2.runner.keep import STAGES, read_metrics
-from omnigen2.runner.reports import CellResult, Row, StudyReport, StudyResult
+from omnigen2.runner.plan import Plan, Report, Results, Row, RunResult
 
 PLOT = "rewards.png"
 COLUMNS = {
@@ -36,7 +33,7 @@ BASE = "base"
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#666666", "#000000")
 
 
-class Ablation(StudyReport):
+class Ablation(Report):
     """Writes `report.md`, `report.json` and `rewards.png` of a study like `recipes/micro/rl_ablation.yaml`.
 
     Every cell has the `scores.json` of a `MicroEvaluation` in its last stage. Findings are looked for where the rows
@@ -48,53 +45,55 @@ class Ablation(StudyReport):
     """
 
     @override
-    def write(self, result: StudyResult, folder: Path) -> None:
-        cells = {row.name: result.of_row(row.name) for row in result.rows}
-        scores = {name: [scores_of(cell) for cell in own] for name, own in cells.items()}
-        curves = {name: [reward_curve(stages_of(cell.folder)[-1]) for cell in own] for name, own in cells.items()}
-        exact = {name: [exact_of(cell) for cell in own] for name, own in cells.items()}
+    def write(self, plan: Plan, results: Results) -> None:
+        last = {row.name: results.of_row(row.name) for row in plan.rows}
+        scores = {name: [scores_of(run) for run in own] for name, own in last.items()}
+        curves = {name: [reward_curve(run) for run in own] for name, own in last.items()}
+        exact = {name: [exact_of(run) for run in own] for name, own in last.items()}
         found = findings(scores, curves, exact)
-        plot(result).savefig(folder / PLOT, dpi=160, facecolor="white", metadata={"Software": None})
-        write_text(folder / "report.md", self._text(result, scores, found))
+        plot(plan, results).savefig(plan.folder / PLOT, dpi=160, facecolor="white", metadata={"Software": None})
+        write_text(plan.folder / "report.md", self._text(plan, results, scores, found))
         data = {
-            "study": result.name,
-            "command": result.command,
-            "seeds": list(result.seeds),
-            "seconds": result.seconds,
-            "versions": dict(result.versions),
+            "study": plan.name,
+            "command": plan.command,
+            "seeds": list(plan.seeds),
+            "seconds": results.seconds,
+            "versions": dict(results.versions),
             "rows": {
                 row.name: {
                     "title": row.title,
                     "notes": dict(row.notes),
-                    "trained": trained_in(result.of_row(row.name)),
+                    "trained": trained_in(runs_of(results, row.name)),
                     "scores": scores[row.name],
                 }
-                for row in result.rows
+                for row in plan.rows
             },
-            "tasks": {title: len(values) for title, values in exact[result.rows[0].name][0].items()},
+            "tasks": {title: len(values) for title, values in exact[plan.rows[0].name][0].items()},
             "findings": [asdict(finding) for finding in found],
         }
-        write_json(folder / "report.json", data)
+        write_json(plan.folder / "report.json", data)
 
-    def _text(self, result: StudyResult, scores: Mapping[str, list[dict[str, float]]], found: list[Finding]) -> str:
-        papers = any("paper" in row.notes for row in result.rows)
+    def _text(
+        self, plan: Plan, results: Results, scores: Mapping[str, list[dict[str, float]]], found: list[Finding]
+    ) -> str:
+        papers = any("paper" in row.notes for row in plan.rows)
         note = (
             " The paper's numbers are those of a model of 4 billion parameters on the benchmarks of these names."
             if papers
             else " The paper's own numbers are not shown: no row's notes have them."
         )
-        seeds = ", ".join(map(str, result.seeds))
-        minutes = result.seconds / 60
+        seeds = ", ".join(map(str, plan.seeds))
+        minutes = results.seconds / 60
         parts = [
-            f"# {result.name}",
-            table(result.rows, scores),
+            f"# {plan.name}",
+            table(plan.rows, scores),
             "Of held-out micro-world tasks: shares without a fault (GenEval and the exact columns), and how far plain "
             "backgrounds are from flat (texture, 0 to 2, less is better), where they were measured; in-context tasks "
             "after OmniContext, and of edits success (SC), preservation (PQ) and their geometric mean, in [0, 10]. "
             f"Mean ± standard deviation over the seeds {seeds}; all rows draw the same tasks from the same noise, "
             f"without guidance.{note}",
             "## Before and after, trained or not",
-            families(result),
+            families(plan, results),
             f"Before is the row {BASE}; means over the seeds. {LEGEND}",
             "## Findings",
             findings_table(found) if found else "No rows to compare.",
@@ -105,59 +104,56 @@ class Ablation(StudyReport):
             f"![rewards]({PLOT})",
             "Mean reward of each iteration, sampled with noise in the steps: single seeds thin, their mean thick. The "
             "stages of a row are behind one another.",
-            f"{len(result.cells)} rows times seeds, {minutes:.0f} minutes of training, {result.jobs} at a time.",
-            f"    {result.command}",
+            f"{len(results.cells)} rows times seeds, {minutes:.0f} minutes of training, {results.jobs} at a time.",
+            f"    {plan.command}",
         ]
         return "\n\n".join(parts) + "\n"
 
 
-def stages_of(folder: Path) -> list[Path]:
-    """The folders of a cell's stages in order; the cell's own folder if it has none."""
-    if not (folder / STAGES).is_file():
-        return [folder]
-    document: Any = yaml.safe_load((folder / STAGES).read_text(encoding="utf-8"))
-    return [folder / str(name) for name in document["stages"]]
+def runs_of(results: Results, row: str) -> list[RunResult]:
+    """Every run of a row: all stages of all seeds."""
+    return [run for (name, _), runs in results.cells.items() if name == row for run in runs]
 
 
-def scores_of(cell: CellResult) -> dict[str, float]:
-    """What the last stage of a cell scored, by title of the columns that were measured.
+def scores_of(run: RunResult) -> dict[str, float]:
+    """What a run scored, by title of the columns that were measured.
 
     Raises:
         FileNotFoundError: If the run was not evaluated.
     """
-    numbers: Mapping[str, float] = _content(cell)["model"]
+    numbers: Mapping[str, float] = _content(run)["model"]
     return {title: numbers[name] for title, name in COLUMNS.items() if name in numbers}
 
 
-def exact_of(cell: CellResult) -> dict[str, list[int]]:
-    """Which held-out tasks the last stage of a cell did without a fault.
+def exact_of(run: RunResult) -> dict[str, list[int]]:
+    """Which held-out tasks a run did without a fault.
 
     Returns:
-        By column of `SUMMED`, those that were measured; 1 or 0, all cells have the same tasks in the same order.
+        By column of `SUMMED`, those that were measured; 1 or 0, all runs have the same tasks in the same order.
 
     Raises:
         FileNotFoundError: If the run was not evaluated.
     """
-    exact: Mapping[str, list[int]] = _content(cell)["exact"]
+    exact: Mapping[str, list[int]] = _content(run)["exact"]
     names = {title: COLUMNS[title].split("/")[0] for title in SUMMED}
     return {title: exact[name] for title, name in names.items() if name in exact}
 
 
-def families(result: StudyResult) -> str:
+def families(plan: Plan, results: Results) -> str:
     """What became of every family of tasks in every row, in Markdown: its mean over the seeds beside that of `BASE`."""
-    means = {row.name: _mean([_content(cell) for cell in result.of_row(row.name)]) for row in result.rows}
+    means = {row.name: _mean([_content(run) for run in results.of_row(row.name)]) for row in plan.rows}
     lines: list[list[str]] = []
-    for row in result.rows:
-        trained = trained_in(result.of_row(row.name))
+    for row in plan.rows:
+        trained = trained_in(runs_of(results, row.name))
         found = changes(means.get(BASE), means[row.name], trained)
         titles = [one.score.title for one in found if one.trained]
         lines.append([row.title, "–" if trained is None else ", ".join(titles) or "nothing", *map(str, found)])
     return markdown_table(["row", "trained", *(score.title for score in FAMILY_SCORES)], lines)
 
 
-def trained_in(cells: Sequence[CellResult]) -> list[str] | None:
-    """What any stage of these cells was trained on; None if one of them does not say."""
-    found = [(read_json(stage / SCORES) or {}).get("trained") for cell in cells for stage in stages_of(cell.folder)]
+def trained_in(runs: Sequence[RunResult]) -> list[str] | None:
+    """What any of these runs was trained on; None if one of them does not say."""
+    found = [(read_json(run.folder / SCORES) or {}).get("trained") for run in runs]
     return None if None in found else sorted({name for names in found for name in names or ()})
 
 
@@ -168,8 +164,8 @@ def _mean(contents: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     return {"model": model}
 
 
-def _content(cell: CellResult) -> dict[str, Any]:
-    path = stages_of(cell.folder)[-1] / SCORES
+def _content(run: RunResult) -> dict[str, Any]:
+    path = run.folder / SCORES
     content = read_json(path)
     if content is None:
         raise FileNotFoundError(f"there is no {path}; add a MicroEvaluation to the recipes of all rows")
@@ -192,14 +188,17 @@ def table(rows: Sequence[Row], scores: Mapping[str, list[dict[str, float]]]) -> 
     return markdown_table(["trained on", *heads], lines)
 
 
-def reward_curve(folder: Path) -> list[float]:
+def reward_curve(run: RunResult) -> list[float]:
     """The mean reward of each iteration of a run; empty if nothing was trained."""
-    return [row["reward/mean"] for row in read_metrics(folder) if "reward/mean" in row]
+    return [row["reward/mean"] for row in run.metrics if "reward/mean" in row]
 
 
-def plot(result: StudyResult) -> Figure:
+def plot(plan: Plan, results: Results) -> Figure:
     """Draw the rewards of all rows in which something was trained, a small plot for each."""
-    curves = [(row, [_stage_curves(cell) for cell in result.of_row(row.name)]) for row in result.rows]
+    curves = [
+        (row, [{run.name: reward_curve(run) for run in results.cells[row.name, seed]} for seed in plan.seeds])
+        for row in plan.rows
+    ]
     drawn = [(row, seeds) for row, seeds in curves if any(curve for one in seeds for curve in one.values())]
     width = max(1, min(4, len(drawn)))
     height = max(1, -(-len(drawn) // width))
@@ -221,9 +220,3 @@ def plot(result: StudyResult) -> Figure:
             start += max(map(len, own))
         axes.legend(fontsize=6, frameon=False)
     return figure
-
-
-def _stage_curves(cell: CellResult) -> dict[str, list[float]]:
-    return {
-        cell.row if folder == cell.folder else folder.name: reward_curve(folder) for folder in stages_of(cell.folder)
-    }

@@ -11,7 +11,8 @@ from omnigen2.evaluation.metrics import SUBTASKS, TAGS
 from omnigen2.files import markdown_table, read_json, write_json, write_text
 from omnigen2.microworld.runs import FAMILY_SCORES, LEGEND, PICTURES, SCORES, SCORES_BEFORE, changes
 from omnigen2.microworld.tasks import EDIT_KINDS
-from omnigen2.runner.reports import StagesResult, StageTable
+from omnigen2.runner.plan import Plan, Results
+from omnigen2.runner.reports import StageTable
 
 PLOT = "scores.png"
 IGNORING = "without references"
@@ -54,27 +55,27 @@ class MicroCurriculum(StageTable):
     """
 
     @override
-    def write(self, result: StagesResult) -> None:
-        super().write(result)
-        found = {stage.name: scores for stage in result.stages if (scores := read_json(stage.folder / SCORES))}
+    def write(self, plan: Plan, results: Results) -> None:
+        super().write(plan, results)
+        found = {run.name: scores for run in results.runs if (scores := read_json(run.folder / SCORES))}
         if not found:
             return
-        plot(found).savefig(result.folder / PLOT, dpi=160, facecolor="white", metadata={"Software": None})
-        report = result.folder / "report.md"
-        more = "\n\n".join([*families(result, found), *tables(found), *pictures(result)])
+        plot(found).savefig(plan.folder / PLOT, dpi=160, facecolor="white", metadata={"Software": None})
+        report = plan.folder / "report.md"
+        more = "\n\n".join([*families(results, found), *tables(found), *pictures(plan, results)])
         write_text(report, f"{report.read_text(encoding='utf-8')}\n{more}\n")
-        path = result.folder / "report.json"
+        path = plan.folder / "report.json"
         write_json(path, {**(read_json(path) or {}), "scores": found})
 
 
-def families(result: StagesResult, found: Mapping[str, Scores]) -> list[str]:
+def families(results: Results, found: Mapping[str, Scores]) -> list[str]:
     """What became of every family of tasks in every stage, trained or not.
 
     Before is what the stage itself measured before its first step; if it did not, what the stage that it started from
     had at its end.
     """
     lines: list[list[str]] = []
-    for stage in result.stages:
+    for stage in results.runs:
         if stage.name in found:
             before = read_json(stage.folder / SCORES_BEFORE) or found.get(stage.start or "")
             own = changes(before, found[stage.name])
@@ -104,12 +105,12 @@ def tables(found: Mapping[str, Scores]) -> list[str]:
     return parts
 
 
-def pictures(result: StagesResult) -> list[str]:
+def pictures(plan: Plan, results: Results) -> list[str]:
     """Copy the pictures of all stages beside the report, and show them, the last stage first."""
     parts = ["## Pictures", "The first held-out tasks of each kind with their verdicts, right or wrong."]
-    for stage in reversed(result.stages):
+    for stage in reversed(results.runs):
         if (source := stage.folder / PICTURES).is_file():
-            folder = result.folder / "pictures"
+            folder = plan.folder / "pictures"
             folder.mkdir(exist_ok=True)
             shutil.copyfile(source, folder / f"{stage.name}.png")
             parts += [f"### {stage.name}", f"![drawn after {stage.name}](pictures/{stage.name}.png)"]

@@ -1,50 +1,50 @@
-"""Describes whatever a recipe plans: one run, each of its stages, or each row of its study."""
+"""Describes whatever a recipe plans: each of its runs once."""
 
 from pathlib import Path
-from typing import assert_never
 
 from omnigen2.errors import UserError
 from omnigen2.runner.dry_run.describe import describe
 from omnigen2.runner.dry_run.estimates import ASSUMED, Speed
-from omnigen2.runner.plan import Config, Plan, Stage, StagesPlan
-from omnigen2.runner.recipe import strings
+from omnigen2.runner.keep import OPTIMIZER_ARGUMENT, WEIGHTS
+from omnigen2.runner.plan import Plan, Run
 
 
-def describe_plan(plan: Config | StagesPlan | Plan, speed: Speed = ASSUMED) -> str:
+def describe_plan(plan: Plan, speed: Speed = ASSUMED) -> str:
     """Build each run once and describe it in a block: of a study's rows those of the first seed.
 
-    A stage is built without its start where those weights do not exist yet.
+    A run is built without its start where those weights do not exist yet.
     """
-    match plan:
-        case Config():
-            return describe(plan, speed)
-        case StagesPlan():
-            heads = [f"stage {number} of {len(plan.stages)}: " for number in range(1, len(plan.stages) + 1)]
-            return "\n\n".join(
-                f"{head}{stage.name}, starts from {stage.start or 'nothing'}\n{_describe_stage(stage, speed)}"
-                for head, stage in zip(heads, plan.stages, strict=True)
-            )
-        case Plan():
-            rows, seeds = len(plan.rows), len(plan.seeds)
-            parts = [
-                f"row {row.name} ({row.title})\n{describe_plan(plan.configs[row.name, plan.seeds[0]], speed)}"
-                for row in plan.rows
-            ]
-            return "\n\n".join([*parts, f"{rows} rows × {seeds} seeds = {rows * seeds} runs"])
-        case _:
-            assert_never(plan)
+    parts: list[str] = []
+    described: set[Run] = set()
+    for row in plan.rows:
+        stages = plan.cells[row.name, plan.seeds[0]]
+        head = [f"row {row.name} ({row.title})"] if plan.seeds != (None,) else []
+        for number, (stage, run) in enumerate(stages.items(), 1):
+            if run.folder not in (plan.folder, plan.cell_folder(row.name, plan.seeds[0])):
+                start = next((name for name, need in run.needs.items() if need is run.start), "nothing")
+                head.append(f"stage {number} of {len(stages)}: {stage}, starts from {start}")
+            text = "the same as before" if run in described else _describe(run, speed)
+            described.add(run)
+            parts.append("\n".join([*head, text]))
+            head = []
+    if plan.seeds != (None,):
+        rows, seeds = len(plan.rows), len(plan.seeds)
+        shared = "" if len(plan.runs) == rows * seeds else f" in {len(plan.runs)} different stages"
+        parts.append(f"{rows} rows × {seeds} seeds = {rows * seeds} runs{shared}")
+    return "\n\n".join(parts)
 
 
-def _describe_stage(stage: Stage, speed: Speed) -> str:
-    missing = [path for path in stage.references if not Path(path).exists()]
+def _describe(run: Run, speed: Speed) -> str:
+    missing = {path: reference for path, reference in run.references.items() if not Path(path).exists()}
     if not missing:
-        return describe(stage.config, speed)
-    built_without = f"(built without {', '.join(stage.references[path] for path in missing)})"
+        return describe(run.config, speed)
+    built_without = f"(built without {', '.join(missing.values())})"
     try:  # a module that reads its weights in configure_model can be described before there are any
-        return f"{describe(stage.config, speed)}\n{built_without}"
+        return f"{describe(run.config, speed)}\n{built_without}"
     except (UserError, OSError) as error:
-        alone = stage.alone()
-        held = [stage.references[path] for path in missing if path in strings(alone.values)]
-        if held:
-            return f"cannot be built before there is {', '.join(held)} ({str(error).splitlines()[0]})"
-    return f"{describe(alone, speed)}\n{built_without}"
+        arguments = run.config.values["model"].get("init_args") or {}
+        started = [key for key in (WEIGHTS, OPTIMIZER_ARGUMENT) if arguments.get(key) in missing]
+        others = [name for path, name in missing.items() if path not in [arguments[key] for key in started]]
+        if others:
+            return f"cannot be built before there is {', '.join(others)} ({str(error).splitlines()[0]})"
+    return f"{describe(run.config.without(started), speed)}\n{built_without}"

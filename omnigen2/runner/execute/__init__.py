@@ -1,7 +1,8 @@
-"""Carries plans out: a run, stages one after the other, a study side by side; each goes on where it was stopped."""
+"""Carries out what was planned: one run here, or many wherever there is place, shown while they run."""
 
+from omnigen2.runner.execute.check import check
+from omnigen2.runner.execute.execute import Elsewhere, execute
+from omnigen2.runner.execute.executors import executor_for
 from omnigen2.runner.execute.run import Output, quiet, run
-from omnigen2.runner.execute.stages_run import run_stages
-from omnigen2.runner.execute.study_run import run_study
 
-__all__ = ["Output", "quiet", "run", "run_stages", "run_study"]
+__all__ = ["Elsewhere", "Output", "check", "execute", "executor_for", "quiet", "run"]

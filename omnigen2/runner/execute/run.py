@@ -13,15 +13,14 @@ import yaml
 from lightning.pytorch import Callback, seed_everything
 from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.loggers import Logger, TensorBoardLogger
-from rich.console import Console
 
 from omnigen2.errors import UserError
 from omnigen2.files import read_json, write_bytes, write_json, write_text
 from omnigen2.runner import keep
-from omnigen2.runner.execute.progress import Bar, PlainLines, Progress, ProgressCallback
+from omnigen2.runner.execute.progress import Progress, ProgressCallback
 from omnigen2.runner.execute.troubles import Started, told
-from omnigen2.runner.plan import Config, as_lines, changes, may_differ
-from omnigen2.runner.recipe import building
+from omnigen2.runner.plan import Config, as_lines
+from omnigen2.runner.recipe import building, form_of
 
 NOT_FOR_USERS = (
     ".*LeafSpec.* is deprecated",  # what Lightning calls in torch
@@ -37,30 +36,27 @@ class Output:
 
     Attributes:
         say: Prints one line.
-        send: Takes the progress instead of a progress bar; None for a bar.
-        terminal: Whether a bar can be drawn.
+        send: Takes the progress; None if nobody wants it.
+        seconds: The least time between two of those.
         verbose: Whether Lightning's own messages are wanted.
-        title: Stands before the progress; nothing if there is only one run to show.
     """
 
     say: Callable[[str], None]
-    send: Callable[[Progress], None] | None
-    terminal: bool
-    verbose: bool
-    title: str = ""
+    send: Callable[[Progress], None] | None = None
+    seconds: float = 0.25
+    verbose: bool = False
 
 
-def run(config: Config, folder: Path, command: str, restart: bool, output: Output) -> dict[str, Any]:
+def run(config: Config, folder: Path, command: str, output: Output) -> dict[str, Any]:
     """Bring a run to its end, wherever it stands; return the summary, as in `run.json`.
 
-    Of several processes that train together, the first one alone cares for the folder; the others find there what it
-    has decided.
+    Of several processes that train together, the first one alone cares for the folder, which it holds; the others find
+    there what it has decided.
 
     Args:
         config: The checked recipe.
         folder: Where everything is written.
         command: The command that makes the run again, for the report.
-        restart: Whether to delete what the folder has and start over.
         output: Where words go.
 
     Raises:
@@ -71,19 +67,16 @@ def run(config: Config, folder: Path, command: str, restart: bool, output: Outpu
         keep.follow_the_first()
         finished = read_json(folder / keep.SUMMARY)
         return finished or _train(config, folder, command, keep.committed_checkpoint(folder), output)
-    with keep.locked(folder, patience=2.0):
-        if restart:
-            keep.start_over(folder, output.say)
-        longer = takes_more_steps(folder, config)
-        if not longer and (summary := read_json(folder / keep.SUMMARY)) is not None:
-            output.say(f"{folder} is finished ({summary['steps']} steps); --restart runs it again")
-            keep.follow_the_first()
-            return summary
-        with _begun(folder, config):
-            resumed = keep.roll_back(folder)
-            keep.follow_the_first()
-            output.say(f"{folder}: continues from step {resumed[1]}" if resumed else f"{folder}: starts")
-            return _train(config, folder, command, resumed[0] if resumed else None, output)
+    longer = takes_more_steps(folder, config)
+    if not longer and (summary := read_json(folder / keep.SUMMARY)) is not None:
+        output.say(f"{folder} is finished ({summary['steps']} steps); --restart runs it again")
+        keep.follow_the_first()
+        return summary
+    with _begun(folder, config):
+        resumed = keep.roll_back(folder)
+        keep.follow_the_first()
+        output.say(f"{folder}: continues from step {resumed[1]}" if resumed else f"{folder}: starts")
+        return _train(config, folder, command, resumed[0] if resumed else None, output)
 
 
 def takes_more_steps(folder: Path, config: Config) -> bool:
@@ -95,13 +88,12 @@ def takes_more_steps(folder: Path, config: Config) -> bool:
     Raises:
         UserError: If the folder holds a run with another configuration.
     """
-    if (folder / keep.STAGES).is_file():
-        raise UserError(f"{folder} holds stages, not a single run", keep.REMEDY)
     if not (folder / keep.CONFIG).is_file():
         return False
     old = yaml.safe_load((folder / keep.CONFIG).read_text(encoding="utf-8"))
-    free = may_differ(config.values)
-    found = {key: change for key, change in changes(old, config.values).items() if key not in free}
+    if (form := form_of(old)) != "plain":
+        raise UserError(f"{folder} holds {'a study' if form == 'study' else 'stages'}, not a single run", keep.REMEDY)
+    found = keep.differences(old, config.values)
     if found and not keep.asks_for_more(found):
         changed = as_lines(found)
         more = [f"… and {len(changed) - 5} more"] if len(changed) > 5 else []
@@ -152,11 +144,6 @@ def _train(config: Config, folder: Path, command: str, checkpoint: Path | None, 
             lambda callbacks, loggers: _trainer_arguments(config, folder, output, [training, *callbacks], loggers),
             folder,
         )
-    if output.send is not None and (processes := trainer.num_devices * trainer.num_nodes) > 1:
-        raise UserError(
-            f"a run of a study trains in one process, and this recipe asks for {processes}",
-            "set --trainer.devices=1 for the study, or run its rows one by one as recipes of their own",
-        )
     with told(folder, training):
         try:
             trainer.fit(model, datamodule=data, ckpt_path=checkpoint, weights_only=True)
@@ -189,13 +176,8 @@ def _trainer_arguments(
     if not any(isinstance(callback, keep.SaveOnSignal) for callback in callbacks):
         callbacks.append(keep.SaveOnSignal())
     callbacks += [keep.SameSchedule(), keep.WriteWeights(folder)]
-    wanted = config.values["trainer"]["enable_progress_bar"] is not False
-    if output.send is not None:
-        callbacks.append(ProgressCallback(output.send, seconds=0.5))
-    elif wanted and output.terminal:
-        callbacks.append(ProgressCallback(Bar(Console(), output.title or "training"), seconds=0.25))
-    elif wanted:
-        callbacks.append(ProgressCallback(PlainLines(output.say, output.title), seconds=10.0))
+    if output.send is not None and config.values["trainer"]["enable_progress_bar"] is not False:
+        callbacks.append(ProgressCallback(output.send, output.seconds))
     return {
         "default_root_dir": str(folder),
         "logger": loggers,

@@ -17,11 +17,12 @@ from omnigen2.runner.keep.lightning_private import (
     steps_between_checkpoints,
     trainer_of,
 )
-from omnigen2.runner.keep.longer import SameSchedule, asks_for_more
+from omnigen2.runner.keep.longer import SameSchedule, asks_for_more, changes, differences
 from omnigen2.runner.keep.metrics import CsvLogger, read_metrics
 from omnigen2.runner.keep.optimizer_file import CarryError, carry_on, read_optimizer, save_optimizer
+from omnigen2.runner.keep.pointer import check_strategy, check_whole, committed_checkpoint, roll_back
 from omnigen2.runner.keep.processes import check_launch, follow_the_first, is_first, started_together
-from omnigen2.runner.keep.resume import ResumePoint, committed_checkpoint, roll_back
+from omnigen2.runner.keep.resume import ResumePoint
 from omnigen2.runner.keep.state import of_all_processes, random_states, set_random_states
 from omnigen2.runner.keep.stopping import SaveOnSignal
 from omnigen2.runner.keep.summary import (
@@ -39,9 +40,10 @@ from omnigen2.runner.keep.summary import (
 __all__ = [
     "CONFIG", "LOCK", "OPTIMIZER", "OPTIMIZER_ARGUMENT", "REMEDY", "REPORTS", "STAGES", "SUMMARY", "WEIGHTS",
     "CarryError", "CsvLogger", "HandsOver", "ReportSection", "ResumePoint", "SameSchedule", "SaveOnSignal",
-    "SeedsLater", "WriteWeights", "asks_for_more", "attach", "carry_on", "check_launch", "claim",
-    "committed_checkpoint", "count", "fingerprint", "first_table", "follow_the_first", "from_its_weights", "is_first",
-    "locked", "of_all_processes", "random_states", "read_metrics", "read_optimizer", "report_sections", "roll_back",
-    "save_optimizer", "saves_folders", "set_random_states", "start_over", "started_together",
-    "steps_between_checkpoints", "summarize", "trainer_of", "versions", "write_report",
+    "SeedsLater", "WriteWeights", "asks_for_more", "attach", "carry_on", "changes", "check_launch", "check_strategy",
+    "check_whole", "claim", "committed_checkpoint", "count", "differences", "fingerprint", "first_table",
+    "follow_the_first", "from_its_weights", "is_first", "locked", "of_all_processes", "random_states", "read_metrics",
+    "read_optimizer", "report_sections", "roll_back", "save_optimizer", "saves_folders", "set_random_states",
+    "start_over", "started_together", "steps_between_checkpoints", "summarize", "trainer_of", "versions",
+    "write_report",
 ]  # fmt: skip

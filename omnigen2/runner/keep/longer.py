@@ -1,19 +1,65 @@
-"""A run takes more steps than it was first asked for: which settings may differ, and what must not depend on that."""
+"""Which settings may differ when a run goes on, also for more steps; and what must not depend on how many it takes."""
 
+import dataclasses
+import json
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, get_args, get_type_hints
 
 from lightning.pytorch import Callback, LightningModule, Trainer
 from typing_extensions import override
 
 from omnigen2.errors import UserError
+from omnigen2.runner.recipe import found_at
 
+ELSEWHERE = ("accelerator", "devices", "num_nodes", "strategy", "logger", "enable_progress_bar", "limit_test_batches")
+"""Settings of the trainer that say where a run trains, who else is told, and what a test takes."""
 LIMITS = ("trainer.max_steps", "trainer.max_epochs")
 RUNNING = {"last_epoch", "base_lrs", "lr_lambdas", "best", "num_bad_epochs", "cooldown_counter", "T_cur", "T_i"}
 """What a schedule counts while it runs; everything else in its state describes it."""
 
 Changes = Mapping[str, tuple[Any, Any]]
 """The value before and the value now of settings that differ, by dotted key."""
+
+
+def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
+    """What differs between the settings of a run and those with which it is to go on, but for what may differ.
+
+    Those that may are `ELSEWHERE`, and what the classes of model and data name in `may_differ`, seen from their
+    arguments (`reading.workers`). Where a class names a setting of a block, no block is one with the block's defaults.
+    """
+    free = {f"trainer.{name}" for name in ELSEWHERE}
+    blocks: dict[str, Any] = {}
+    for section in ("model", "data"):
+        owner = found_at(str((new.get(section) or {}).get("class_path")))
+        for key in getattr(owner, "may_differ", ()):
+            free.add(f"{section}.init_args.{key}")
+            name, dot, _ = key.partition(".")
+            blocks |= {f"{section}.init_args.{name}": _defaults(owner, name)} if dot else {}
+    return {
+        key: change
+        for key, change in changes(old, new, blocks=blocks).items()
+        if not any(f"{key}.".startswith(f"{one}.") for one in free)
+    }
+
+
+def changes(
+    old: Mapping[str, Any], new: Mapping[str, Any], prefix: str = "", blocks: Mapping[str, Any] | None = None
+) -> dict[str, tuple[Any, Any]]:
+    """The values, before and now, of the dotted keys in which two configurations differ.
+
+    Args:
+        prefix: Stands before every key.
+        blocks: What stands for None at some keys.
+    """
+    found: dict[str, tuple[Any, Any]] = {}
+    for key in sorted({*old, *new}):
+        name = f"{prefix}{key}"
+        before, after = ((blocks or {}).get(name) if values.get(key) is None else values[key] for values in (old, new))
+        if isinstance(before, dict) and isinstance(after, dict):
+            found |= changes(before, after, f"{name}.", blocks)
+        elif before != after or (key in old) != (key in new):
+            found[name] = old.get(key), new.get(key)
+    return found
 
 
 def asks_for_more(changes: Changes) -> bool:
@@ -76,6 +122,15 @@ def differing(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[tuple[
             yield from differing(before, after)
         elif (key == "_milestones" or not (key.startswith("_") or key in RUNNING)) and before != after:
             yield key.removeprefix("_"), before, after
+
+
+def _defaults(owner: Any, name: str) -> dict[str, Any] | None:
+    """The settings of the data class that an argument takes, as a recipe has them; None if it takes something else."""
+    kind = get_type_hints(owner.__init__)[name]
+    for one in (kind, *get_args(kind)):
+        if dataclasses.is_dataclass(one) and isinstance(one, type):
+            return json.loads(json.dumps(dataclasses.asdict(one())))
+    return None
 
 
 def _grows(change: tuple[Any, Any]) -> bool:

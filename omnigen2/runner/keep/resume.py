@@ -1,8 +1,8 @@
 """Checkpoints from which a run goes on to the very numbers it would have reached without a stop."""
 
 import math
-import shutil
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +12,17 @@ from lightning.pytorch.callbacks import Checkpoint
 from lightning.pytorch.utilities import rank_zero_warn
 from typing_extensions import override
 
-from omnigen2.files import read_json, write_json
 from omnigen2.runner.keep import lightning_private as private
 from omnigen2.runner.keep import state
 from omnigen2.runner.keep.metrics import CsvLogger
-
-POINTER = "resume.json"
+from omnigen2.runner.keep.pointer import (
+    Pointer,
+    check_strategy,
+    committed_checkpoint,
+    delete,
+    read_pointer,
+    unsafe,
+)
 
 
 class ResumePoint(Checkpoint):
@@ -113,11 +118,17 @@ class ResumePoint(Checkpoint):
         else:
             rank_zero_warn(
                 f"the checkpoint was made by {len(saved)} processes, and now there are {processes}: its random states "
-                "and the running metrics of its epoch cannot be restored. The run goes on with other random numbers; "
-                "for the same ones, continue with as many processes as before"
+                "and the running metrics of its epoch cannot be restored, and a step may be of another number of "
+                "samples. The run goes on with other random numbers; for the same ones, continue with as many "
+                "processes as before"
             )
         if self._fit_started:  # strategies that shard restore late
             self.restore_random_states(epoch_ended=True)
+
+    @override
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        if trainer.ckpt_path is not None:
+            check_strategy(trainer.ckpt_path, trainer.strategy)
 
     @override
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -130,6 +141,11 @@ class ResumePoint(Checkpoint):
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Set the random states if the next thing is a batch in the middle of an epoch; else let a new epoch begin."""
         self._fit_started = False
+        if self._random is not None and bool(self._random["cuda"]) != (trainer.strategy.root_device.type == "cuda"):
+            rank_zero_warn(
+                "the checkpoint was made on a device of another kind, whose random numbers cannot be continued on this "
+                "one: what is drawn there goes on with others"
+            )
         if self._restored is not None and self._restored["epoch_ended"]:
             if self._restored.get("limit_reached") and private.has_more_batches(trainer):
                 self._reopen(trainer, self._restored["rows"])
@@ -200,8 +216,8 @@ class ResumePoint(Checkpoint):
         """Take back the end of an epoch in which a run had all the steps that it was asked for then."""
         private.reopen_epoch(trainer)
         folder = _folder(trainer)
-        if trainer.is_global_zero and (pointer := read_json(folder / "checkpoints" / POINTER)) is not None:
-            write_json(folder / "checkpoints" / POINTER, pointer | {"rows": rows})
+        if trainer.is_global_zero and (pointer := read_pointer(folder)) is not None:
+            replace(pointer, rows=rows).write(folder)
         for logger in _csv_loggers(trainer):
             logger.keep(rows)
 
@@ -230,6 +246,12 @@ class ResumePoint(Checkpoint):
         if not self._epoch_ended:
             self._running_now = self._running | state.running_values(trainer)
         trainer.save_checkpoint(path)
+        if self._committed is None and trainer.is_global_zero and (found := unsafe(path)):
+            rank_zero_warn(
+                f"the checkpoint holds {', '.join(found)}, which are not loaded from a file, for safety: a stopped run "
+                "could not go on. Keep tensors, numbers, texts, lists and mappings in the hyperparameters and in the "
+                "state of callbacks and data, or allow these classes with torch.serialization.add_safe_globals([…])"
+            )
         self._pending = path
         self._saved_step = trainer.global_step
         self._saved_time = time.monotonic()
@@ -238,43 +260,10 @@ class ResumePoint(Checkpoint):
         if self._pending is None:
             return
         if trainer.is_global_zero:
-            pointer = {"checkpoint": self._pending.name, "rows": _rows(trainer), "step": self._saved_step}
-            write_json(self._pending.parent / POINTER, pointer)
+            Pointer(self._pending.name, _rows(trainer), self._saved_step).write(_folder(trainer))
             if self._committed is not None:
                 delete(self._committed)
         self._committed, self._pending = self._pending, None
-
-
-def committed_checkpoint(folder: Path) -> Path | None:
-    """Return the checkpoint from which the run in a folder continues; None if there is none yet."""
-    pointer = read_json(folder / "checkpoints" / POINTER)
-    return None if pointer is None else folder / "checkpoints" / pointer["checkpoint"]
-
-
-def roll_back(folder: Path) -> tuple[Path, int] | None:
-    """Bring the folder of a run to the state of its last checkpoint: later metrics and half-written files go.
-
-    Returns:
-        The checkpoint and its step, or None if the run has to start from the beginning.
-    """
-    pointer = read_json(folder / "checkpoints" / POINTER)
-    checkpoint = committed_checkpoint(folder)
-    for other in (folder / "checkpoints").glob("resume-*.ckpt"):
-        if other != checkpoint:
-            delete(other)
-    if pointer is None or checkpoint is None:
-        (folder / "metrics.csv").unlink(missing_ok=True)
-        return None
-    CsvLogger(folder).keep(pointer["rows"])
-    return checkpoint, pointer["step"]
-
-
-def delete(checkpoint: Path) -> None:
-    """Delete a checkpoint, be it a file or (when it is sharded) a folder."""
-    if checkpoint.is_dir():
-        shutil.rmtree(checkpoint)
-    else:
-        checkpoint.unlink(missing_ok=True)
 
 
 def _folder(trainer: Trainer) -> Path:

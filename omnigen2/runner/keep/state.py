@@ -31,7 +31,7 @@ def random_states() -> dict[str, Any]:
 def set_random_states(states: dict[str, Any]) -> None:
     """Set the states of all random number generators to what `random_states` returned."""
     torch.set_rng_state(states["torch"])
-    for state in states["cuda"]:
+    for state in states["cuda"] if torch.cuda.is_available() else ():
         torch.cuda.set_rng_state(state)
     kind, keys, position, has_gauss, gauss = states["numpy"]
     np.random.set_state((kind, keys.numpy().astype(np.uint32), position, has_gauss, gauss))

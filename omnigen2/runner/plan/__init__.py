@@ -1,12 +1,11 @@
-"""From a recipe to checked runs: a configuration, stages that start from each other, or a study of rows and seeds."""
+"""From a recipe to checked runs: a plan, which is a graph of runs and the report of them."""
 
-from omnigen2.runner.plan.config import Config, as_lines, changes, may_differ
-from omnigen2.runner.plan.stage_planner import Stage
-from omnigen2.runner.plan.stages import StagesPlan, plan_stages
-from omnigen2.runner.plan.study import Plan, plan_study
-from omnigen2.runner.plan.twins import START, taken, twins
+from omnigen2.runner.plan.config import Config, as_lines, as_yaml, changes, may_differ, parse
+from omnigen2.runner.plan.forms import plan
+from omnigen2.runner.plan.graph import Cell, Plan, Rank, Report, Results, Row, Run, RunResult
+from omnigen2.runner.plan.machines import Machines, Place, place
 
 __all__ = [
-    "START", "Config", "Plan", "Stage", "StagesPlan", "as_lines", "changes", "may_differ", "plan_stages", "plan_study",
-    "taken", "twins",
+    "Cell", "Config", "Machines", "Place", "Plan", "Rank", "Report", "Results", "Row", "Run", "RunResult", "as_lines",
+    "as_yaml", "changes", "may_differ", "parse", "place", "plan",
 ]  # fmt: skip

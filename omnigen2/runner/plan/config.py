@@ -8,9 +8,10 @@ may be absolute.
 from argparse import ArgumentError
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from functools import cache
-from pathlib import Path
-from typing import Any, cast
+from pathlib import Path, PurePath
+from typing import Any
 
 import yaml
 from jsonargparse import Namespace, set_parsing_settings
@@ -22,7 +23,7 @@ from typing_extensions import override
 
 from omnigen2.errors import UserError
 from omnigen2.runner.keep import SeedsLater
-from omnigen2.runner.recipe import explain, explain_reference, found_at, known_keys
+from omnigen2.runner.recipe import Document, explain, explain_reference, found_at, known_keys, merged
 
 Value = None | bool | int | float | list[Any] | dict[str, Any] | str
 """What stands in the block `vars`. Not `Any`: the parser would read the text `a: b` as a mapping."""
@@ -37,7 +38,7 @@ set_parsing_settings(omegaconf_absolute_to_relative_paths=True, instantiate_subc
 
 
 class _RecipeCLI(SeedsLater):
-    """LightningCLI cut in two: parse now, build later."""
+    """LightningCLI cut in two: its parser reads every recipe, and builds later what it has read."""
 
     config: Namespace
     config_init: Namespace
@@ -45,15 +46,13 @@ class _RecipeCLI(SeedsLater):
     model: LightningModule
     trainer: Trainer
 
-    def __init__(self, args: list[str], files: Sequence[Path]) -> None:
-        self.files = files
-        self.options = [word for word in args if not word.startswith("--config=")]
+    def __init__(self) -> None:
         self.trainer_arguments: TrainerArguments | None = None
         super().__init__(
             save_config_callback=None,
             seed_everything_default=0,
             parser_kwargs={"parser_mode": "omegaconf+", "exit_on_error": False, "allow_abbrev": False},
-            args=args,
+            args=[],
             run=False,
         )
 
@@ -63,16 +62,19 @@ class _RecipeCLI(SeedsLater):
 
     @override
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
-        """Parse without Lightning's warning that `sys.argv` is not used."""
-        with _explained(parser, self.files, self.options):
-            self.config = parser.parse_args(args)
+        """Read nothing while the parser is made."""
+        self.config = Namespace()
 
     @override
     def instantiate_classes(self) -> None:
-        """Build nothing while parsing."""
-        if self.trainer_arguments is not None:
-            with _explained(self.parser, self.files, self.options):
-                super().instantiate_classes()
+        """Build nothing while the parser is made."""
+
+    def built(self) -> tuple[Trainer, LightningModule, LightningDataModule | None]:
+        """Build what `config` says."""
+        super().instantiate_classes()
+        found = self.trainer, self.model, self.datamodule
+        del self.trainer, self.model, self.datamodule, self.config_init  # they are large, and this is shared
+        return found
 
     @override
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
@@ -83,42 +85,52 @@ class _RecipeCLI(SeedsLater):
         return super().instantiate_trainer(**kwargs)
 
 
+_shared = cache(_RecipeCLI)
+"""One parser for all recipes: making one takes as long as reading a recipe."""
+
+
+@dataclass(frozen=True)
 class Config:
-    """A checked configuration of a plain recipe.
+    """The checked settings of one run.
 
-    Args:
-        arguments: `--config=…` for each layer, then `--key=value` for each override.
-        files: The files among the layers, to name them in messages.
-
-    Raises:
-        UserError: If a key, a value, a class or a reference is wrong.
+    Attributes:
+        values: All of them, as a plain recipe holds them.
+        namespace: The same as the parser has read them, from which classes are built.
+        files: The files they come from, to name them in messages; `options` likewise, of the form `--key=value`.
     """
 
-    def __init__(self, arguments: Sequence[str], files: Sequence[Path] = ()) -> None:
-        self.files = tuple(files)
-        self._cli = _RecipeCLI(list(arguments), self.files)
-        self.text = str(self._cli.parser.dump(self._cli.config, format="yaml", skip_unset=False))
-        self.values = cast(dict[str, Any], yaml.safe_load(self.text))
-        if self.values["seed_everything"] is True:
-            raise UserError(
-                "seed_everything: true draws another seed at every start, so that a stopped run could not go on",
-                "write a number, or false to leave the random state alone",
-            )
-        seed = self.values["seed_everything"]
-        if seed is None:
-            raise UserError("seed_everything has no value", "write a number, or false to leave the random state alone")
-        if seed is not False and not 0 <= int(seed) < SEEDS:
-            raise UserError(
-                f"seed_everything must be at least 0 and below {SEEDS} (2^32), got {seed}", "use another seed"
-            )
-        if self.values["model"] is None:
-            raise UserError("the recipe has no model; it needs `model: {class_path: …, init_args: {…}}`")
+    values: Document
+    namespace: Namespace
+    files: tuple[Path, ...] = ()
+    options: tuple[str, ...] = ()
+
+    @property
+    def text(self) -> str:
+        """A plain recipe that runs the same."""
+        return as_yaml(self.values)
 
     @property
     def seed(self) -> int | None:
         """The seed of the run; None if the recipe wants none."""
         seed = self.values["seed_everything"]
         return None if seed is False else int(seed)
+
+    def seeded(self, seed: int) -> "Config":
+        """The same with another seed."""
+        namespace = self.namespace.clone()
+        namespace["seed_everything"] = seed
+        return replace(self, values=self.values | {"seed_everything": seed}, namespace=namespace)
+
+    def without(self, names: Sequence[str]) -> "Config":
+        """The same with some arguments of the model set to None."""
+        namespace, nothing = self.namespace.clone(), dict.fromkeys(names)
+        for name in names:
+            namespace[f"model.init_args.{name}"] = None
+        return replace(self, values=merged([self.values, {"model": {"init_args": nothing}}]), namespace=namespace)
+
+    def filled(self, change: Callable[[str], str]) -> "Config":
+        """The same with every text changed."""
+        return replace(self, values=_filled(self.values, change), namespace=_filled(self.namespace, change))
 
     def build(
         self, trainer_arguments: TrainerArguments, folder: Path | None = None
@@ -129,22 +141,55 @@ class Config:
             trainer_arguments: Makes the arguments of the trainer that replace the recipe's.
             folder: Of the run: what loggers write stands in there, wherever their `save_dir` is a relative path.
         """
-        self._cli.trainer_arguments = trainer_arguments
+        cli = _shared()
+        cli.trainer_arguments, cli.config = trainer_arguments, self.namespace.clone()
         if folder is not None:
-            for logger in _as_list(self._cli.config["trainer"]["logger"]):
+            for logger in _as_list(cli.config["trainer"]["logger"]):
                 if "save_dir" in (arguments := logger.get("init_args") or {}):
                     arguments["save_dir"] = str(folder / (arguments["save_dir"] or ""))
-        self._cli.instantiate_classes()
-        return self._cli.trainer, self._cli.model, self._cli.datamodule
+        with _explained(cli.parser, self.files, self.options):
+            return cli.built()
 
 
-Parse = Callable[[tuple[str, ...], tuple[Path, ...]], Config]
-"""From the arguments and files of a `Config` to the configuration."""
+def parse(arguments: Sequence[str], files: Sequence[Path] = ()) -> Config:
+    """Read and check the settings of a plain recipe; this touches no random state.
+
+    Args:
+        arguments: `--config=…` for each layer, then `--key=value` for each option.
+        files: The files among the layers, to name them in messages.
+
+    Raises:
+        UserError: If a key, a value, a class or a reference is wrong.
+    """
+    parser = _shared().parser
+    options = tuple(word for word in arguments if not word.startswith("--config="))
+    with _explained(parser, files, options):
+        namespace = parser.parse_args(list(arguments))
+    values: Document = yaml.load(parser.dump(namespace, format="yaml", skip_unset=False), Loader=yaml.CSafeLoader)  # noqa: S506
+    seed = values["seed_everything"]
+    written = "write a number, or false to leave the random state alone"
+    if seed is True:
+        raise UserError(
+            "seed_everything: true draws another seed at every start, so that a stopped run could not go on", written
+        )
+    if seed is None:
+        raise UserError("seed_everything has no value", written)
+    if seed is not False and not 0 <= int(seed) < SEEDS:
+        raise UserError(f"seed_everything must be at least 0 and below {SEEDS} (2^32), got {seed}", "use another seed")
+    if values["model"] is None:
+        raise UserError("the recipe has no model; it needs `model: {class_path: …, init_args: {…}}`")
+    return Config(values, namespace, tuple(files), options)
 
 
-def remembering() -> Parse:
-    """A parser that reads equal arguments once; for as long as one recipe is planned, since files may change later."""
-    return cache(Config)
+class _Dumper(yaml.CSafeDumper):
+    def ignore_aliases(self, data: Any) -> bool:
+        """Write what occurs twice twice."""
+        return True
+
+
+def as_yaml(document: Document) -> str:
+    """Write a document as a recipe holds it."""
+    return str(yaml.dump(document, Dumper=_Dumper, sort_keys=False, allow_unicode=True))
 
 
 def changes(old: Mapping[str, Any], new: Mapping[str, Any], prefix: str = "") -> dict[str, tuple[Any, Any]]:
@@ -182,6 +227,25 @@ def _as_list(value: Any) -> list[Any]:
     if isinstance(value, list):
         return value
     return [] if value is None or isinstance(value, bool) else [value]
+
+
+def _filled(value: Any, change: Callable[[str], str]) -> Any:
+    # every text in nested values, also in what the parser has made
+    match value:
+        case Namespace():
+            copied = value.clone()
+            vars(copied).update({key: _filled(inner, change) for key, inner in vars(copied).items()})
+            return copied
+        case dict():
+            return {key: _filled(inner, change) for key, inner in value.items()}
+        case list() | tuple() | set():
+            return type(value)(_filled(inner, change) for inner in value)
+        case PurePath():
+            return type(value)(change(str(value)))
+        case str():
+            return change(value)
+        case _:
+            return value
 
 
 def _short(value: Any) -> str:

@@ -12,10 +12,9 @@ from omnigen2.runner.recipe.messages import (
     parameters_of,
 )
 from omnigen2.runner.recipe.recipe import Document, Recipe, form_of, read_recipe, read_yaml
-from omnigen2.runner.recipe.references import Places, strings, to_references
+from omnigen2.runner.recipe.references import Places, strings
 
 __all__ = [
     "Document", "Places", "Recipe", "arguments", "building", "explain", "explain_reference", "form_of", "found_at",
     "known_keys", "merged", "nearest", "nested", "parameters_of", "read_block", "read_recipe", "read_yaml", "strings",
-    "to_references",
 ]  # fmt: skip

@@ -25,29 +25,28 @@ class Places:
         """From paths to the references they stand for."""
 
     def filled(self, value: T) -> T:
-        """A copy of nested mappings and lists with paths for every `@stage/path`, in options behind the `=` too."""
-        return replaced(value, self._fill)
+        """A copy of nested mappings and lists with paths for every `@stage/path`."""
+        return replaced(value, self.fill)
 
-    def _fill(self, text: str) -> str:
-        option, equals, setting = text.partition("=") if text.startswith("--") else ("", "", text)
-        match = REFERENCE.fullmatch(setting)
+    def fill(self, text: str) -> str:
+        """The path that a text stands for, if it is a reference; else the text itself.
+
+        Raises:
+            UserError: If there is no such stage.
+        """
+        match = REFERENCE.fullmatch(text)
         if match is None:
             return text
         name, path = match.groups()
         if name not in self.folders:
             known = list(self.folders)
             raise UserError(
-                f"{setting}: there is no earlier stage {name!r}{nearest(name, known)}",
+                f"{text}: there is no earlier stage {name!r}{nearest(name, known)}",
                 f"earlier stages: {', '.join(known) or 'none, this is the first one'}",
             )
         place = str(self.folders[name] / path)
-        self.used[place] = setting
-        return f"{option}{equals}{place}"
-
-
-def to_references(value: T, references: Mapping[str, str]) -> T:
-    """Replace paths in nested mappings and lists by the references that they stand for; returns a copy."""
-    return replaced(value, lambda text: references.get(text, text))
+        self.used[place] = text
+        return place
 
 
 def replaced(value: Any, change: Callable[[str], str]) -> Any:

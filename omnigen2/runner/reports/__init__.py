@@ -1,9 +1,6 @@
-"""What finished runs hand to a report, and the reports that are written when a recipe names none."""
+"""The reports that are written when a recipe names none."""
 
-from omnigen2.runner.reports.stages import StageResult, StagesReport, StagesResult, StageTable
-from omnigen2.runner.reports.study import CellResult, MetricTable, Row, StudyReport, StudyResult
+from omnigen2.runner.reports.stages import StageTable
+from omnigen2.runner.reports.study import MetricTable
 
-__all__ = [
-    "CellResult", "MetricTable", "Row", "StageResult", "StageTable", "StagesReport", "StagesResult", "StudyReport",
-    "StudyResult",
-]  # fmt: skip
+__all__ = ["MetricTable", "StageTable"]

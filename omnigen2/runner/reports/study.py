@@ -1,117 +1,14 @@
-"""What a study hands to its report, and the report that is used when a study names none.
+"""The report of rows and seeds: a table of final values."""
 
-A study is a table: rows (variants of one base recipe) times seeds. Every cell is a finished run.
-A `StudyReport` turns the cells into `report.md` and `report.json`, and into plots if it likes; it
-reads nothing but the `StudyResult`, so it can be tested without training anything.
-"""
-
-from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from math import isnan
+from statistics import fmean
 
 from typing_extensions import override
 
+from omnigen2.errors import UserError
 from omnigen2.files import markdown_table, spread, write_json, write_text
-
-
-@dataclass(frozen=True)
-class Row:
-    """One row of a study: a variant of the base recipe.
-
-    Attributes:
-        name: The key under `study.rows`; also the name of its folder.
-        title: What the report calls it; the name if the recipe gives no title.
-        notes: Whatever the recipe wants the report to know (a paper's numbers, a formula).
-    """
-
-    name: str
-    title: str
-    notes: Mapping[str, Any]
-
-
-@dataclass(frozen=True)
-class CellResult:
-    """One finished run: a row with a seed.
-
-    Attributes:
-        row: Name of the row.
-        metrics: The rows of `metrics.csv` in order, numbers only; a metric that a row does not have is absent, and
-            every row has `step`. Those of the last stage, if the row has stages.
-        summary: The run's `run.json`: `seconds`, `parameters`, `steps`, `seed`, `versions`, ….
-    """
-
-    row: str
-    seed: int
-    folder: Path
-    metrics: tuple[Mapping[str, float], ...]
-    summary: Mapping[str, Any]
-
-    def curve(self, metric: str) -> list[tuple[int, float]]:
-        """The (step, value) pairs of a column of `metrics.csv`.
-
-        Raises:
-            KeyError: If the run never logged that metric.
-        """
-        points = [(int(row["step"]), row[metric]) for row in self.metrics if metric in row]
-        if not points and metric in self.summary.get("final", {}):
-            points = [(int(self.summary["steps"]), float(self.summary["final"][metric]))]
-        if not points:
-            known = sorted({name for row in self.metrics for name in row} - {"step", "epoch"})
-            raise KeyError(f"{self.folder} logged no metric {metric!r}; it has {', '.join(known) or 'none'}")
-        return points
-
-
-@dataclass(frozen=True)
-class StudyResult:
-    """All finished runs of a study.
-
-    Attributes:
-        name: Name of the study: the stem of its recipe.
-        cells: One per row and seed, row by row.
-        command: The command that makes the study again.
-        seconds: Training time summed over the cells, interruptions included.
-        jobs: How many cells ran side by side.
-        base: The base recipe, as written (after the overrides that hold for all rows).
-        versions: Versions of Python and of the libraries.
-    """
-
-    name: str
-    rows: tuple[Row, ...]
-    seeds: tuple[int, ...]
-    cells: tuple[CellResult, ...]
-    command: str
-    seconds: float
-    jobs: int
-    base: Mapping[str, Any]
-    versions: Mapping[str, str]
-
-    def cell(self, row: str, seed: int) -> CellResult:
-        """Return one cell.
-
-        Raises:
-            KeyError: If the study has no such cell.
-        """
-        for cell in self.cells:
-            if (cell.row, cell.seed) == (row, seed):
-                return cell
-        raise KeyError(f"no cell ({row!r}, {seed}) in the study {self.name!r}")
-
-    def of_row(self, row: str) -> tuple[CellResult, ...]:
-        """The cells of one row, in the order of the seeds."""
-        return tuple(self.cell(row, seed) for seed in self.seeds)
-
-
-class StudyReport(ABC):
-    """Turns a finished study into files. Recipes name one under `study.report` by `class_path`."""
-
-    @abstractmethod
-    def write(self, result: StudyResult, folder: Path) -> None:
-        """Write `report.md` and `report.json` (and plots) into the folder; the same result, the same files.
-
-        The runner prints the first table of `report.md` when the study ends.
-        """
+from omnigen2.runner.plan import Plan, Report, Results, Row, RunResult
 
 
 def check_columns(metrics: Sequence[str] | None, digits: int) -> None:
@@ -126,11 +23,13 @@ def check_columns(metrics: Sequence[str] | None, digits: int) -> None:
         raise ValueError("metrics is an empty list; leave it out to get every metric")
 
 
-class MetricTable(StudyReport):
+class MetricTable(Report):
     """The final value of each metric: one line per row, mean ± standard deviation over the seeds.
 
+    Where a study has `rank`, the best row stands first, and that metric in the first column.
+
     Args:
-        metrics: Columns of `metrics.csv`; all that every cell has if not given.
+        metrics: Columns of `metrics.csv`; all that every run has if not given.
         digits: Significant digits in the table (the JSON has all), at least 1.
     """
 
@@ -140,36 +39,63 @@ class MetricTable(StudyReport):
         self.digits = digits
 
     @override
-    def write(self, result: StudyResult, folder: Path) -> None:
-        names = list(self.metrics) if self.metrics is not None else common_metrics(result.cells)
+    def write(self, plan: Plan, results: Results) -> None:
+        known = common_metrics([run for row in plan.rows for run in results.of_row(row.name)])
+        names = list(self.metrics) if self.metrics is not None else known
+        if plan.rank is not None:
+            if plan.rank.metric not in known:
+                raise UserError(
+                    f"study.rank.metric is {plan.rank.metric}, which not every run has logged",
+                    f"all have {', '.join(known) or 'no metric'}; mend it and give the command again, the runs stay",
+                )
+            names = [plan.rank.metric, *(name for name in names if name != plan.rank.metric)]
         finals = {
-            row.name: {name: [cell.curve(name)[-1][1] for cell in result.of_row(row.name)] for name in names}
-            for row in result.rows
+            row.name: {name: [run.curve(name)[-1][1] for run in results.of_row(row.name)] for name in names}
+            for row in plan.rows
         }
-        head = ["row", *names]
-        lines = [[row.title, *(spread(finals[row.name][name], self.digits) for name in names)] for row in result.rows]
-        seeds = ", ".join(map(str, result.seeds))
+        ordered = ranked(plan, finals)
+        place = {row.name: str(number) for number, row in enumerate(ordered, 1)}
+        head = [*(["rank"] if plan.rank else []), "row", *names]
+        lines = [
+            [
+                *([place[row.name]] if plan.rank else []),
+                row.title,
+                *(spread(finals[row.name][name], self.digits) for name in names),
+            ]
+            for row in ordered
+        ]
+        seeds = ", ".join(map(str, plan.seeds))
+        order = f" The {plan.rank.best} {plan.rank.metric} stands first." if plan.rank else ""
         text = (
-            f"# {result.name}\n\n{markdown_table(head, lines)}\n\nFinal values, mean ± standard deviation over "
-            f"the seeds {seeds}.\n{len(result.cells)} runs, {result.seconds / 60:.1f} minutes of training.\n\n"
-            f"    {result.command}\n"
+            f"# {plan.name}\n\n{markdown_table(head, lines)}\n\nFinal values, mean ± standard deviation over "
+            f"the seeds {seeds}.{order}\n{len(results.runs)} runs, {results.seconds / 60:.1f} minutes of training.\n\n"
+            f"    {plan.command}\n"
         )
-        write_text(folder / "report.md", text)
+        write_text(plan.folder / "report.md", text)
         data = {
-            "study": result.name,
-            "command": result.command,
-            "seeds": list(result.seeds),
-            "seconds": result.seconds,
-            "versions": dict(result.versions),
+            "study": plan.name,
+            "command": plan.command,
+            "seeds": list(plan.seeds),
+            "seconds": results.seconds,
+            "versions": dict(results.versions),
+            "ranked": [row.name for row in ordered] if plan.rank else None,
             "rows": {
-                row.name: {"title": row.title, "notes": dict(row.notes), "final": finals[row.name]}
-                for row in result.rows
+                row.name: {"title": row.title, "notes": dict(row.notes), "final": finals[row.name]} for row in plan.rows
             },
         }
-        write_json(folder / "report.json", data)
+        write_json(plan.folder / "report.json", {key: value for key, value in data.items() if value is not None})
 
 
-def common_metrics(cells: Sequence[CellResult]) -> list[str]:
-    """The metrics that every cell has logged, sorted; without the step and the epoch."""
-    logged = [{name for row in (*cell.metrics, cell.summary.get("final", {})) for name in row} for cell in cells]
+def ranked(plan: Plan, finals: Mapping[str, Mapping[str, Sequence[float]]]) -> list[Row]:
+    """The rows of a plan, those first whose mean is best; a row whose mean is no number is last."""
+    if plan.rank is None:
+        return list(plan.rows)
+    sign, metric = (1 if plan.rank.best == "lowest" else -1), plan.rank.metric
+    means = {row.name: sign * fmean(finals[row.name][metric]) for row in plan.rows}
+    return sorted(plan.rows, key=lambda row: (isnan(means[row.name]), means[row.name]))
+
+
+def common_metrics(runs: Sequence[RunResult]) -> list[str]:
+    """The metrics that every run has logged, sorted; without the step and the epoch."""
+    logged = [{name for row in (*run.metrics, run.summary.get("final", {})) for name in row} for run in runs]
     return sorted(set.intersection(*logged) - {"step", "epoch"}) if logged else []

@@ -12,6 +12,7 @@ from lightning.pytorch.utilities import rank_zero_warn
 from omnigen2.data import TASK_NAMES, DataError
 from omnigen2.data.samples import Task
 from omnigen2.files import Fields, JsonLine, read_json_lines
+from omnigen2.generate import MOST_SIDE
 
 FIELDS = ("task_type", "instruction", "input_images", "output_image", "target_img_size", "meta", "meta_data")
 GENEVAL = ("tag", "include", "prompt")
@@ -143,11 +144,12 @@ def _existing(root: Path, name: str, where: str) -> Path:
 
 def _size(fields: Fields) -> tuple[int, int]:
     value: Any = fields.values["target_img_size"]
-    if not isinstance(value, list) or len(value) != 2 or not all(type(side) is int and side > 0 for side in value):
+    sides: list[Any] = value if isinstance(value, list) else []
+    if len(sides) != 2 or not all(type(side) is int and 0 < side <= MOST_SIDE for side in sides):
         raise DataError(
             f"{fields.where} has target_img_size {value!r:.100}, expected [width, height] in pixels", REMEDY
         )
-    width, height = value
+    width, height = sides
     return height, width
 
 

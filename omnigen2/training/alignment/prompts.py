@@ -8,7 +8,8 @@ import lightning as L
 import torch
 from typing_extensions import override
 
-from omnigen2.data import Batch, DataError, Example, TokenBudget
+from omnigen2.data import Batch, DataError, Example, TextLimit, TokenBudget
+from omnigen2.files import MOST_STEPS, check_most
 from omnigen2.pictures import ImageFileError, ImageReader, ResizePolicy, to_pixels
 from omnigen2.training.alignment.prompt_lines import Prompt, most_references, read_prompts
 from omnigen2.training.parts import StepLoader
@@ -65,6 +66,7 @@ class JsonlPrompts(L.LightningDataModule):
         image_root: str | None = None,
     ) -> None:
         super().__init__()
+        check_most("steps of JsonlPrompts", steps, MOST_STEPS, DataError)
         if steps < 1 or not files:
             raise DataError(f"JsonlPrompts needs steps >= 1 and at least one file, got {steps} and {list(files)}")
         self.files = tuple(files)
@@ -94,6 +96,11 @@ class JsonlPrompts(L.LightningDataModule):
     def most_references(self) -> tuple[int, str]:
         """The largest number of references of a prompt, also of those for validation, and which one it is."""
         return most_references([*self._read(), *self._held_out])
+
+    def check_texts(self, limit: TextLimit) -> None:
+        """Refuse instructions that are too long, also of those for validation."""
+        for prompt in [*self._read(), *self._held_out]:
+            limit.check(prompt.where, prompt.instruction, references=len(prompt.references))
 
     @override
     def train_dataloader(self) -> StepLoader[int]:

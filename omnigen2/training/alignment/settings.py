@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from omnigen2.data.samples import Task
+from omnigen2.files import check_most
 from omnigen2.flow import NoiseLevel, TimeShift
 from omnigen2.generate import Sampling
 from omnigen2.rl import EqualSteps, FlowGRPOObjective, NormalizedRatio, Reward, Scale, StepSelection
@@ -47,6 +48,8 @@ class RolloutPart:
             raise ValueError(
                 f"rollouts follow their own shift, got time_shift {self.sampling.time_shift}; write it as shift"
             )
+        for name in ("groups", "members", "tokens"):
+            check_most(f"{name} of a rollout", getattr(self, name), 2**40)
         if self.groups < 1 or self.members < 2 or self.tokens < 1:
             raise ValueError(
                 "a rollout needs groups >= 1, members >= 2 and tokens >= 1, got "
@@ -81,6 +84,8 @@ class UpdatePart:
     max_norm: float = 1.0
 
     def __post_init__(self) -> None:
+        check_most("updates", self.updates, 2**20)
+        check_most("tokens of an update", self.tokens, 2**40)
         if self.updates < 1 or not self.max_norm > 0 or (self.tokens is not None and self.tokens < 1):
             raise ValueError(
                 "an update needs updates >= 1, max_norm > 0 and tokens >= 1, got "

@@ -4,7 +4,7 @@ from typing import Protocol, runtime_checkable
 
 from torch import nn
 
-from omnigen2.data import DataError
+from omnigen2.data import DataError, TextLimit
 from omnigen2.training.flow_matching.data_module import ImageData
 from omnigen2.training.parts import TransformerPart, adapted_layers
 
@@ -18,12 +18,30 @@ class CountsReferences(Protocol):
         ...
 
 
-def check_samples(data: object, part: TransformerPart, weights: str | None) -> None:
-    """Compare data with the sizes of a transformer that is not built yet.
+@runtime_checkable
+class HasTexts(Protocol):
+    """Data that know their texts, without opening pictures."""
+
+    def check_texts(self, limit: TextLimit) -> None:
+        """Refuse instructions that are too long.
+
+        Raises:
+            DataError: If one is.
+        """
+        ...
+
+
+def check_samples(data: object, part: TransformerPart, weights: str | None, texts: TextLimit | None = None) -> None:
+    """Compare data with a transformer and a reader of texts that are not built yet.
+
+    Args:
+        texts: How long instructions may be; of any length if None.
 
     Raises:
-        DataError: If a sample has more references than it knows, or nothing to draw.
+        DataError: If a sample has more references than it knows, nothing to draw, or too long a text.
     """
+    if texts is not None and isinstance(data, HasTexts):
+        data.check_texts(texts)
     if not isinstance(data, CountsReferences):
         return
     known, (most, where) = part.sizes(weights).max_references, data.most_references()

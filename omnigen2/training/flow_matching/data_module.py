@@ -1,8 +1,7 @@
 """Pictures of one's own as training data: from a spec, jsonl files, or the chunks of `omnigen2 data optimize`."""
 
-from collections.abc import Generator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from functools import reduce
 from pathlib import Path
 from typing import Literal
@@ -12,74 +11,27 @@ from lightning.pytorch.utilities import rank_zero_warn
 from typing_extensions import override
 
 from omnigen2.data import (
-    BadRecords,
-    ByteLength,
     Collate,
     ConditionDropout,
     DataError,
     Looked,
     Mixture,
-    Opened,
     Origins,
-    PixelRange,
     Planner,
-    Source,
-    TextLength,
+    TextLimit,
     TokenBudget,
     check_budget,
     check_data,
     has_captions,
-    open_data,
     open_folder,
 )
-from omnigen2.data.batches import BrokenSamples, Mixing, Precomputed
+from omnigen2.data.batches import Mixing
+from omnigen2.files import MOST_STEPS, check_most
 from omnigen2.layout import ImageSegment, Layout, Segment, TextSegment
-from omnigen2.pictures import ImageReader
+from omnigen2.training.flow_matching.data_parts import DataPart, Reading, named_part, open_parts
 
 TYPICAL_TEXT = 64
 """Text tokens of a sample in an estimate that no data are read for."""
-
-
-@dataclass(frozen=True)
-class DataPart:
-    """One part of a mixture.
-
-    Attributes:
-        path: A yml or jsonl file in the official layout; the folder that `omnigen2 data optimize` wrote; or the
-            folder of one of its sources. A path with several sources keeps their ratios among themselves.
-        weight: At least 0; only ratios of weights count.
-        at_least: Fewest pixels of a picture: smaller ones are left out, see `omnigen2.data.PixelRange`.
-        below: Pixels that a picture must stay below; no limit if None.
-    """
-
-    path: str
-    weight: float = 1.0
-    at_least: int = 0
-    below: int | None = None
-
-
-@dataclass(frozen=True)
-class Reading:
-    """How samples are read.
-
-    Attributes:
-        workers: Processes that read and decode; 0 does it in the process that trains.
-        text: Counts the text tokens of jsonl files; the bytes, at most 888, if None. Chunks bring their counts.
-        reader: Decodes images.
-        bad_records: What happens to bad records of jsonl files.
-        broken: What happens to a sample whose image cannot be decoded: `"refuse"` stops and names it; `"skip"` leaves
-            it out whenever it is drawn, and says so. A run that goes on may have met it before or not.
-        precomputed: Latents and text states that chunks bring are used, or ignored so that pictures are encoded and
-            instructions read in training. To use them, budget, codec and reading of texts must be those that made
-            them, otherwise the training stops and says so; chunks without them are encoded in training either way.
-    """
-
-    workers: int = 0
-    text: TextLength | None = None
-    reader: ImageReader = field(default_factory=ImageReader)
-    bad_records: BadRecords = "refuse"
-    broken: BrokenSamples = "refuse"
-    precomputed: Precomputed = "use"
 
 
 @dataclass(frozen=True)
@@ -132,6 +84,7 @@ class ImageData(L.LightningDataModule):
         seed: int = 0,
     ) -> None:
         super().__init__()
+        check_most("steps of ImageData", steps, MOST_STEPS, DataError)
         if steps < 1 or seed < 0:
             raise DataError(f"ImageData needs steps >= 1 and seed >= 0, got {steps} and {seed}")
         if not train or (validation is not None and not validation.parts):
@@ -145,41 +98,61 @@ class ImageData(L.LightningDataModule):
         self.reading = Reading() if reading is None else reading
         self.seed = seed
         self._looked: Looked | None = None
+        self._said: dict[str, None] = {}
+        self._mixtures: dict[str, Mixture] = {}
 
     @override
     def train_dataloader(self) -> Mixture:
         """As many batches as the training has; an epoch of the Trainer is all of it."""
         batches = self.steps * (1 if self.trainer is None else self.trainer.accumulate_grad_batches)
-        return self._mixture(self.parts, batches, self.mixing, self.dropout, "continue")
+        return self._mixture("training", self.parts, batches, self.mixing, self.dropout, "continue")
 
     @override
     def val_dataloader(self) -> Mixture | list[Mixture]:
         """The same batches every time, with all parts in each and all conditions; none without `validation`."""
         if self.validation is None:
             return []
-        return self._mixture(self.validation.parts, self.validation.batches, "sample", None, "repeat")
+        return self._mixture("validation", self.validation.parts, self.validation.batches, "sample", None, "repeat")
+
+    def left_out(self) -> list[str]:
+        """What was left out up to now, in sentences: of any process, and before a restart too."""
+        drawn = [
+            f"{one.broken} times a sample of the {use} data could not be read and was left out: {'; '.join(one.named)}"
+            for use, one in self._mixtures.items()
+            if one.broken
+        ]
+        return [*self._said, *drawn]
 
     def most_references(self) -> tuple[int, str]:
         """The largest number of references of a sample, and which one it is, by `looked_through`."""
         found = self.looked_through()
         return found.references, found.most
 
-    def looked_through(self) -> Looked:
+    def check_texts(self, limit: TextLimit) -> None:
+        """Look through all data, and refuse instructions that are too long and are to be read in training."""
+        self._looked = None
+        self.looked_through(replace(limit, reads_stored=self.reading.precomputed == "ignore"))
+
+    def looked_through(self, texts: TextLimit | None = None) -> Looked:
         """Look through all data before anything costly is done: every line is read, and every file looked for.
 
         Pictures are not opened. What can only be found when they are is a matter of `reading.broken`.
+
+        Args:
+            texts: How long instructions may be, of what is drawn from; of any length if None.
 
         Raises:
             DataError: If something is missing or wrong, with file and line; last, if a part does not exist.
         """
         if self._looked is None:
             parts = [*({} if self.validation is None else self.validation.parts).items(), *self.parts.items()]
+            drawn = {part.path for _, part in parts if part.weight > 0}
             paths: dict[str, Looked] = {}
             for name, part in sorted(parts, key=lambda one: not Path(one[1].path).exists()):
                 if part.path not in paths:
-                    with _named(name, part):
-                        paths[part.path] = check_data(part.path, self.reading.bad_records)
-            drawn = {part.path for _, part in parts if part.weight > 0}
+                    with named_part(name, part):
+                        limit = texts if part.path in drawn else None
+                        paths[part.path] = check_data(part.path, self.reading.bad_records, limit)
             self._looked = reduce(Looked.together, (found for path, found in paths.items() if path in drawn), Looked())
         return self._looked
 
@@ -216,15 +189,20 @@ class ImageData(L.LightningDataModule):
             )
         return Layout((sample,) * min(count, self.budget.max_samples or count))
 
+    def _say(self, sentence: str) -> None:
+        rank_zero_warn(sentence)
+        self._said[sentence] = None
+
     def _mixture(
         self,
+        use: str,
         parts: Mapping[str, DataPart],
         batches: int,
         mixing: Mixing,
         dropout: ConditionDropout | None,
         epochs: Literal["continue", "repeat"],
     ) -> Mixture:
-        sources, weights = open_parts(parts, self.reading)
+        sources, weights = open_parts(parts, self.reading, self._say)
         reading = self.reading
         if reading.precomputed == "use":  # now, not when a rare source is drawn for the first time
             for name, source in sources.items():
@@ -232,65 +210,8 @@ class ImageData(L.LightningDataModule):
                     origin.check(f"the data {name!r}", resize=self.budget.resize)
         drawn = {name: source for name, source in sources.items() if weights[name] > 0}
         for name, count in check_budget(drawn, self.budget).items():
-            rank_zero_warn(f"{count} of {len(drawn[name])} samples of {name} are above the budget and are left out")
+            self._say(f"{count} of {len(drawn[name])} samples of {name} are above the budget and are left out")
         planner = Planner(sources, weights, self.budget, mixing, self.seed)
         collate = Collate(dropout, reading.reader, reading.broken, reading.precomputed)
-        return Mixture(planner, collate, batches, reading.workers, epochs)
-
-
-def open_parts(parts: Mapping[str, DataPart], reading: Reading) -> tuple[dict[str, Source], dict[str, float]]:
-    """Open the parts of a mixture.
-
-    Returns:
-        Sources and weights by name: that of the part, or `part/source` where a path holds several.
-
-    Raises:
-        DataError: If a path cannot be used; the message names the part.
-    """
-    sources: dict[str, Source] = {}
-    weights: dict[str, float] = {}
-    for name, part in parts.items():
-        opened = _open(name, part, reading)
-        if opened.bad:
-            number, first = len(opened.bad), opened.bad[0]
-            rank_zero_warn(f"{number} bad records of the data {name!r} are left out, the first: {first}")
-        if opened.broken:
-            number, first = len(opened.broken), opened.broken[0]
-            rank_zero_warn(
-                f"{number} pictures of the data {name!r} cannot be read and cost their samples, such as {first}"
-            )
-        for inner, source in opened.sources.items():
-            full = name if len(opened.sources) == 1 else f"{name}/{inner}"
-            ranged = part.at_least > 0 or part.below is not None
-            sources[full] = PixelRange(source, part.at_least, part.below) if ranged else source
-            weights[full] = part.weight * opened.weights[inner]
-    return sources, weights
-
-
-def _open(name: str, part: DataPart, reading: Reading) -> Opened:
-    text = ByteLength(limit=888) if reading.text is None else reading.text
-    with _named(name, part):
-        return open_data(part.path, reading.bad_records, text, reading.reader, reading.broken)
-
-
-@contextmanager
-def _named(name: str, part: DataPart) -> Generator[None]:
-    """Name the part of a mixture in what is wrong with it.
-
-    Yields:
-        Nothing.
-
-    Raises:
-        DataError: If it does not exist, or something is wrong with it.
-    """
-    if not Path(part.path).exists():
-        raise DataError(
-            f"the data {name!r} are to be read from {part.path}, which does not exist",
-            "give the path of a yml or jsonl file, or write chunks there with "
-            f"`omnigen2 data optimize SPEC {part.path}`",
-        ) from FileNotFoundError(part.path)
-    try:
-        yield
-    except DataError as error:
-        message = f"the data {name!r} cannot be used: {error.message}"
-        raise DataError(message, error.remedy, error.arguments) from error
+        made = self._mixtures[use] = Mixture(planner, collate, batches, reading.workers, epochs)
+        return made

@@ -8,7 +8,7 @@ from typing import Any, cast
 
 import lightning as L
 import torch
-from lightning.pytorch import Trainer
+from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.strategies import ModelParallelStrategy
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch.distributed.fsdp import FSDPModule
@@ -28,6 +28,7 @@ from omnigen2.training.flow_matching.checks import check_samples, start_in_words
 from omnigen2.training.flow_matching.data_module import ImageData
 from omnigen2.training.flow_matching.drawing import Drawing
 from omnigen2.training.flow_matching.encoded import BatchEncoder
+from omnigen2.training.flow_matching.left_out import LeftOutData
 from omnigen2.training.flow_matching.text_states import TextStates, TypicalTexts
 from omnigen2.training.parts import (
     ADAPTER,
@@ -39,6 +40,7 @@ from omnigen2.training.parts import (
     TransformerPart,
     VLMSource,
     companion_example,
+    limit_of_drawings,
     save_plain_transformer,
     save_rest,
     scheduled,
@@ -162,9 +164,16 @@ class FlowModel(L.LightningModule):
         if stage == "fit":
             self.check_data(cast(Any, self.trainer).datamodule)
 
+    @override
+    def configure_callbacks(self) -> list[Callback]:
+        """What says in the report which data were left out."""
+        data = cast(Any, self.trainer).datamodule
+        return [LeftOutData(data)] if isinstance(data, ImageData) else []
+
     def check_data(self, data: object) -> None:
         """Refuse data that the transformer cannot take, as far as is known without opening pictures."""
-        check_samples(data, self.part, self.weights)
+        part = self.text_part
+        check_samples(data, self.part, self.weights, limit_of_drawings(part.encoder, part.rules))
 
     def starts_from(self) -> str:
         """Where the training has started, for its report."""

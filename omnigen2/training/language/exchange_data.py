@@ -6,8 +6,9 @@ import lightning as L
 import numpy as np
 from typing_extensions import override
 
-from omnigen2.data import Opened, Sample, check_data, open_data
+from omnigen2.data import Opened, Sample, TextLimit, check_data, open_data
 from omnigen2.encoders import SYSTEM_PROMPT
+from omnigen2.files import check_most
 from omnigen2.pictures import ImageReader
 from omnigen2.training.language.exchanges import Exchange, ExchangeBatch, exchange_of
 from omnigen2.training.parts import StepLoader, Stream
@@ -20,8 +21,12 @@ class SampleStream(ABC):
     def draw(self, rng: np.random.Generator) -> Sample:
         """Draw one example; `rng` is the only source of randomness."""
 
-    def check(self) -> None:  # noqa: B027
-        """Refuse examples that cannot be drawn, as far as it is known without opening pictures; by default none."""
+    def check(self, texts: TextLimit | None = None) -> None:  # noqa: B027
+        """Refuse examples that cannot be drawn, as far as it is known without opening pictures; by default none.
+
+        Args:
+            texts: How long an example may be.
+        """
 
 
 class StoredSamples(SampleStream):
@@ -39,8 +44,8 @@ class StoredSamples(SampleStream):
         self._opened: Opened | None = None
 
     @override
-    def check(self) -> None:
-        check_data(self.path)
+    def check(self, texts: TextLimit | None = None) -> None:
+        check_data(self.path, texts=texts)
 
     @override
     def draw(self, rng: np.random.Generator) -> Sample:
@@ -79,6 +84,12 @@ class ExchangeData(L.LightningDataModule):
         system: str = SYSTEM_PROMPT,
     ) -> None:
         super().__init__()
+        for name, size in (
+            ("batch_size", batch_size),
+            ("evaluation_size", evaluation_size),
+            ("evaluation_batch_size", evaluation_batch_size),
+        ):
+            check_most(name, size, 2**20)
         if seed < 0 or batch_size < 1 or evaluation_size < 1 or evaluation_batch_size < 1:
             raise ValueError(
                 f"ExchangeData needs seed >= 0 and sizes >= 1, got seed={seed}, batch_size={batch_size}, "
@@ -94,10 +105,10 @@ class ExchangeData(L.LightningDataModule):
         self.reader = ImageReader()
         self.loader = StepLoader(self.training_batch, steps)
 
-    def check(self) -> None:
+    def check(self, texts: TextLimit | None = None) -> None:
         """Look through all examples, of training and held-out ones, see `SampleStream.check`."""
-        self.train.check()
-        self.evaluation.check()
+        self.train.check(texts)
+        self.evaluation.check(texts)
 
     def training_batch(self, step: int) -> ExchangeBatch:
         """The batch of one step, counted from 0: the same for the same seed, step and number of the process."""

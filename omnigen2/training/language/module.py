@@ -15,7 +15,15 @@ from omnigen2.encoders import Answer, QwenEncoder
 from omnigen2.training.language.exchange_data import ExchangeData
 from omnigen2.training.language.exchange_metrics import Answered
 from omnigen2.training.language.exchanges import ExchangeBatch, answer_loss, teach
-from omnigen2.training.parts import LearningRate, OptimizerRecipe, VLMSource, save_vlm, scheduled, vlm_source
+from omnigen2.training.parts import (
+    LearningRate,
+    OptimizerRecipe,
+    VLMSource,
+    limit_of_exchanges,
+    save_vlm,
+    scheduled,
+    vlm_source,
+)
 
 
 class VLMModule(L.LightningModule, ABC):
@@ -80,7 +88,7 @@ class VLMModule(L.LightningModule, ABC):
     def check_data(self, data: object) -> None:
         """Refuse examples that cannot be drawn, as far as it is known without opening pictures."""
         if isinstance(data, ExchangeData):
-            data.check()
+            data.check(limit_of_exchanges(self.source, data.system))
 
     @override
     def configure_model(self) -> None:

@@ -15,6 +15,7 @@ from omnigen2.training.parts.schedules import (
     scheduled,
 )
 from omnigen2.training.parts.streams import Stream
+from omnigen2.training.parts.text_limits import limit_of_drawings, limit_of_exchanges
 from omnigen2.training.parts.transformer_part import ADAPTER, TransformerPart, adapted_layers
 from omnigen2.training.parts.vlm import (
     EVERY_TOKEN,
@@ -33,6 +34,6 @@ __all__ = [
     "ADAPTER", "DCT", "EVERY_TOKEN", "MLLM", "PROCESSOR", "AdamWRecipe", "CodecFolder", "CodecSource", "LearningRate",
     "MuonAdamW", "OptimizerRecipe", "Precision", "Saved", "StepLoader", "Stream", "TransformerPart", "VLMFolder",
     "VLMSource", "WarmupConstant", "WarmupCosine", "WarmupLinearDecay", "adapted_layers", "companion_example",
-    "lambda_lr", "save_plain_transformer", "save_rest", "save_vlm", "scheduled", "shard_transformer", "vlm_identity",
-    "vlm_source", "with_companion", "without_bars",
+    "lambda_lr", "limit_of_drawings", "limit_of_exchanges", "save_plain_transformer", "save_rest", "save_vlm",
+    "scheduled", "shard_transformer", "vlm_identity", "vlm_source", "with_companion", "without_bars",
 ]  # fmt: skip

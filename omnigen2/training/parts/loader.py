@@ -8,6 +8,8 @@ because it fetches one batch ahead otherwise. `StepLoader` has all three.
 from collections.abc import Callable, Iterator
 from typing import Generic, TypeVar
 
+from omnigen2.files import MOST_STEPS, check_most
+
 Batch = TypeVar("Batch")
 
 
@@ -31,6 +33,7 @@ class StepLoader(Generic[Batch]):
     """
 
     def __init__(self, batch_fn: Callable[[int], Batch], steps: int) -> None:
+        check_most("steps", steps, MOST_STEPS)
         if steps < 1:
             raise ValueError(f"steps must be at least 1, got {steps}")
         self.batch_fn = batch_fn

@@ -21,6 +21,7 @@ from omnigen2.encoders import (
     fingerprint,
     load_tokenizer,
 )
+from omnigen2.errors import user_errors
 
 Precision: TypeAlias = Literal["float32", "bfloat16"]
 DTYPES: dict[Precision, torch.dtype] = {"float32": torch.float32, "bfloat16": torch.bfloat16}
@@ -44,6 +45,11 @@ class VLMSource(ABC):
             bridge: Which states it passes on: all of them, as training on words wants it, if nothing is said.
             rules: How prompts become tokens; the usual way if None.
         """
+
+    def tokenizer(self, rules: PromptRules) -> ChatTokenizer | None:
+        """What makes its tokens, if that is at hand without the model."""
+        del rules
+        return None
 
 
 @dataclass(frozen=True)
@@ -77,6 +83,14 @@ class VLMFolder(VLMSource):
         config = Qwen2_5_VLConfig.from_pretrained(str(mllm), local_files_only=True)
         model = cast(torch.nn.Module, Qwen2_5_VLForConditionalGeneration(config))
         return QwenEncoder(model.to(dtype), tokenizer, bridge)
+
+    @override
+    def tokenizer(self, rules: PromptRules) -> ChatTokenizer | None:
+        folder = Path(self.path, PROCESSOR)
+        if not (folder / "tokenizer_config.json").is_file():
+            return None  # said when the model is loaded
+        with user_errors():
+            return load_tokenizer(folder, rules)
 
 
 @contextmanager

@@ -14,7 +14,9 @@ from PIL import Image
 from omnigen2.microworld.reports import Ablation, MicroCurriculum
 from omnigen2.microworld.reports.ablation import COLUMNS
 from omnigen2.microworld.reports.findings import CLAIMS, Difference, findings
-from omnigen2.runner.reports import CellResult, Row, StageResult, StagesResult, StudyResult
+from omnigen2.runner.keep import read_metrics
+from omnigen2.runner.plan import Row, RunResult
+from tests.runner.results import finished
 
 SHARES = {
     "base": (0.3, 0.3, 0.3), "edit": (0.3, 0.5, 0.3), "geneval": (0.5, 0.3, 0.3), "ocr": (0.2, 0.2, 0.2),
@@ -26,7 +28,7 @@ SHARES = {
 COLUMN_NAMES = ("GenEval", "edit exact", "in-context exact")
 
 
-def cell(folder: Path, row: str, seed: int, tasks: int) -> CellResult:
+def cell(folder: Path, row: str, seed: int, tasks: int) -> RunResult:
     """A finished run: what it left of an evaluation, and rewards that rise."""
     own = folder / row / f"seed_{seed}"
     own.mkdir(parents=True)
@@ -42,16 +44,16 @@ def cell(folder: Path, row: str, seed: int, tasks: int) -> CellResult:
     (own / "scores.json").write_text(json.dumps(content))
     lines = ["step,epoch,reward/mean", *(f"{n},0,{0.1 * n + 0.01 * seed}" for n in range(8))]
     (own / "metrics.csv").write_text("\n".join(lines) + "\n")
-    return CellResult(row, seed, own, (), {})
+    return RunResult(row, None, own, read_metrics(own), {"seconds": 6.0})
 
 
 @pytest.mark.parametrize(("tasks", "seeds", "decided"), [(1000, (0, 1), True), (5, (0, 1), False), (1000, (0,), False)])
 def test_the_ablation_says_what_the_numbers_say(
     tasks: int, seeds: tuple[int, ...], decided: bool, tmp_path: Path
 ) -> None:
-    cells = tuple(cell(tmp_path, row, seed, tasks) for row in SHARES for seed in seeds)
+    cells = {(row, seed): [cell(tmp_path, row, seed, tasks)] for row in SHARES for seed in seeds}
     rows = tuple(Row(name, name, {"paper": {"GenEval": 0.9}} if name == "base" else {}) for name in SHARES)
-    Ablation().write(StudyResult("rl", rows, seeds, cells, "lightning run x", 60.0, 1, {}, {}), tmp_path)
+    Ablation().write(*finished(tmp_path, cells, rows, "rl"))
     found = json.loads((tmp_path / "report.json").read_text())
     assert found["tasks"]["edit exact"] == tasks
     assert found["rows"]["base"]["scores"][0]["GenEval"] == pytest.approx(0.3, abs=0.4)
@@ -85,10 +87,10 @@ def test_the_curriculum_has_the_scores_and_pictures_of_its_stages(tmp_path: Path
     Image.new("RGB", (4, 4)).save(tmp_path / "one" / "pictures.png")
     summary = {"seconds": 60.0, "steps": 1, "final": {"eval/loss": 0.5}}
     stages = tuple(
-        StageResult(name, None, tmp_path / folder, ({"step": 0, "eval/loss": 0.5},), summary)
+        RunResult(name, None, tmp_path / folder, ({"step": 0, "eval/loss": 0.5},), summary)
         for name, folder in (("a", "none"), ("b", "one"), ("c", "one"))
     )
-    MicroCurriculum().write(StagesResult("curriculum", tmp_path, stages, "lightning run x.yaml", {"torch": "2"}))
+    MicroCurriculum().write(*finished(tmp_path, {("curriculum", None): stages}))
     found = json.loads((tmp_path / "report.json").read_text())
     assert found["scores"] == {"b": scores, "c": scores}
     assert "stages" in found

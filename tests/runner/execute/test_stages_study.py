@@ -10,9 +10,9 @@ import yaml
 from omnigen2.cli import main
 from omnigen2.errors import UserError
 from omnigen2.runner.keep.metrics import read_metrics
-from omnigen2.runner.plan.stages import StagesPlan
-from omnigen2.runner.plan.study import Plan, plan_study
-from omnigen2.runner.recipe.recipe import Document, read_recipe
+from omnigen2.runner.plan import Plan
+from omnigen2.runner.recipe import Document
+from tests.runner.recipes import planned
 from tests.runner.stage_recipes import PLAIN, weights, write_stages
 
 ROWS: Document = {
@@ -38,40 +38,30 @@ def write(**study: Any) -> None:
     Path("study.yaml").write_text(yaml.safe_dump({"study": block}, sort_keys=False))
 
 
-def plan(*options: str, file: str = "study.yaml") -> Plan:
-    return plan_study(read_recipe([Path(file)], options), Path("runs/study"))
-
-
-def stages(planned: Plan, row: str, seed: int) -> StagesPlan:
-    found = planned.configs[row, seed]
-    assert isinstance(found, StagesPlan)
-    return found
-
-
 def test_a_row_of_stages_has_a_folder_per_seed_and_stage() -> None:
-    planned = plan("--data.init_args.first=7")
-    two = stages(planned, "two", 4)
-    assert [str(stage.folder) for stage in two.stages] == [
+    plan = planned("--data.init_args.first=7")
+    two = plan.cells["two", 4].values()
+    assert [str(run.folder) for run in two] == [
         "runs/study/two/seed_4/edit",
         "runs/study/two/seed_4/geneval",
     ]
-    values = [stage.config.values for stage in two.stages]
+    values = [run.config.values for run in two]
     assert [v["seed_everything"] for v in values] == [4, 4]
     assert [v["trainer"]["max_steps"] for v in values] == [4, 2]
     assert [v["model"]["init_args"]["lr"] for v in values] == [0.05, 0.05]
     assert [v["data"]["init_args"]["first"] for v in values] == [7, 7]
     assert values[1]["model"]["init_args"]["weights"] == "runs/study/two/seed_4/edit/weights"
-    assert stages(planned, "one", 0).stages[0].config.values == planned.configs["base", 0].values
+    assert plan.cells["one", 0]["edit"] is plan.cells["base", 0]["base"], "equal runs are one"
 
 
-def values_of(planned: Plan) -> list[Document]:
-    return [c.document if isinstance(c, StagesPlan) else c.values for c in planned.configs.values()]
+def values_of(plan: Plan) -> list[Document]:
+    return [run.config.values for cell in plan.cells.values() for run in cell.values()]
 
 
 def test_the_resolved_study_is_a_recipe_for_the_same() -> None:
-    first = plan("--study.seeds=[4]")
+    first = planned("--study.seeds=[4]")
     Path("resolved.yaml").write_text(first.text)
-    again = plan(file="resolved.yaml")
+    again = planned(files=["resolved.yaml"], folder=Path("runs/study"))
     assert values_of(again) == values_of(first)
     assert again.text == first.text
 
@@ -89,14 +79,14 @@ def test_the_resolved_study_is_a_recipe_for_the_same() -> None:
 def test_a_mistake_in_a_row_of_stages(study: Document, message: str) -> None:
     write(**study)
     with pytest.raises(UserError, match=message):
-        plan()
+        planned()
 
 
 def test_a_study_of_stages_runs_and_reports_their_last_stage(capsys: pytest.CaptureFixture[str]) -> None:
     write(rows={"base": {}, "two": ROWS["two"]}, base=PLAIN)
     assert main(["run", "study.yaml", "--jobs=1", "--study.seeds=[0]"]) == 0
     text = capsys.readouterr().out
-    assert "2 of 2 runs to do" in text
+    assert "3 of 3 runs to do" in text
     assert "| The two | " in text
     folder = Path("runs/study/two/seed_0")
     assert weights(folder / "edit") != weights(folder / "geneval")
@@ -104,10 +94,10 @@ def test_a_study_of_stages_runs_and_reports_their_last_stage(capsys: pytest.Capt
     data = json.loads(Path("runs/study/report.json").read_text())
     assert data["rows"]["two"]["final"]["bias"] == [read_metrics(folder / "geneval")[-1]["bias"]]
     assert main(["run", "study.yaml", "--study.seeds=[0]"]) == 0
-    assert "all 2 runs are finished" in capsys.readouterr().out
+    assert "all 3 runs are finished" in capsys.readouterr().out
     (folder / "geneval/run.json").unlink()
     assert main(["run", "study.yaml", "--study.seeds=[0]", "--model.init_args.lr=0.3"]) == 2
-    assert "the recipe has changed since this study was started" in capsys.readouterr().err
+    assert "base/seed_0 has changed since it was run" in capsys.readouterr().err
     write(rows={"base": {"stages": {"edit": {}}}, "two": ROWS["two"]}, base=PLAIN)
     assert main(["run", "study.yaml", "--study.seeds=[0]"]) == 2
-    assert "runs/study/base/seed_0 holds a single run, not stages" in capsys.readouterr().err
+    assert "runs/study/base/seed_0 holds a single run, and something else is to be run" in capsys.readouterr().err

@@ -16,10 +16,9 @@ import yaml
 from omnigen2.cli import main
 from omnigen2.files import read_json
 from omnigen2.runner.keep.metrics import read_metrics
-from omnigen2.runner.plan.study import Plan, plan_study
-from omnigen2.runner.recipe.recipe import read_recipe
+from omnigen2.runner.plan import Config, Plan
 from tests.paths import ROOT
-from tests.runner.recipes import PARTS, PLAIN, checkpoints_every, write
+from tests.runner.recipes import PARTS, PLAIN, checkpoints_every, planned, write
 from tests.runner.runs import run_with
 
 STUDY: dict[str, Any] = {
@@ -42,8 +41,9 @@ def recipes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write(Path("study.yaml"), STUDY)
 
 
-def plan(*options: str, files: tuple[str, ...] = ("study.yaml",)) -> Plan:
-    return plan_study(read_recipe([Path(file) for file in files], options), Path("runs/study"))
+def configs(plan: Plan) -> dict[tuple[str, int | None], Config]:
+    """The settings of the cells, each of which is one run."""
+    return {cell: run.config for cell, runs in plan.cells.items() for run in runs.values()}
 
 
 def start(*words: str) -> subprocess.Popen[str]:
@@ -62,46 +62,47 @@ def wait_for(happens: Callable[[], bool], running: subprocess.Popen[str], second
 
 
 def test_cells_are_planned_seed_by_seed_with_their_settings() -> None:
-    planned = plan()
-    assert list(planned.configs) == [("zeta", 5), ("alpha", 5), ("zeta", 1), ("alpha", 1)]
-    assert [row.title for row in planned.rows] == ["The Z", "alpha"]
-    assert planned.rows[0].notes == {"paper": 800, "formula": "(a), b: (c)"}
-    zeta, alpha = (planned.configs[row, 1].values for row in ("zeta", "alpha"))
+    plan = planned()
+    found = configs(plan)
+    assert list(found) == [("zeta", 5), ("alpha", 5), ("zeta", 1), ("alpha", 1)]
+    assert [row.title for row in plan.rows] == ["The Z", "alpha"]
+    assert plan.rows[0].notes == {"paper": 800, "formula": "(a), b: (c)"}
+    zeta, alpha = (found[row, 1].values for row in ("zeta", "alpha"))
     assert zeta["seed_everything"] == alpha["seed_everything"] == 1
     assert zeta["model"]["init_args"] == {"width": 4, "lr": 0.01, "activation": None}
     assert alpha["model"]["init_args"] == {"width": 6, "lr": 0.02, "activation": None}
     assert alpha["data"]["init_args"]["width"] == 6
-    assert planned.cell_folder("alpha", 1) == Path("runs/study/alpha/seed_1")
+    assert plan.cells["alpha", 1]["alpha"].folder == plan.cell_folder("alpha", 1) == Path("runs/study/alpha/seed_1")
 
 
 def test_options_change_the_study_or_all_rows() -> None:
-    planned = plan("--study.seeds=[7]", "--trainer.max_steps=2", "--model.init_args.lr=0.5")
-    assert list(planned.configs) == [("zeta", 7), ("alpha", 7)]
-    for config in planned.configs.values():
+    found = configs(planned("--study.seeds=[7]", "--trainer.max_steps=2", "--model.init_args.lr=0.5"))
+    assert list(found) == [("zeta", 7), ("alpha", 7)]
+    for config in found.values():
         assert config.values["trainer"]["max_steps"] == 2
         assert config.values["model"]["init_args"]["lr"] == 0.5
 
 
 def test_other_keys_and_layers_change_all_rows_but_rows_come_after() -> None:
     write(Path("layer.yaml"), {"study": {"seeds": [2]}, "vars": {"width": 9}, "trainer": {"max_steps": 3}})
-    planned = plan(files=("study.yaml", "layer.yaml"))
-    assert list(planned.configs) == [("zeta", 2), ("alpha", 2)]
-    assert [c.values["trainer"]["max_steps"] for c in planned.configs.values()] == [3, 3]
-    assert [c.values["model"]["init_args"]["width"] for c in planned.configs.values()] == [9, 6]
+    found = configs(planned(files=("study.yaml", "layer.yaml")))
+    assert list(found) == [("zeta", 2), ("alpha", 2)]
+    assert [c.values["trainer"]["max_steps"] for c in found.values()] == [3, 3]
+    assert [c.values["model"]["init_args"]["width"] for c in found.values()] == [9, 6]
 
 
 def test_the_base_may_be_written_in_the_study_and_a_row_may_be_empty() -> None:
     write(Path("study.yaml"), STUDY, {"study": {"base": None}}, {"study": {"base": PLAIN}})
-    assert plan().configs["alpha", 1].values["data"]["init_args"]["width"] == 6
+    assert configs(planned())["alpha", 1].values["data"]["init_args"]["width"] == 6
     Path("study.yaml").write_text("study:\n  base: parts/plain.yaml\n  seeds: [0]\n  rows:\n    only:\n")
-    assert list(plan().configs) == [("only", 0)]
+    assert list(planned().cells) == [("only", 0)]
 
 
 def test_the_resolved_study_is_a_recipe_for_the_same() -> None:
-    first = plan("--vars.lr=0.3", "--study.seeds=[3,4]")
+    first = planned("--vars.lr=0.3", "--study.seeds=[3,4]")
     Path("resolved.yaml").write_text(first.text)
-    again = plan(files=("resolved.yaml",))
-    assert [c.values for c in again.configs.values()] == [c.values for c in first.configs.values()]
+    again = planned(files=("resolved.yaml",))
+    assert [c.values for c in configs(again).values()] == [c.values for c in configs(first).values()]
     assert again.text == first.text
 
 
@@ -118,7 +119,7 @@ def test_a_dry_run_describes_every_row(capsys: pytest.CaptureFixture[str]) -> No
 def reference() -> dict[tuple[str, int], str]:
     """The metrics of every cell, each run alone, without a stop and without waiting."""
     found: dict[tuple[str, int], str] = {}
-    for (row, seed), config in plan("--data.init_args.delay=0").configs.items():
+    for (row, seed), config in configs(planned("--data.init_args.delay=0")).items():
         folder = Path("reference") / row / str(seed)
         assert run_with(config, folder) == 0
         found[row, seed] = (folder / "metrics.csv").read_text()
@@ -128,8 +129,8 @@ def reference() -> dict[tuple[str, int], str]:
 def test_a_killed_study_goes_on_to_the_same_numbers(capsys: pytest.CaptureFixture[str]) -> None:
     slow = {"trainer": {"max_steps": 30, "val_check_interval": 10}, "data": {"init_args": {"delay": 0.08, "steps": 40}}}
     write(Path("parts/plain.yaml"), PLAIN, slow, checkpoints_every(4))
-    planned = plan()
-    cells = {key: planned.cell_folder(*key) for key in planned.configs}
+    plan = planned()
+    cells = {key: plan.cell_folder(*key) for key in plan.cells}
 
     def in_the_middle() -> bool:
         done = [folder for folder in cells.values() if (folder / "run.json").exists()]
@@ -162,9 +163,9 @@ def test_a_killed_study_goes_on_to_the_same_numbers(capsys: pytest.CaptureFixtur
     assert "report: runs/study/report.md" in text
     data = json.loads(Path("runs/study/report.json").read_text())
     assert data["rows"]["zeta"]["final"]["loss"] == [
-        read_metrics(planned.cell_folder("zeta", seed))[-2]["loss"] for seed in (5, 1)
+        read_metrics(plan.cell_folder("zeta", seed))[-2]["loss"] for seed in (5, 1)
     ]
-    assert yaml.safe_load(Path("runs/study/study.yaml").read_text())["study"]["seeds"] == [5, 1]
+    assert yaml.safe_load(Path("runs/study/config.yaml").read_text())["study"]["seeds"] == [5, 1]
 
     assert main(["run", "study.yaml"]) == 0
     assert {f: (f / "run.json").stat().st_mtime_ns for f in finished} == finished
@@ -192,7 +193,7 @@ def test_a_failing_cell_does_not_stop_the_others(capsys: pytest.CaptureFixture[s
     write(Path("study.yaml"), {"study": {"base": "parts/plain.yaml", "seeds": [0], "rows": rows}})
     assert main(["run", "study.yaml", "--jobs=1"]) == 1
     text = capsys.readouterr().out
-    assert "bad, seed 0 failed; its log is runs/study/bad/seed_0/log.txt" in text
+    assert "bad/seed_0 failed; its log is runs/study/bad/seed_0/log.txt" in text
     assert "RuntimeError: the toy broke" in text
     assert "1 of 2 runs are finished" in text
     log = Path("runs/study/bad/seed_0/log.txt").read_text()

@@ -16,7 +16,7 @@ from lightning.pytorch.strategies import ModelParallelStrategy
 
 from omnigen2.runner.keep import lightning_private as private
 from omnigen2.runner.keep.metrics import CsvLogger, read_metrics
-from omnigen2.runner.plan.config import Config
+from omnigen2.runner.plan import parse
 from tests.runner.recipes import PLAIN, write
 from tests.runner.toy_parts import Data, EpochNet
 
@@ -61,7 +61,7 @@ def train(
 def test_seeds_later(tmp_path: Path) -> None:
     assert hasattr(LightningCLI, "_set_seed")
     before = torch.get_rng_state()
-    Config([f"--config={write(tmp_path / 'recipe.yaml', PLAIN)}"])
+    parse([f"--config={write(tmp_path / 'recipe.yaml', PLAIN)}"])
     assert torch.equal(torch.get_rng_state(), before), "parsing a recipe has set the seed"
 
 

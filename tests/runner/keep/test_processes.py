@@ -18,7 +18,7 @@ from omnigen2.runner.execute.run import run
 from omnigen2.runner.keep import processes
 from omnigen2.runner.keep.metrics import read_metrics
 from omnigen2.runner.keep.resume import committed_checkpoint
-from omnigen2.runner.plan.config import Config
+from omnigen2.runner.plan import parse
 from tests.runner.recipes import PLAIN, write
 from tests.runner.runs import SILENT
 from tests.runner.stage_recipes import PLAIN as STAGE
@@ -98,7 +98,7 @@ def test_a_study_is_refused_by_each_process(both: Run, tmp_path: Path) -> None:
 
 def test_a_run_of_a_study_stays_one_process(tmp_path: Path) -> None:
     part = replace(SILENT, send=lambda progress: None)
-    config = Config([f"--config={write(tmp_path / 'r.yaml', PLAIN, TWO)}"])
+    config = parse([f"--config={write(tmp_path / 'r.yaml', PLAIN, TWO)}"])
     with pytest.raises(UserError, match="a run of a study trains in one process, and this recipe asks for 2"):
         run(config, tmp_path / "run", "a command", restart=False, output=part)
 

@@ -1,86 +1,98 @@
-"""A run that is killed at any moment and continued gives the same numbers and weights, bit for bit."""
+"""A run that is ended at any moment and continued gives the same numbers and weights, bit for bit."""
 
 import random
 import shutil
-import tempfile
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from omnigen2.runner.keep.resume import ResumePoint, roll_back
+from omnigen2.runner.keep.pointer import roll_back
+from omnigen2.runner.keep.resume import ResumePoint
 from omnigen2.runner.keep.state import random_states, set_random_states
-from omnigen2.runner.plan.config import Config
-from tests.runner.recipes import PLAIN, write
-from tests.runner.runs import Layers, in_child, layers, outcome
+from tests.runner.keep.setups import HOOKS, Setup, config_of, fresh, setups, whole
+from tests.runner.runs import in_child, outcome, run_with
+from tests.runner.stops import Lines, Raise, Stopped
 from tests.runner.toy_parts import Kill
 
-HOOKS = (
-    "on_train_batch_start", "on_before_optimizer_step", "on_train_batch_end", "on_validation_end",
-    "on_save_checkpoint", "on_train_epoch_end", "on_train_end",
-)  # fmt: skip
-MODEL_CHECKPOINT = {
-    "class_path": "lightning.pytorch.callbacks.ModelCheckpoint",
-    "init_args": {"every_n_train_steps": 1},
-}
-LONG = layers(2, 100, max_steps=17, val_check_interval=3, check_val_every_n_epoch=None)
-SETUPS: dict[str, Layers] = {
-    "two epochs, validation and checkpoint at the same steps": layers(5, 10, max_steps=17, val_check_interval=5),
-    "one long epoch, checkpoints between validations": LONG,
-    "metrics gathered over epochs, checkpoints within them": layers(
-        1, 8, "EpochNet", max_steps=-1, max_epochs=2, val_check_interval=4
-    ),
-    "a shuffled loader, checkpoints at the end of each epoch": layers(
-        0, 5, kind="shuffled", max_steps=-1, max_epochs=3, val_check_interval=1.0
-    ),
-    "no validation at the end of an epoch": layers(0, 7, max_steps=16, val_check_interval=3),
-    "no validation at all, metrics gathered over epochs": layers(
-        0, 5, "EpochNet", max_steps=12, max_epochs=3, limit_val_batches=0
-    ),
-    "accumulated gradients, the interval of the recipe's own checkpoints": layers(
-        None, 5, max_steps=-1, max_epochs=3, val_check_interval=1.0, limit_val_batches=0, accumulate_grad_batches=2,
-        callbacks=[MODEL_CHECKPOINT],
-    ),
-}  # fmt: skip
+Stop = tuple[str, int]
+LINES = 2500
+"""About so many lines of the runner's code a run of a toy passes."""
+LONG = Setup(100, 17, every=2, validation=3, across=True, gathers=False)
+SHUFFLED = Setup(5, -1, 3, every=0, kind="shuffled", gathers=False)
+ACCUMULATED = Setup(5, -1, 3, every=None, validation=0, accumulate=2, gathers=False)
+stops: st.SearchStrategy[Stop] = st.tuples(st.sampled_from(HOOKS), st.integers(1, 12)) | st.tuples(
+    st.just("line"), st.integers(1, LINES)
+)
 
 
-@pytest.mark.parametrize("name", SETUPS)
-def test_killed_and_continued_equals_uninterrupted(name: str, tmp_path: Path) -> None:
-    config = Config([f"--config={write(tmp_path / 'recipe.yaml', PLAIN, *SETUPS[name])}"])
-    assert in_child(config, tmp_path / "whole", None) == 0
-    whole = outcome(tmp_path / "whole")
+def ended(setup: Setup, folder: Path, stop: Stop) -> None:
+    """Run until a hook is called so often, or so many lines are passed, or to the end."""
+    hook, count = stop
+    try:
+        if hook == "line":
+            with Lines(count).watched():
+                run_with(config_of(setup), folder)
+        else:
+            run_with(config_of(setup), folder, Raise(Stopped(), hook, count))
+    except Stopped:
+        pass
 
-    @given(kills=st.lists(st.tuples(st.sampled_from(HOOKS), st.integers(1, 17)), min_size=1, max_size=2))
-    @example(kills=[("on_before_optimizer_step", 1)])  # in the middle of the first accumulated step
-    @example(kills=[("on_train_batch_start", 8)])  # after the first epoch
-    @example(kills=[("on_train_batch_start", 11), ("on_train_batch_start", 5)])  # after each of two epochs
-    @example(kills=[("on_train_epoch_end", 1), ("on_train_batch_start", 4)])  # at the end of one epoch, and in the next
-    @example(kills=[("on_train_epoch_end", 1)])  # between the last checkpoint of an epoch and its end
-    def law(kills: list[tuple[str, int]]) -> None:
-        folder = Path(tempfile.mkdtemp(dir=tmp_path))
-        for hook, count in kills:
-            assert in_child(config, folder, Kill(hook, count)) in (0, 9)
-        assert in_child(config, folder, None) == 0
-        assert outcome(folder) == whole
-        shutil.rmtree(folder)
 
-    law()
+@settings(max_examples=12)
+@given(setup=setups(), stops=st.lists(stops, min_size=1, max_size=3))
+@example(setup=LONG, stops=[("on_train_batch_start", 8), ("line", 700)])
+@example(setup=SHUFFLED, stops=[("on_train_batch_start", 6), ("on_train_epoch_end", 1)])
+@example(setup=ACCUMULATED, stops=[("on_before_optimizer_step", 1)])  # in the middle of the first accumulated step
+@example(setup=Setup(8, -1, 2, validation=4), stops=[("on_train_batch_start", 11), ("on_train_batch_start", 5)])
+@example(setup=Setup(7, 16, every=0, validation=3), stops=[("on_train_epoch_end", 1), ("on_train_batch_start", 4)])
+@example(setup=Setup(7, 16, every=3, kind="several"), stops=[("on_train_batch_start", 6)])
+def test_stopped_and_continued_equals_uninterrupted(setup: Setup, stops: list[Stop]) -> None:
+    expected, folder = whole(setup), fresh()
+    for stop in stops:
+        ended(setup, folder, stop)
+    assert run_with(config_of(setup), folder) == 0
+    assert outcome(folder) == expected
+    shutil.rmtree(folder)
+
+
+def test_every_line_of_a_save_may_be_the_last_one() -> None:
+    """From before the second checkpoint to after the third one, which stands at the end of an epoch."""
+    setup = Setup(3, 4, every=1, validation=0)
+    expected = whole(setup)
+    with (lines := Lines()).watched():
+        run_with(config_of(setup), fresh())
+    for last in range(lines.passed // 3, 2 * lines.passed // 3, 31):
+        folder = fresh()
+        ended(setup, folder, ("line", last))
+        assert run_with(config_of(setup), folder) == 0
+        assert outcome(folder) == expected, f"line {last}"
+
+
+def test_killed_and_continued_equals_uninterrupted(tmp_path: Path) -> None:
+    """What no exception can show: nothing is put in order, and drafts of files stay."""
+    setup = Setup(8, -1, 2, every=3, validation=4)
+    expected = whole(setup)
+    for kill in (Kill("on_save_checkpoint", 2), Kill("on_train_batch_start", 9)):
+        assert in_child(config_of(setup), tmp_path, kill) == 9
+    (tmp_path / "checkpoints" / ".resume.json.new").write_text('{"checkp')
+    assert in_child(config_of(setup), tmp_path, None) == 0
+    assert outcome(tmp_path) == expected
 
 
 def test_rows_after_the_last_checkpoint_and_half_written_files_are_dropped(tmp_path: Path) -> None:
-    config = Config([f"--config={write(tmp_path / 'recipe.yaml', PLAIN, *LONG)}"])
-    folder = tmp_path / "run"
-    assert in_child(config, folder, Kill("on_train_batch_end", 8)) == 9
-    assert (folder / "metrics.csv").read_text().count("\n") == 1 + 7 + 2
-    (folder / "checkpoints" / "resume-00000099.ckpt").write_bytes(b"half")
-    checkpoint, step = roll_back(folder) or (None, None)
+    ended(LONG, tmp_path, ("on_train_batch_end", 8))
+    assert (tmp_path / "metrics.csv").read_text().count("\n") == 1 + 7 + 2
+    (tmp_path / "checkpoints" / "resume-00000099.ckpt").write_bytes(b"half")
+    checkpoint, step = roll_back(tmp_path) or (None, None)
     assert step == 6
-    assert checkpoint == folder / "checkpoints" / "resume-00000006.ckpt"
-    assert (folder / "metrics.csv").read_text().count("\n") == 1 + 6 + 2
-    assert sorted(path.name for path in (folder / "checkpoints").iterdir()) == ["resume-00000006.ckpt", "resume.json"]
+    assert checkpoint == tmp_path / "checkpoints" / "resume-00000006.ckpt"
+    assert (tmp_path / "metrics.csv").read_text().count("\n") == 1 + 6 + 2
+    names = sorted(path.name for path in (tmp_path / "checkpoints").iterdir())
+    assert names == ["resume-00000006.ckpt", "resume.json"]
 
 
 def test_a_run_without_a_checkpoint_starts_from_the_beginning(tmp_path: Path) -> None:

@@ -9,11 +9,9 @@ import yaml
 
 from omnigen2.cli import main
 from omnigen2.errors import UserError
-from omnigen2.runner.plan.stages import plan_stages
-from omnigen2.runner.recipe.recipe import Document, read_recipe
-from omnigen2.runner.recipe.references import Places
-from tests.runner.recipes import write
-from tests.runner.stage_recipes import PARTS, PLAIN, RUNS, STAGES, plan, write_stages
+from omnigen2.runner.recipe import Document, Places
+from tests.runner.recipes import planned, write
+from tests.runner.stage_recipes import PARTS, PLAIN, STAGES, stages, write_stages
 
 
 @pytest.fixture(autouse=True)
@@ -22,19 +20,23 @@ def recipes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_stages()
 
 
+def starts(*options: str, file: str = "stages.yaml") -> list[str | None]:
+    return [run.start and run.start.name for run in stages(*options, file=file)]
+
+
 def model(stage: int, *options: str) -> Document:
-    return dict(plan(*options).stages[stage].config.values["model"]["init_args"])
+    return dict(stages(*options)[stage].config.values["model"]["init_args"])
 
 
 def test_stages_are_planned_in_order_with_their_settings() -> None:
-    planned = plan()
-    assert [(stage.name, stage.start, str(stage.folder)) for stage in planned.stages] == [
+    found = stages()
+    assert [(run.name, run.start and run.start.name, str(run.folder)) for run in found] == [
         ("a", None, "runs/stages/a"),
         ("b", "a", "runs/stages/b"),
         ("c", "a", "runs/stages/c"),
     ]
-    assert [stage.config.values["trainer"]["max_steps"] for stage in planned.stages] == [4, 3, 4]
-    assert planned.stages[1].config.values["data"]["init_args"]["first"] == 4
+    assert [run.config.values["trainer"]["max_steps"] for run in found] == [4, 3, 4]
+    assert found[1].config.values["data"]["init_args"]["first"] == 4
     assert not Path("runs").exists()
 
 
@@ -46,7 +48,7 @@ def test_a_start_is_two_settings_that_one_can_see() -> None:
 
 def test_a_stage_starts_from_the_one_before_unless_it_says_otherwise() -> None:
     write_stages(STAGES | {"d": {"recipe": PLAIN}, "e": {"recipe": PLAIN, "start": "nothing"}})
-    assert [stage.start for stage in plan().stages] == [None, "a", "a", "c", None]
+    assert starts() == [None, "a", "a", "c", None]
     assert model(4) == model(0)
 
 
@@ -54,9 +56,10 @@ def test_a_start_comes_over_the_weights_of_the_recipe_and_under_an_option() -> N
     write_stages({"a": {"recipe": PLAIN}, "b": {"recipe": PLAIN | {"model": model_with(weights="elsewhere")}}})
     assert model(1)["weights"] == "runs/stages/a/weights"
     assert model(1, "--stages.b.model.init_args.weights=other")["weights"] == "other"
-    other = plan("--stages.b.model.init_args.weights=other").stages[1]
+    other = stages("--stages.b.model.init_args.weights=other")[1]
     assert (other.start, other.references) == (None, {})
-    assert other.document["recipe"]["model"]["init_args"]["weights"] == "other"
+    document = planned("--stages.b.model.init_args.weights=other", files=["stages.yaml"]).document
+    assert document["stages"]["b"]["recipe"]["model"]["init_args"]["weights"] == "other"
 
 
 def model_with(**arguments: Any) -> Document:
@@ -67,7 +70,7 @@ def test_a_reference_is_a_path_into_an_earlier_stage_wherever_it_stands() -> Non
     override = {"overrides": {"model.init_args.note": "@a/config.yaml", "trainer": {"default_root_dir": "@b/x y"}}}
     recipe = {"recipe": PLAIN | {"model": model_with(note="@b/metrics.csv")}, "start": "nothing"}
     write_stages(STAGES | {"d": {"recipe": "parts/plain.yaml", **override}, "e": recipe})
-    d, e = plan().stages[3:]
+    d, e = stages()[3:]
     assert d.config.values["model"]["init_args"]["note"] == "runs/stages/a/config.yaml"
     assert d.config.values["trainer"]["default_root_dir"] == "runs/stages/b/x y"
     assert set(d.references.values()) == {"@a/config.yaml", "@b/x y", "@c/weights"}
@@ -83,20 +86,20 @@ def test_text_that_is_no_reference_stays(text: str) -> None:
 
 
 def test_options_are_for_all_stages_or_for_one() -> None:
-    planned = plan("--trainer.max_steps=2", "--stages.b.trainer.max_steps=9", "--stages.c.model.init_args.lr=0.5")
-    assert [stage.config.values["trainer"]["max_steps"] for stage in planned.stages] == [2, 9, 2]
-    assert [stage.config.values["model"]["init_args"]["lr"] for stage in planned.stages] == [0.01, 0.01, 0.5]
-    one = plan("--stages.b.optimizer=torch.optim.SGD", "--stages.b.optimizer.lr=0.1").stages[1]
+    found = stages("--trainer.max_steps=2", "--stages.b.trainer.max_steps=9", "--stages.c.model.init_args.lr=0.5")
+    assert [run.config.values["trainer"]["max_steps"] for run in found] == [2, 9, 2]
+    assert [run.config.values["model"]["init_args"]["lr"] for run in found] == [0.01, 0.01, 0.5]
+    one = stages("--stages.b.optimizer=torch.optim.SGD", "--stages.b.optimizer.lr=0.1")[1]
     assert one.config.values["optimizer"]["class_path"] == "torch.optim.SGD"
 
 
 def test_layers_and_other_keys_are_for_all_stages_but_overrides_come_after() -> None:
     write_stages(trainer={"max_steps": 7})
     layer = write(Path("layer.yaml"), {"seed_everything": 8, "stages": {"c": {"start": "b"}}})
-    planned = plan_stages(read_recipe([Path("stages.yaml"), layer], ()), RUNS)
-    assert [stage.config.values["trainer"]["max_steps"] for stage in planned.stages] == [7, 3, 7]
-    assert [stage.config.values["seed_everything"] for stage in planned.stages] == [8, 8, 8]
-    assert [stage.start for stage in planned.stages] == [None, "a", "b"]
+    found = planned(files=["stages.yaml", str(layer)]).runs
+    assert [run.config.values["trainer"]["max_steps"] for run in found] == [7, 3, 7]
+    assert [run.config.values["seed_everything"] for run in found] == [8, 8, 8]
+    assert [run.start and run.start.name for run in found] == [None, "a", "b"]
 
 
 def test_the_resolved_stages_are_a_recipe_for_the_same(capsys: pytest.CaptureFixture[str]) -> None:
@@ -106,13 +109,14 @@ def test_the_resolved_stages_are_a_recipe_for_the_same(capsys: pytest.CaptureFix
     assert main(["run", "stages.yaml", "--print_config", "--trainer.max_steps=2"]) == 0
     Path("resolved.yaml").write_text(capsys.readouterr().out)
     assert "runs/" not in Path("resolved.yaml").read_text()
-    first, again = plan("--trainer.max_steps=2"), plan(file="resolved.yaml")
-    assert [stage.config.values for stage in again.stages] == [stage.config.values for stage in first.stages]
-    assert [stage.start for stage in again.stages] == [None, "a", "a", "c"]
+    first = planned("--trainer.max_steps=2", files=["stages.yaml"])
+    again = planned(files=["resolved.yaml"], folder=Path("runs/stages"))
+    assert [run.config.values for run in again.runs] == [run.config.values for run in first.runs]
+    assert starts(file="resolved.yaml") == [None, "a", "a", "c"]
     assert again.text == first.text == Path("resolved.yaml").read_text()
     assert type(again.report).__name__ == "Names"
-    elsewhere = plan(file="resolved.yaml", folder=Path("x"))
-    assert elsewhere.stages[2].config.values["model"]["init_args"]["weights"] == "x/a/weights"
+    elsewhere = stages(file="resolved.yaml", folder=Path("x"))
+    assert elsewhere[2].config.values["model"]["init_args"]["weights"] == "x/a/weights"
 
 
 def test_a_dry_run_describes_every_stage_and_writes_nothing(capsys: pytest.CaptureFixture[str]) -> None:
@@ -149,8 +153,14 @@ WRONG: list[tuple[Document, str]] = [
     ({"one": LINEAR, "b": LINEAR | {"start": "oen"}}, r"no earlier stage 'oen'; did you mean one\?\n.*one of: one"),
     ({"a": LINEAR | {"optimizer": "carried"}}, r"stage a: optimizer: carried needs a stage to start from"),
     ({"a": LINEAR, "b": LINEAR | {"optimizer": "carried", "start": "nothing"}}, r"stage b: optimizer: carried needs"),
-    ({"a": LINEAR, "b": LINEAR | {"overrides": {"vars.x": "@b/y"}}}, r"@b/y: there is no earlier stage 'b'\n.*: a$"),
-    ({"a": LINEAR | {"overrides": {"vars.x": "@z/y"}}}, r"@z/y: there is no earlier stage 'z'\n.*the first one"),
+    (
+        {"a": LINEAR, "b": LINEAR | {"overrides": {"model.init_args.note": "@b/y"}}},
+        r"@b/y: there is no earlier stage 'b'\n.*: a$",
+    ),
+    (
+        {"a": LINEAR | {"overrides": {"model.init_args.note": "@z/y"}}},
+        r"@z/y: there is no earlier stage 'z'\n.*the first one",
+    ),
     (
         {"a": LINEAR, "b": LINEAR | {"overrides": {"model.init_args.weights": "x"}}},
         r"stage b: overrides set model.init_args.weights, and so does the start from a\n.*start: nothing",
@@ -173,9 +183,9 @@ WRONG: list[tuple[Document, str]] = [
 ]
 
 
-@pytest.mark.parametrize(("stages", "message"), WRONG)
-def test_a_mistake_in_stages(stages: Document, message: str, capsys: pytest.CaptureFixture[str]) -> None:
-    write_stages(stages)
+@pytest.mark.parametrize(("wrong", "message"), WRONG)
+def test_a_mistake_in_stages(wrong: Document, message: str, capsys: pytest.CaptureFixture[str]) -> None:
+    write_stages(wrong)
     assert main(["run", "stages.yaml"]) == 2
     error = capsys.readouterr().err
     assert re.search(message, error, flags=re.MULTILINE), error
@@ -199,7 +209,7 @@ def test_a_mistake_in_stages(stages: Document, message: str, capsys: pytest.Capt
 )
 def test_a_mistake_in_an_option(option: str, message: str) -> None:
     with pytest.raises(UserError, match=message):
-        plan(option)
+        stages(option)
 
 
 @pytest.mark.parametrize(
@@ -208,7 +218,7 @@ def test_a_mistake_in_an_option(option: str, message: str) -> None:
         ({"stages": 3}, "`stages` must be a mapping"),
         ({"stages": {}, "study": {}}, "both `study` and `stages`"),
         ({"stages": STAGES, "report": {"class_path": f"{PARTS}.Namess"}}, "has no Namess; did you mean Names?"),
-        ({"stages": STAGES, "report": {"class_path": f"{PARTS}.Steps"}}, "StagesReport"),
+        ({"stages": STAGES, "report": {"class_path": f"{PARTS}.Steps"}}, "Report"),
     ],
 )
 def test_a_mistake_around_the_stages(

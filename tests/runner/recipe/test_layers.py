@@ -7,7 +7,7 @@ import pytest
 import yaml
 
 from omnigen2.errors import UserError
-from omnigen2.runner.plan.config import Config, as_lines, changes
+from omnigen2.runner.plan.config import as_lines, changes
 from omnigen2.runner.recipe.layers import arguments, merged, nested
 from omnigen2.runner.recipe.recipe import read_yaml
 from tests.runner.recipes import PARTS, PLAIN, config_of, write
@@ -80,7 +80,7 @@ def test_a_nested_file_counts_from_its_recipe() -> None:
 
 def test_the_resolved_config_is_a_recipe_for_the_same() -> None:
     config = values(options=("--vars.width=7", "--trainer.limit_val_batches=0"))
-    again = Config([f"--config={write(Path('resolved.yaml'), config)}"])
+    again = parse([f"--config={write(Path('resolved.yaml'), config)}"])
     assert again.values == config
     assert yaml.safe_load(again.text) == config
 

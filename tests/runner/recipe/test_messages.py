@@ -183,7 +183,7 @@ STUDIES: list[tuple[dict[str, Any], str]] = [
         {"report": {"class_path": "omnigen2.runner.reports.study.MetricTabel"}},
         "has no MetricTabel; did you mean MetricTable?",
     ),
-    ({"report": {"class_path": f"{PARTS}.Net"}}, "StudyReport"),
+    ({"report": {"class_path": f"{PARTS}.Net"}}, "Report"),
     ({"report": {"class_path": "omnigen2.runner.reports.MetricTable", "init_args": {"digits": 0}}}, "got 0"),
 ]
 

@@ -3,15 +3,15 @@
 import json
 from pathlib import Path
 
-import pytest
+from omnigen2.runner.plan import Plan, Results, RunResult
+from omnigen2.runner.reports.stages import PLOT, StageTable, plot_losses
+from tests.runner.results import finished
 
-from omnigen2.runner.reports.stages import PLOT, StageResult, StagesResult, StageTable, plot_losses
 
-
-def result(folder: Path, *losses: str) -> StagesResult:
+def result(folder: Path, *losses: str) -> tuple[Plan, Results]:
     """Stages `s0`, `s1`, …, each of which has logged a loss of that name."""
     stages = tuple(
-        StageResult(
+        RunResult(
             name=f"s{number}",
             start=f"s{number - 1}" if number else None,
             folder=folder / f"s{number}",
@@ -20,11 +20,11 @@ def result(folder: Path, *losses: str) -> StagesResult:
         )
         for number, loss in enumerate(losses)
     )
-    return StagesResult("toy", folder, stages, "lightning run toy.yaml", {"python": "3"})
+    return finished(folder, {("toy", None): stages})
 
 
 def test_the_table_has_a_line_per_stage_with_its_start_and_a_link(tmp_path: Path) -> None:
-    StageTable().write(result(tmp_path, "loss", "train/loss"))
+    StageTable().write(*result(tmp_path, "loss", "train/loss"))
     text = (tmp_path / "report.md").read_text()
     assert "| stage | starts from | steps | minutes | loss | train/loss | val |" in text
     assert "| [s0](s0/report.md) | nothing | 10 | 1.5 | 0.667 | – | 1 |" in text
@@ -39,32 +39,26 @@ def test_the_table_has_a_line_per_stage_with_its_start_and_a_link(tmp_path: Path
 
 
 def test_the_columns_may_be_chosen(tmp_path: Path) -> None:
-    StageTable(["val", "none"], digits=1).write(result(tmp_path, "loss"))
+    StageTable(["val", "none"], digits=1).write(*result(tmp_path, "loss"))
     assert "| [s0](s0/report.md) | nothing | 10 | 1.5 | 1 | – |" in (tmp_path / "report.md").read_text()
 
 
 def test_the_plot_lays_the_stages_one_after_the_other(tmp_path: Path) -> None:
-    figure = plot_losses(result(tmp_path, "loss", "train/loss"))
+    figure = plot_losses(result(tmp_path, "loss", "train/loss")[1].runs)
     assert figure is not None
     curves = [line for line in figure.axes[0].get_lines() if line.get_linewidth() == 1.2]
     assert [list(map(float, curve.get_xdata())) for curve in curves] == [[0, 9], [10, 19]]
     assert figure.axes[0].get_yscale() == "log"
-    chosen = plot_losses(result(tmp_path, "loss", "train/loss"), "loss")
+    chosen = plot_losses(result(tmp_path, "loss", "train/loss")[1].runs, "loss")
     assert chosen is not None
     assert len([line for line in chosen.axes[0].get_lines() if line.get_linewidth() == 1.2]) == 1
 
 
 def test_without_a_loss_there_is_no_plot_and_one_below_zero_is_drawn_on_a_plain_axis(tmp_path: Path) -> None:
-    StageTable().write(result(tmp_path, "score"))
+    StageTable().write(*result(tmp_path, "score"))
     assert not (tmp_path / PLOT).exists()
     assert PLOT not in (tmp_path / "report.md").read_text()
-    below = StageResult("s", None, tmp_path, ({"step": 0.0, "loss": -1.0},), {"steps": 1, "final": {"loss": -1.0}})
-    figure = plot_losses(StagesResult("toy", tmp_path, (below,), "", {}))
+    below = RunResult("s", None, tmp_path, ({"step": 0.0, "loss": -1.0},), {"steps": 1, "final": {"loss": -1.0}})
+    figure = plot_losses((below,))
     assert figure is not None
     assert figure.axes[0].get_yscale() == "linear"
-
-
-def test_a_stage_is_found_by_name(tmp_path: Path) -> None:
-    assert result(tmp_path, "loss").stage("s0").curve("loss") == [(0, 9.0), (9, 2.0 / 3)]
-    with pytest.raises(KeyError, match=r"no stage 'z' in 'toy'; it has s0"):
-        result(tmp_path, "loss").stage("z")

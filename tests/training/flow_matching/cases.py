@@ -6,7 +6,7 @@ from typing import Any
 
 from omnigen2.data import Batch, OptimizeSettings, optimize
 from omnigen2.training.flow_matching import ImageData
-from omnigen2.training.flow_matching.data_module import DataPart
+from omnigen2.training.flow_matching.data_parts import DataPart
 from tests.data.cases import write_jsonl
 
 

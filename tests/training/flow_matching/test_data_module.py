@@ -22,7 +22,8 @@ from omnigen2.data import (
 )
 from omnigen2.pictures import ResizePolicy
 from omnigen2.training.flow_matching import ImageData
-from omnigen2.training.flow_matching.data_module import DataPart, Reading, Validation, open_parts
+from omnigen2.training.flow_matching.data_module import Validation
+from omnigen2.training.flow_matching.data_parts import DataPart, Reading, open_parts
 from tests.data.cases import picture, t2i, write_jsonl
 
 BUDGET = TokenBudget(700, ResizePolicy(max_pixels=64 * 64, multiple=8))

@@ -15,7 +15,7 @@ from omnigen2.encoders import BlockDCT, FluxVAE, HiddenStateBridge, LatentCodec,
 from omnigen2.microworld.runs import RandomMicroVLM
 from omnigen2.pictures import ResizePolicy
 from omnigen2.training.flow_matching import BatchEncoder, CodecLatents, TextStates
-from omnigen2.training.flow_matching.data_module import DataPart, Reading
+from omnigen2.training.flow_matching.data_parts import DataPart, Reading
 from omnigen2.training.flow_matching.encoded import EncodedBatch
 from tests.data.cases import picture, t2i
 from tests.training.flow_matching.cases import first_batches, image_data, write_chunks

@@ -17,7 +17,8 @@ from omnigen2.encoders import HiddenStateBridge, PromptRules, QwenEncoder
 from omnigen2.microworld.runs import RandomMicroVLM
 from omnigen2.pictures import ResizePolicy
 from omnigen2.training.flow_matching import TextStates, VLMStates
-from omnigen2.training.flow_matching.data_module import DataPart, Reading, Validation
+from omnigen2.training.flow_matching.data_module import Validation
+from omnigen2.training.flow_matching.data_parts import DataPart, Reading
 from omnigen2.training.parts import VLMFolder, save_vlm, vlm_identity
 from tests.data.cases import picture, t2i
 from tests.training.flow_matching.cases import first_batches, image_data, write_chunks

@@ -3,6 +3,7 @@
 import os
 from dataclasses import replace
 from functools import cache
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -15,13 +16,14 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from omnigen2.adapters import LoRA, is_adapter
-from omnigen2.data import Batch
+from omnigen2.data import Batch, Collate, DataError, Mixture
 from omnigen2.generate import Sampling
 from omnigen2.microworld.runs import MicroEvaluation, MicroWorld
-from omnigen2.runner.keep import save_optimizer
+from omnigen2.runner.keep import of_all_processes, save_optimizer
 from omnigen2.training.callbacks import EMA, SampleGrid
 from omnigen2.training.flow_matching import Drawing
 from omnigen2.training.parts import StepLoader, TransformerPart, save_plain_transformer
+from tests.data.batches.test_mixture import one_by_one
 from tests.training.flow_parts import MIXED, FixedDraws, Gradients, module, trainer, wake
 from tests.training.rank_parts import Launcher, mean_of_processes, parameters_of
 
@@ -127,6 +129,43 @@ def everything(path: str, start: str) -> dict[str, Any]:
     with pytest.raises(ValueError, match="checkpoints of adapters are single files.*set save_distributed_checkpoint"):
         fit("lora", start, folder / "refused", fsdp(folders=True))
     return results
+
+
+def broken_samples() -> dict[str, Any]:
+    """Batches of one sample, a third of them broken; the second half in a loader that goes on from the first one's."""
+    dist.init_process_group("gloo")
+    whole = Mixture(one_by_one(2), Collate(broken="skip"), 8)
+    keys = [batch.examples[0].key for batch in whole]
+    first = Mixture(one_by_one(2), Collate(broken="skip"), 8)
+    parts = [batch.examples[0].key for batch in islice(first, 3)]
+    states = of_all_processes({"state": first.state_dict()})
+    again = Mixture(one_by_one(2), Collate(broken="skip"), 8)
+    again.load_state_dict(states[0]["state"])  # as a checkpoint of the first process
+    parts += [batch.examples[0].key for batch in again]
+    with pytest.raises(
+        DataError,
+        match=r"100 steps in a row are lost, since one of 2 ranks had nothing left of each, the last: sample 0",
+    ):
+        list(Mixture(one_by_one(0), Collate(broken="skip"), 8))
+    ends = of_all_processes(
+        {"whole": whole.state_dict(), "keys": keys, "same": parts == keys, "end": again.state_dict()}
+    )
+    return {"ranks": ends, "states": states}
+
+
+def test_two_processes_leave_a_step_together_where_one_has_nothing_left(launcher: Launcher) -> None:
+    result = launcher.results(broken_samples)
+    first, second = result["ranks"]
+    assert (len(first["keys"]), len(second["keys"])) == (8, 8)
+    assert set(first["keys"] + second["keys"]) == {"s:0", "s:1"}
+    assert first["same"]
+    assert second["same"]
+    assert first["whole"] == second["whole"] == first["end"] == second["end"]
+    assert result["states"][0] == result["states"][1]
+    assert first["whole"]["lost"] > 0
+    assert first["whole"]["broken"] >= first["whole"]["lost"]
+    assert first["whole"]["named"][0].startswith("sample 2 of source d (broken:7): image file")
+    assert len(first["whole"]["named"]) == 1
 
 
 @pytest.fixture(scope="module")

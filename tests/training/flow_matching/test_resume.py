@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from safetensors.torch import load_file
 
 from omnigen2.microworld.runs import PICTURES, SCORES
-from omnigen2.runner.plan import Config
+from omnigen2.runner.plan import Config, parse
 from tests.paths import ROOT
 from tests.runner.recipes import checkpoints_every
 from tests.runner.runs import in_child
@@ -50,7 +50,7 @@ def small_recipe(folder: Path) -> Config:
     }  # fmt: skip
     path = folder / "recipe.yaml"
     path.write_text(yaml.safe_dump(recipe, sort_keys=False))
-    return Config([f"--config={path}"], (path,))
+    return parse([f"--config={path}"], (path,))
 
 
 def outcome(folder: Path) -> tuple[dict[str, bytes], dict[str, bytes]]:

@@ -10,7 +10,7 @@ import torch
 from omnigen2.encoders import ImageToken
 from omnigen2.microworld.runs.vlm import RandomMicroVLM
 from omnigen2.runner.keep.handover import HandsOver
-from omnigen2.runner.plan.config import Config
+from omnigen2.runner.plan import parse
 from omnigen2.training.language.exchange_data import ExchangeData
 from omnigen2.training.language.exchanges import answer_loss, teach
 from omnigen2.training.language.image_token import ImageTokenModule
@@ -184,7 +184,7 @@ def test_sizes_on_the_meta_device_are_those_of_the_weights(tmp_path: Path) -> No
 
 @pytest.mark.parametrize("name", ["micro/understanding", "micro/image_token", "paper/image_token"])
 def test_recipes_parse(name: str) -> None:
-    config = Config([f"--config={RECIPES / name}.yaml"])
+    config = parse([f"--config={RECIPES / name}.yaml"])
     assert config.values["trainer"]["max_steps"] > 0
     assert config.values["data"]["init_args"]["steps"] == config.values["trainer"]["max_steps"]
 
@@ -192,7 +192,7 @@ def test_recipes_parse(name: str) -> None:
 def test_recipes_build(tmp_path: Path, trained: Any) -> None:
     trained[0].save_weights(tmp_path)
     for name, extra in (("understanding", []), ("image_token", [f"--model.init_args.weights={tmp_path}"])):
-        config = Config([f"--config={RECIPES / 'micro' / name}.yaml", *extra])
+        config = parse([f"--config={RECIPES / 'micro' / name}.yaml", *extra])
         trainer, module, batches = config.build(lambda callbacks, loggers: {"callbacks": callbacks, "logger": False})
         assert trainer.max_steps > 0
         assert isinstance(module, (UnderstandingModule, ImageTokenModule))

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.optim import AdamW, Muon
 
 from omnigen2.dit import TOY, DiffusionTransformer
-from omnigen2.runner.plan import Config
+from omnigen2.runner.plan import parse
 from omnigen2.training.parts import AdamWRecipe, MuonAdamW, OptimizerRecipe, StepLoader
 from omnigen2.training.parts.optimizers import CombinedOptimizer
 from omnigen2.training.parts.schedules import LearningRate, WarmupCosine, WarmupLinearDecay, lambda_lr
@@ -203,7 +203,7 @@ def test_recipes_name_optimizers_and_schedules_by_class(tmp_path: Path) -> None:
     schedule = {"class_path": "omnigen2.training.parts.WarmupLinearDecay", "init_args": {"warmup_steps": 3}}
     model = {"class_path": f"{__name__}.Module", "init_args": {"optimizer": optimizer, "schedule": schedule}}
     recipe = {key: PLAIN[key] for key in ("seed_everything", "trainer", "vars")} | {"model": model}
-    _, module, _ = Config([f"--config={write(tmp_path / 'r.yaml', recipe)}"]).build(lambda c, log: {})
+    _, module, _ = parse([f"--config={write(tmp_path / 'r.yaml', recipe)}"]).build(lambda c, log: {})
     assert isinstance(module, Module)
     assert module.schedule == WarmupLinearDecay(3)
     built = module.optimizer.build(module.named_parameters())

@@ -1,0 +1,281 @@
+"""Carries a plan out: finished runs stay, interrupted ones go on, what is ready is run, then comes the report."""
+
+import hashlib
+import os
+from collections.abc import Callable, Collection, Iterator, Mapping
+from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
+from contextlib import nullcontext
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any, NoReturn
+
+import yaml
+from rich.console import Console
+
+from omnigen2.errors import UserError
+from omnigen2.files import read_json, write_json, write_text
+from omnigen2.runner import keep
+from omnigen2.runner.execute.board import Board
+from omnigen2.runner.execute.progress import Progress
+from omnigen2.runner.execute.run import Output, run, takes_more_steps
+from omnigen2.runner.execute.worker import LOG, PROGRESS, Job, work
+from omnigen2.runner.plan import Place, Plan, Results, Run, RunResult
+from omnigen2.runner.recipe import form_of
+from omnigen2.runner.reports import MetricTable, StageTable
+
+START = "start.json"
+"""In a run's folder: which weights of the runs that it needs it was started with."""
+RUNS_FAILED = 1
+
+
+@dataclass(frozen=True)
+class Elsewhere:
+    """What carries runs out in other processes.
+
+    Attributes:
+        make: Makes it, once there is something to do.
+        places: What each run takes.
+        jobs: So many at once; None if that is not known.
+        threads: So many each may use; None for as many as it likes.
+    """
+
+    make: Callable[[], Executor]
+    places: Mapping[Run, Place]
+    jobs: int | None
+    threads: int | None
+
+
+def execute(plan: Plan, restart: bool = False, verbose: bool = False, elsewhere: Elsewhere | None = None) -> int:
+    """Bring a plan to its end, wherever it stands.
+
+    Of several processes that train together, the first one alone cares for the folders.
+
+    Args:
+        plan: The plan.
+        restart: Whether to delete what the folder has and start over.
+        verbose: Whether Lightning's own messages are wanted.
+        elsewhere: Carries runs out as soon as they are ready; None to do so here, one after the other.
+
+    Returns:
+        0 if all runs are finished and the report is written, 1 if one failed.
+
+    Raises:
+        UserError: If a run was made with other settings or from other weights before.
+    """
+    if not keep.is_first():
+        for one in plan.runs:
+            run(one.config, one.folder, plan.command, Output(say=lambda line: None, verbose=verbose))
+        return 0
+    console = Console()
+    with keep.locked(plan.folder, patience=2.0):
+        say = partial(console.print, highlight=False, markup=False, soft_wrap=True)
+        if restart:
+            keep.start_over(plan.folder, say)
+        unfinished = unfinished_runs(plan)
+        if len(plan.runs) > 1 or plan.runs[0].folder != plan.folder:
+            write_text(plan.folder / keep.CONFIG, plan.text)
+        finished = {one: _summary(one)["final"] for one in plan.runs if one not in unfinished}
+        _link(plan)
+        with Board(plan, finished, console) as board:
+            if elsewhere is None:
+                _here(plan, board, verbose)
+            elif failed := _elsewhere(plan, unfinished, elsewhere, board):
+                for why in failed.values():
+                    board.say(why)
+                done = f"{len(plan.runs) - len(failed)} of {len(plan.runs)} runs are finished"
+                board.say(f"{done}; no report without the others. The same command tries again.")
+                return RUNS_FAILED
+        _report(plan, 1 if elsewhere is None else elsewhere.jobs or len(plan.runs))
+        say(keep.first_table(plan.folder / "report.md"))
+    return 0
+
+
+def unfinished_runs(plan: Plan) -> tuple[Run, ...]:
+    """The runs that are not finished, or not yet as long as they are to be.
+
+    Raises:
+        UserError: If a folder holds something else, or a run has started from other weights than there would be.
+    """
+    found: list[Run] = []
+    longer: set[Run] = set()
+    for folder in dict.fromkeys(one.folder.parent for one in plan.runs if one.folder != plan.folder):
+        path = folder / keep.CONFIG
+        held = form_of(yaml.safe_load(path.read_text(encoding="utf-8"))) if path.is_file() else None
+        if held not in (None, form_of(plan.document) if folder == plan.folder else None):
+            what = {"plain": "a single run", "stages": "stages", "study": "a study"}
+            raise UserError(f"{folder} holds {what[held or 'plain']}, and something else is to be run", keep.REMEDY)
+    for one in plan.runs:
+        try:
+            more = takes_more_steps(one.folder, one.config)
+        except UserError as error:
+            raise (error.at(f"{one.name} has changed since it was run") if len(plan.runs) > 1 else error) from error
+        _check_start(one, plan)
+        for name, need in one.needs.items():
+            if need in longer and (one.folder / keep.CONFIG).is_file():
+                _refuse_other_weights(one, need, plan, f"{name} will have after more steps")
+        longer |= {one} if more else set()
+        found += [one] if more or not (one.folder / keep.SUMMARY).is_file() else []
+    return tuple(found)
+
+
+def collect(plan: Plan, jobs: int = 1) -> Results:
+    """Read from disk what a report needs of the finished runs."""
+    found: dict[Run, RunResult] = {}
+    for cell in plan.cells.values():
+        for name, one in cell.items():
+            start = next((stage for stage, need in one.needs.items() if need is one.start), None)
+            found.setdefault(one, RunResult(name, start, one.folder, keep.read_metrics(one.folder), _summary(one)))
+    cells = {cell: [replace(found[one], name=name) for name, one in runs.items()] for cell, runs in plan.cells.items()}
+    return Results(cells, keep.versions(), jobs)
+
+
+def _here(plan: Plan, board: Board, verbose: bool) -> None:
+    for one in plan.runs:
+        _prepare(one, plan)
+        apart = one.folder != plan.folder
+        with keep.locked(one.folder) if apart else nullcontext():
+            output = Output(board.say, partial(board.update, one, "running"), verbose=verbose)
+            summary = run(one.config, one.folder, plan.command, output)
+            board.update(one, "finished", _end(summary))
+
+
+def _elsewhere(plan: Plan, unfinished: tuple[Run, ...], elsewhere: Elsewhere, board: Board) -> dict[Run, str]:
+    """Hand runs over as soon as those that they need are finished; return those that failed, and why."""
+    waiting, running, failed = list(unfinished), dict[Future[int], Run](), dict[Run, str]()
+    total = len(plan.runs)
+    if not waiting:
+        board.say(f"{plan.folder}: all {total} runs are finished (--restart runs them again)")
+        return {}
+    at_once = "" if elsewhere.jobs is None else f", {min(elsewhere.jobs, len(waiting))} at a time"
+    board.say(f"{plan.folder}: {len(waiting)} of {total} runs to do{at_once}")
+    executor = elsewhere.make()
+    try:
+        while waiting or running:
+            for one in [one for one in waiting if not {*one.needs.values()} & {*waiting, *running.values()}]:
+                waiting.remove(one)
+                try:
+                    _prepare(one, plan, failed)
+                    running[executor.submit(work, _job(one, plan, elsewhere))] = one
+                except UserError as error:
+                    failed[one] = f"{one.name}: {error}"
+                    board.update(one, "failed")
+            done, _ = wait(running, timeout=0.25, return_when=FIRST_COMPLETED)
+            for future, one in list(running.items()):
+                if (content := read_json(one.folder / PROGRESS)) is not None:
+                    board.update(one, "running", Progress(**content))
+                if future in done:
+                    del running[future]
+                    if why := _failure(one, future):
+                        failed[one] = why
+                        board.update(one, "failed")
+                    else:
+                        board.update(one, "finished", _end(_summary(one)))
+            board.tick()
+    finally:
+        executor.shutdown(wait=True, cancel_futures=True)
+    return failed
+
+
+def _job(one: Run, plan: Plan, elsewhere: Elsewhere) -> Job:
+    taken = elsewhere.places[one]
+    sizes = {"devices": taken.devices, "nodes": taken.nodes, "gpus": taken.gpus}
+    job = Job(str(one.folder), one.config.text, plan.command, elsewhere.threads, **sizes)
+    (one.folder / PROGRESS).unlink(missing_ok=True)
+    job.write()
+    return job
+
+
+def _failure(one: Run, future: Future[int]) -> str:
+    """Why a run failed; nothing if it is finished."""
+    log, error = one.folder / LOG, future.exception()
+    code = 1 if error else future.result()
+    if not code:
+        return ""
+    text = log.read_text(encoding="utf-8", errors="replace") if log.is_file() else ""
+    lines = [line.rstrip() for line in text.splitlines() if line.strip()]
+    how = f"was ended by signal {-code}" if code < 0 else f"failed{f' ({error})' if error else ''}"
+    return "\n    ".join([f"{one.name} {how}; its log is {log}", *lines[-3:]])
+
+
+def _prepare(one: Run, plan: Plan, failed: Collection[Run] = ()) -> None:
+    """See that what a run starts from is there, and write down which weights it is.
+
+    Raises:
+        UserError: If it is not there, or is not what it was.
+    """
+    if lacking := [need.name for need in one.needs.values() if need in failed]:
+        raise UserError(f"it was not begun, since it needs {lacking[0]}, which failed")
+    _check_start(one, plan)
+    for path, reference in one.references.items():
+        if not Path(path).exists():
+            raise UserError(
+                f"stage {one.name} needs {reference}, but its stage is finished and there is no {path}",
+                "(a run keeps the state of its optimizer only if it has exactly one)",
+            )
+    keep.claim(one.folder)
+    if one.needs:
+        write_json(one.folder / START, {name: _left_by(need.folder) for name, need in one.needs.items()})
+
+
+def _check_start(one: Run, plan: Plan) -> None:
+    started = read_json(one.folder / START)
+    for name, need in one.needs.items() if started is not None else ():
+        if (need.folder / keep.SUMMARY).is_file() and (started or {}).get(name) != _left_by(need.folder):
+            _refuse_other_weights(one, need, plan, f"{name} has now")
+
+
+def _refuse_other_weights(one: Run, source: Run, plan: Plan, which: str) -> NoReturn:
+    later = [source]
+    for other in plan.runs:
+        later += [other] if {*other.needs.values()} & {*later} else []
+    folders = ", ".join(str(other.folder) for other in later[1:] if other.folder.exists())
+    raise UserError(
+        f"stage {one.name} in {one.folder} was started from other weights than {which}",
+        f"delete {folders} to train again from the new ones, or start over with --restart",
+    )
+
+
+def _left_by(folder: Path) -> dict[str, str]:
+    """What identifies the weights of a finished run; the run itself if it hands over none."""
+    summary = read_json(folder / keep.SUMMARY) or {}
+    whole = hashlib.sha256((folder / keep.SUMMARY).read_bytes()).hexdigest()
+    return summary.get("weights") or {keep.SUMMARY: whole}
+
+
+def _end(summary: Mapping[str, Any]) -> Progress:
+    return Progress(summary["steps"], summary["steps"], summary["final"])
+
+
+def _summary(one: Run) -> dict[str, Any]:
+    return read_json(one.folder / keep.SUMMARY) or {}
+
+
+def _link(plan: Plan) -> None:
+    """Let cells find shared runs where they look for them."""
+    for place, folder in plan.links.items():
+        if place.is_symlink():
+            place.unlink()
+        if not place.exists():
+            place.parent.mkdir(parents=True, exist_ok=True)
+            place.symlink_to(os.path.relpath(folder, place.parent), target_is_directory=True)
+
+
+def _report(plan: Plan, jobs: int) -> None:
+    """Write the reports: of each cell that has stages, and of the whole; a plain run has written its own."""
+    for part in _parts(plan):
+        StageTable().write(part, collect(part, jobs))
+    if plan.seeds != (None,):
+        (plan.report or MetricTable()).write(plan, collect(plan, jobs))
+    elif plan.runs[0].folder != plan.folder:
+        (plan.report or StageTable()).write(plan, collect(plan, jobs))
+
+
+def _parts(plan: Plan) -> Iterator[Plan]:
+    for row in plan.rows if plan.seeds != (None,) else ():
+        for seed in plan.seeds:
+            part = plan.part(row, seed)
+            runs = part.cells[row.name, seed].values()
+            if any(one.folder.resolve() != part.folder.resolve() for one in runs):
+                part.folder.mkdir(parents=True, exist_ok=True)
+                yield part
