@@ -8,6 +8,12 @@ from typing import Any, cast
 from omnigen2.errors import UserError
 from omnigen2.files.json_text import MARK, JsonProblem, decoded, elements, parsed
 
+KINDS: dict[type[object], str] = {
+    dict: "a JSON object", list: "a JSON list", str: "a JSON text", int: "a number", float: "a number",
+    bool: "true or false", type(None): "null",
+}  # fmt: skip
+"""What messages call what JSON gives."""
+
 
 @dataclass(frozen=True, slots=True)
 class JsonLine:
@@ -98,7 +104,7 @@ def each_json_item(path: Path, error: type[UserError] = UserError) -> Iterator[J
     except JsonProblem as wrong:
         raise error(f"{path} {wrong.problem}", wrong.remedy) from wrong
     if not isinstance(whole, list):
-        raise error(f"{path} is a JSON {type(whole).__name__}, expected a list")
+        raise error(f"{path} is {KINDS[type(whole)]}, expected a list")
     number, seen = 1, 0
     for place, part, value in elements(text):
         number, seen = number + text.count("\n", seen, place), place
@@ -146,5 +152,5 @@ def _parsed(path: Path, number: int, content: bytes) -> JsonLine | BadLine:
 
 def _line(path: Path, number: int, text: str, value: object, remedy: str) -> JsonLine | BadLine:
     if not isinstance(value, dict):
-        return BadLine(path, number, f"is a JSON {type(value).__name__}, expected an object", remedy)
+        return BadLine(path, number, f"is {KINDS[type(value)]}, expected an object", remedy)
     return JsonLine(path, number, text, cast(dict[str, Any], value))

@@ -164,4 +164,4 @@ class Request:
         for name in ("height", "width"):
             check_most(name, getattr(self, name), MOST_SIDE, GenerateError)
         if self.seed is not None and not 0 <= self.seed < 2**63:
-            raise GenerateError(f"seed must be at least 0 and below 2^63, got {self.seed}", "use another seed")
+            raise GenerateError(f"seed must be at least 0 and below 2^63, got {str(self.seed):.40}", "use another seed")

@@ -70,7 +70,7 @@ def test_any_bytes_are_read_or_named(tmp_path: Path, content) -> None:
         (b"{", r"is no JSON \(Expecting property name.* at character 2\)\n  mend or remove the line"),
         (b'{"a": 1} {}', r"is no JSON \(Extra data at character 10\)"),
         (b"[]", "is a JSON list, expected an object"),
-        (b"null", "is a JSON NoneType, expected an object"),
+        (b"null", "is null, expected an object"),
         (b"[" * 100_000, "is nested too deeply"),
         (b'{"a": ' + b"9" * 5000 + b"}", "4300 digits"),
         (b'{"a": {"b": 1, "c": 2, "b": 3}}', "has b twice; keep one of them"),

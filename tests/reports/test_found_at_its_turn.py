@@ -131,14 +131,15 @@ def test_a_dry_run_tells_it_too(tmp_path: Path, capsys: pytest.CaptureFixture[st
     source = "{class_path: omnigen2.training.alignment.JsonlPrompts, init_args: {files: [%s], steps: 4}}"
     sizes = "{hidden_size: 24, num_layers: 1, num_refiner_layers: 1, num_heads: 2, num_kv_heads: 1, axes: [4, 4, 4], "
     sizes += "in_channels: 192, text_dim: 64, multiple_of: 8}"
-    for line, status, words in (
-        (many, 2, "line 1 has 6 references, and the transformer knows at most 5"),
-        (GOOD | {"input_images": ["gone.png"]}, 2, "names the image 'gone.png'"),
-        (GOOD, 0, "parameters"),
+    for line, start, status, words in (
+        (many, "null", 2, "line 1 has 6 references, and the transformer knows at most 5"),
+        (GOOD | {"input_images": ["gone.png"]}, "null", 2, "names the image 'gone.png'"),
+        (GOOD | {"input_images": ["gone.png"]}, str(tmp_path / "none"), 2, "names the image 'gone.png'"),
+        (GOOD, "null", 0, "parameters"),
     ):
         file = written(tmp_path, line)
         config.write_text(
-            f"data: {source % file}\nmodel: {{init_args: {{weights: null, transformer: {{config: {sizes}}}}}}}\n"
+            f"data: {source % file}\nmodel: {{init_args: {{weights: {start}, transformer: {{config: {sizes}}}}}}}\n"
         )
         assert main(["run", recipe, str(config), "--dry_run"]) == status
         captured = capsys.readouterr()

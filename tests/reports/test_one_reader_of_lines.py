@@ -91,7 +91,7 @@ def test_the_same_lines_for_all(reader: Reader, tmp_path: Path, mark: str, end: 
         (b'{"prompt": "\xff"}', "is no UTF-8"),
         ('{"prompt": 1}'.encode("utf-16"), "is no UTF-8"),
         (b"[]", "is a JSON list, expected an object"),
-        (b"null", "is a JSON NoneType, expected an object"),
+        (b"null", "is null, expected an object"),
         (b'{"a": 1, "a": 1}', "has a twice"),
         (b'{"a": {"b": 1, "b": 1}}', "has b twice"),
         (b'{"a": ' + b"[" * 200 + b"]" * 200 + b"}", "is nested too deeply"),

@@ -68,12 +68,16 @@ class Board:
     def update(self, run: Run, state: State, progress: Progress | None = None) -> None:
         """Take note of a change of a run, and of how far it is, if it said so."""
         shown = self._runs[run]
-        changed, shown.state = shown.state != state, state
+        changed, first = shown.state != state, shown.progress is None
+        shown.state = state
         if progress is not None:
             shown.progress = progress
             shown.before = shown.done if shown.before is None else shown.before
-        if changed and len(self._runs) > 1 and not self.console.is_terminal:
-            self.say(f"{SIGNS[state]} {run.name}: {state} {self._metric(shown)}".rstrip())
+        if not self.console.is_terminal:
+            if len(self._runs) == 1 and (first or changed):
+                self.say(self.line(run))
+            elif changed:
+                self.say(f"{SIGNS[state]} {run.name}: {state} {self._metric(shown)}".rstrip())
         self.tick()
 
     def tick(self) -> None:

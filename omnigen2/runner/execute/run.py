@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
 from lightning.pytorch import Callback, seed_everything
 from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.loggers import Logger, TensorBoardLogger
@@ -88,9 +87,8 @@ def takes_more_steps(folder: Path, config: Config) -> bool:
     Raises:
         UserError: If the folder holds a run with another configuration.
     """
-    if not (folder / keep.CONFIG).is_file():
+    if (old := keep.settings_of(folder)) is None:
         return False
-    old = yaml.safe_load((folder / keep.CONFIG).read_text(encoding="utf-8"))
     if (form := form_of(old)) != "plain":
         raise UserError(f"{folder} holds {'a study' if form == 'study' else 'stages'}, not a single run", keep.REMEDY)
     found = keep.differences(old, config.values)

@@ -1,6 +1,6 @@
 """What a run keeps in its folder, so that it can be stopped at any moment and go on to the same numbers."""
 
-from omnigen2.runner.keep.folder import CONFIG, LOCK, REMEDY, STAGES, claim, locked, start_over
+from omnigen2.runner.keep.folder import CONFIG, LOCK, REMEDY, STAGES, claim, locked, settings_of, start_over
 from omnigen2.runner.keep.handover import (
     OPTIMIZER,
     OPTIMIZER_ARGUMENT,
@@ -43,7 +43,7 @@ __all__ = [
     "SeedsLater", "WriteWeights", "asks_for_more", "attach", "carry_on", "changes", "check_launch", "check_strategy",
     "check_whole", "claim", "committed_checkpoint", "count", "differences", "fingerprint", "first_table",
     "follow_the_first", "from_its_weights", "is_first", "locked", "of_all_processes", "random_states", "read_metrics",
-    "read_optimizer", "report_sections", "roll_back", "save_optimizer", "saves_folders", "set_random_states",
-    "start_over", "started_together", "steps_between_checkpoints", "summarize", "trainer_of", "versions",
+    "read_optimizer", "report_sections", "roll_back", "save_optimizer", "saves_folders",
+    "set_random_states", "settings_of", "start_over", "started_together", "steps_between_checkpoints", "summarize", "trainer_of", "versions",
     "write_report",
 ]  # fmt: skip

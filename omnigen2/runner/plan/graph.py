@@ -178,13 +178,13 @@ class Results:
 
     @property
     def runs(self) -> tuple[RunResult, ...]:
-        """Every run once."""
-        return tuple({run.folder: run for cell in self.cells.values() for run in cell}.values())
+        """Every run once, unless it has several names."""
+        return tuple({(run.folder, run.name): run for cell in self.cells.values() for run in cell}.values())
 
     @property
     def seconds(self) -> float:
         """Training time summed over the runs, interruptions not counted."""
-        return sum(run.seconds for run in self.runs)
+        return sum({run.folder: run.seconds for run in self.runs}.values())
 
     def of_row(self, row: str) -> tuple[RunResult, ...]:
         """What each seed of a row has come to: its last run, in the order of the seeds."""

@@ -1,18 +1,12 @@
 """Reads a recipe (files, layers over them, options, references) and says in two lines what is wrong with it."""
 
 from omnigen2.runner.recipe.block import read_block
+from omnigen2.runner.recipe.classes import found_at, known_keys, nearest, parameters_of
 from omnigen2.runner.recipe.layers import arguments, merged, nested
-from omnigen2.runner.recipe.messages import (
-    building,
-    explain,
-    explain_reference,
-    found_at,
-    known_keys,
-    nearest,
-    parameters_of,
-)
+from omnigen2.runner.recipe.messages import building, explain
 from omnigen2.runner.recipe.recipe import Document, Recipe, form_of, read_recipe, read_yaml
 from omnigen2.runner.recipe.references import Places, strings
+from omnigen2.runner.recipe.sentences import explain_reference
 
 __all__ = [
     "Document", "Places", "Recipe", "arguments", "building", "explain", "explain_reference", "form_of", "found_at",

@@ -12,7 +12,7 @@ from jsonargparse import (
     Namespace,
 )
 
-from omnigen2.runner.recipe.messages import building, explain, known_keys
+from omnigen2.runner.recipe.messages import building, explain
 from omnigen2.runner.recipe.recipe import Document
 
 
@@ -39,10 +39,10 @@ def read_block(
     parser.add_argument("--config", action=ActionConfigFile)
     for key, kind in types.items():
         parser.add_argument(f"--{key}", type=kind)
+    arguments = [f"--config={yaml.safe_dump(document, sort_keys=False)}", *options]
     try:
-        parsed = parser.parse_args([f"--config={yaml.safe_dump(document, sort_keys=False)}", *options])
+        parsed = parser.parse_args(arguments)
     except ArgumentError as error:
-        reason = explain(str(error), known_keys(parser), files)
-        raise reason.at(files[0]) from error
+        raise explain(error, parser, arguments, files).at(files[0]) from error
     with building():
         return parser.instantiate(parsed)

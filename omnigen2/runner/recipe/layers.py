@@ -13,7 +13,7 @@ from typing import Any
 import yaml
 
 from omnigen2.errors import UserError
-from omnigen2.runner.recipe.messages import nearest, parameters_of
+from omnigen2.runner.recipe.classes import found_at, nearest, parameters_of
 from omnigen2.runner.recipe.recipe import Document
 
 
@@ -30,16 +30,28 @@ def nested(overrides: Mapping[str, Any]) -> Document:
 
 
 def merged(layers: Iterable[Mapping[str, Any]]) -> Document:
-    """Merge mappings into a new one, the later ones over the earlier ones; lists and single values are replaced."""
+    """Merge mappings into a new one, the later ones over the earlier ones; lists and single values are replaced.
+
+    A class over another one takes over those of its `init_args` that it has too.
+    """
     result: Document = {}
     for layer in layers:
-        for key, value in layer.items():
-            old = result.get(key)
-            if isinstance(value, dict) and isinstance(old, dict):
-                result[key] = merged([old, value])
-            else:
-                result[key] = value
+        result = _over(result, layer)
     return result
+
+
+def _over(old: Any, new: Any) -> Any:
+    if not isinstance(old, dict):
+        return _over({}, new) if isinstance(new, dict) else new
+    if isinstance(new, str) and "class_path" in old and found_at(new):
+        new = {"class_path": new}
+    if not isinstance(new, dict):
+        return new
+    before, after = old.get("class_path"), new.get("class_path")
+    known = parameters_of(str(after)) if before and after and before != after else None
+    if known is not None and isinstance(given := old.get("init_args"), dict):
+        old = old | {"init_args": {key: value for key, value in given.items() if key in known}}
+    return old | {key: _over(old.get(key), value) for key, value in new.items()}
 
 
 def arguments(layers: Sequence[Path | Document], documents: Sequence[Document], options: Sequence[str]) -> list[str]:
@@ -115,19 +127,9 @@ def _changed_class(option: str, document: Document) -> Document:
     return nested({f"{key}.class_path": name}) if is_class else {}
 
 
-def _references(value: Document, owner: str | None = None) -> Document:
-    """Keep the references, without those that a class has no parameter for."""
-    found: Document = {}
-    known = parameters_of(owner) if owner else None
-    for key, inner in value.items():
-        if known is not None and key not in known:
-            continue
-        if isinstance(inner, dict):
-            below = _references(inner, value.get("class_path") if key == "init_args" else None)
-            found |= {key: below} if below else {}
-        elif isinstance(inner, str) and "${" in inner:
-            found[key] = inner
-    return found
+def _references(value: Document) -> Document:
+    found = {key: _references(inner) if isinstance(inner, dict) else inner for key, inner in value.items()}
+    return {key: one for key, one in found.items() if (one if isinstance(one, dict) else "${" in str(one))}
 
 
 def _dump(document: Document) -> str:

@@ -1,86 +1,50 @@
-"""What the parser of recipes has to say, in two or three lines.
+"""What is wrong with a recipe that is refused, in two or three lines."""
 
-Messages of jsonargparse are long and nested; `explain` keeps the innermost fact and adds the nearest right name.
-"""
-
-import importlib
-import inspect
 import re
-from argparse import ArgumentParser
-from collections.abc import Generator, Iterable, Sequence
+import traceback
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager
-from difflib import get_close_matches
 from pathlib import Path
-from typing import Any
 
-from omegaconf.errors import GrammarParseError
+from jsonargparse import ArgumentParser
+from omegaconf.errors import OmegaConfBaseException
 
 from omnigen2.errors import UserError
-from omnigen2.runner.recipe.hints import abstract, hint, lacking, missing_fact
-from omnigen2.runner.recipe.where import place_of
+from omnigen2.runner.recipe.classes import known_keys
+from omnigen2.runner.recipe.faults import fault, unknown_option
+from omnigen2.runner.recipe.recipe import Document
+from omnigen2.runner.recipe.settings import resolved, settings, value_at
+from omnigen2.runner.recipe.where import ANY, place_of
 
-NOISE = re.compile(
-    r"Subtypes:|Errors:|Does not validate against|Given value|Subclass types expect|a class path|a dict with|"
-    r"Expected a <class 'NoneType'>|Not a valid subclass|Expected a path but|Parser key|Problem with"
-)
-OPTIONS = {"config", "help", "print_config", "print_shtab"}
-"""What a parser knows and no recipe holds."""
-SPECIAL_KEYS = ("class_path", "init_args", "dict_kwargs")
-LISTED = "; --print_config lists the settings that the recipe has"
+WRITTEN = "write ${section.key}, counted from the top of the recipe"
+REFERENCE = re.compile(r"\$\{(\w[\w.]*)\}")
 
 
-def nearest(word: str, known: Iterable[str], prefix: str = "") -> str:
-    """Suggest the right name for a misspelt one: `; did you mean {prefix}X?`, or nothing if no known name is near."""
-    matches = get_close_matches(word, list(known), n=1, cutoff=0.6)
-    return f"; did you mean {prefix}{matches[0]}?" if matches else ""
-
-
-def known_keys(parser: ArgumentParser) -> list[str]:
-    """Every dotted key that a parser knows; argparse offers no other way to them."""
-    return [action.dest for action in parser._actions]  # pyright: ignore[reportPrivateUsage]
-
-
-def explain(message: str, known: Sequence[str], files: Sequence[Path], options: Sequence[str] = ()) -> UserError:
-    """Turn a message of jsonargparse into the one fact that helps.
+def explain(error: Exception, parser: ArgumentParser, arguments: Sequence[str], files: Sequence[Path] = ()) -> UserError:
+    """Find what a parser refuses; its own words are the last resort.
 
     Args:
-        message: The text of the exception.
-        known: Every dotted key that the parser knows.
-        files: The recipe's files, to say where a wrong key stands.
-        options: Those of the command line, likewise.
+        error: What it raised.
+        arguments: What it was given: `--config=…` for each layer, then options of the form `--key=value`.
+        files: The files among the layers.
     """
-    lines = [line.strip() for line in message.splitlines() if line.strip()]
-    keys = ".".join(re.findall(r'Parser key "([^"]+)"', message))
-    classes = re.findall(r"Problem with given class_path '([^']+)'", message)
-    if match := re.search(r"unrecognized arguments: (--\S+)", message):
-        unknown = _unknown_parameter(match[1], keys, classes[-1]) if classes else _unknown_option(match[1], known)
-        return UserError(unknown)
-    if match := re.search(r"Group '([^']+)' does not accept option '([^']+)'", message):
-        group, key = match.groups()
-        inside = [name[len(group) + 1 :] for name in known if name.startswith(f"{group}.")]
-        near = nearest(key, inside) or LISTED
-        place = _where(key, files) or _where(key.partition(".")[0], files)
-        return UserError(f"{group} has no setting {key!r}{near}", place)
-    if match := re.search(r"Option '([^']+)' is not accepted", message):
-        key = match[1].split(".")[0]
-        if classes:
-            owner = classes[-1]
-            names = (*SPECIAL_KEYS, *(parameters_of(owner) or ()))
-            return UserError(f"{owner} (at {keys}) has no parameter {key!r}{nearest(key, names)}", _where(key, files))
-        near = nearest(key, top_level(known)) or f"; known keys: {', '.join(top_level(set(known) - OPTIONS))}"
-        return UserError(f"unknown key {key!r}{near}", _where(key, files))
-    if match := re.search(r"the following arguments are required: (.+)", message):
-        return UserError(*lacking(match[1], keys, classes[-1] if classes else "the recipe"))
-    if match := re.search(r"Expected an instantiatable class, but (\S+) is abstract", message):
-        return UserError(f"{keys}: {abstract(match[1], found_at)}", place_of(keys, files, options))
-    if match := re.search(r"module '([^']+)' has no attribute '([^']+)'", message):
-        module, name = match.groups()
-        return UserError(f"{keys}: {module} has no {name}{nearest(name, vars(importlib.import_module(module)))}")
-    if classes and (match := re.search(r"No module named '[^']+'", message)):
-        return UserError(f"{keys}: {classes[-1]} does not import: {match[0]}")
-    fact = _fact(lines, keys, classes)
-    remedy = (hint(keys, fact), place_of(keys, files, options) if keys else "")
-    return UserError(fact, "\n".join(filter(None, remedy)))
+    if isinstance(error, str):  # TODO goes with sentences.py and hints.py
+        from omnigen2.runner.recipe.sentences import explain as explained
+
+        return explained(error, parser, arguments, files)  # type: ignore
+    options = [word for word in arguments if not word.startswith("--config=")]
+    document = settings(arguments, files)
+    if isinstance(error, OmegaConfBaseException):
+        key = str(error.full_key or "")
+        message, remedy = _reference(document, key) or (str(error).partition("\n")[0], WRITTEN)
+        return UserError(f"{key}: {message}" if key else message, f"{remedy}\n{place_of(key, files, options)}".strip())
+    for option in options:
+        if unknown := unknown_option(option, known_keys(parser)):
+            return UserError(unknown)
+    if found := fault(parser, resolved(document)):
+        place = place_of(found.setting, files, options, found.value)
+        return UserError(found.message, f"{found.remedy}\n{place}".strip())
+    return UserError(_short(_said(error)))
 
 
 @contextmanager
@@ -96,98 +60,31 @@ def building() -> Generator[None]:
     """
     try:
         yield
-    except (UserError, OSError):
-        raise
     except Exception as error:
-        place = f"({type(error).__name__} while building the recipe; --verbose shows where)"
-        raise UserError(str(explain(str(error), (), ())), place) from error
+        if isinstance(said := _said(error), UserError | OSError):
+            raise said from said.__cause__
+        place = f"({type(said).__name__} while building the recipe; --verbose shows where)"
+        raise UserError(_short(said), place) from error
 
 
-def explain_reference(error: Exception) -> UserError:
-    """Turn an error of omegaconf about a `${…}` into one that helps."""
-    remedy, words = "write ${section.key}, counted from the top of the recipe", str(error)
-    if match := re.search(r"resolved to '([^']+)'|Error trying to access ([^\s:]+)", words):
-        return UserError(f"the reference ${{{match[1] or match[2]}}} leads nowhere", remedy)
-    if "Recursive interpolation" in words:
-        return UserError("the reference leads back to itself", "break the circle: write a value in one of the places")
-    if isinstance(error, GrammarParseError):
-        remedy += ", and none to the setting itself or to what holds it"
-        return UserError("the reference ${…} cannot be read", remedy)
-    return UserError(words.splitlines()[0], remedy)
+def _said(error: BaseException) -> BaseException:
+    """What a class has said, without what the parser has made of it."""
+    modules = [str(frame.f_globals.get("__name__")) for frame, _ in traceback.walk_tb(error.__traceback__)]
+    made = "".join(modules[-1:]).startswith("jsonargparse.")
+    return _said(error.__cause__) if made and error.__cause__ is not None else error
 
 
-def top_level(known: Iterable[str]) -> list[str]:
-    """The first parts of dotted keys, each once, sorted."""
-    return sorted({name.split(".")[0] for name in known})
+def _short(error: BaseException) -> str:
+    words = " ".join(str(error).split())
+    return words if len(words) <= 300 else f"{words[:300]}…"
 
 
-def found_at(class_path: str) -> Any:
-    """Import what a dotted path names; None if it does not import, for whatever reason, or is no such path."""
-    module, _, name = class_path.rpartition(".")
-    if not all(part.isidentifier() for part in class_path.split(".")) or not module:
-        return None
-    try:
-        return getattr(importlib.import_module(module), name)
-    except Exception:  # whatever a module of the user's own may raise
-        return None
-
-
-def parameters_of(class_path: str) -> list[str] | None:
-    """Names of a class's parameters, of its parents' too if it hands `**kwargs` on; None if it does not import."""
-    owner = found_at(class_path)
-    if owner is None:
-        return None
-    names: list[str] = []
-    for parent in inspect.getmro(owner) if inspect.isclass(owner) else ():
-        init = vars(parent).get("__init__")
-        if not inspect.isfunction(init):
-            continue
-        parameters = list(inspect.signature(init).parameters.values())[1:]
-        names += [p.name for p in parameters if p.kind not in (p.VAR_KEYWORD, p.VAR_POSITIONAL)]
-        if all(p.kind != p.VAR_KEYWORD for p in parameters):
-            break
-    return names
-
-
-def _unknown_option(option: str, known: Sequence[str]) -> str:
-    key = option[2:].split("=")[0].rstrip("+")
-    first, dot, _ = key.partition(".")
-    outside = bool(dot) and first not in top_level(known)
-    near = nearest(first, top_level(known), "--") if outside else nearest(key, known, "--")
-    return f"unknown option --{key}{near or LISTED}"
-
-
-def _unknown_parameter(option: str, keys: str, owner: str) -> str:
-    name = option[2:].split("=")[0].split(".")[0]
-    return f"{owner} (at {keys}) has no parameter {name!r}{nearest(name, parameters_of(owner) or ())}"
-
-
-def _fact(lines: Sequence[str], keys: str, classes: Sequence[str]) -> str:
-    bare = [line.removeprefix("- ") for line in lines]
-    facts = [_plain(line) for line in bare if not NOISE.match(line)]
-    facts = facts or list(filter(None, [missing_fact(bare)])) or [_plain(line) for line in bare]
-    fact = " or ".join(dict.fromkeys(facts[:2])).replace(" or expected ", " or ")
-    given = re.search(r"^Given value: (.{1,60})$", "\n".join(lines), flags=re.MULTILINE)
-    if given and ", got " not in fact and not classes:
-        fact += f", got {given[1]}"
-    owner = f" (of {classes[-1]})" if classes and classes[-1] not in fact else ""
-    return f"{keys}{owner}: {fact}" if keys else fact
-
-
-def _plain(line: str) -> str:
-    line = re.sub(r"<class '([^']+)'>", r"\1", line)
-    line = re.sub(r"typing\.Literal\[([^\[\]]+)\]", r"one of \1", line)
-    return re.sub(r"^Expected an? (.+?)(?:\. Got value: (.*))?$", _expected, line)
-
-
-def _expected(match: re.Match[str]) -> str:
-    return f"expected {match[1]}" + ("" if match[2] is None else f", got {match[2]}")
-
-
-def _where(key: str, files: Sequence[Path]) -> str:
-    pattern = re.compile(rf"""(^|[\s{{,'"]|\.){re.escape(key)}['"]?\s*:""")
-    for file in files:
-        for number, line in enumerate(file.read_text(encoding="utf-8").splitlines(), start=1):
-            if pattern.search(line):
-                return f"{file}, line {number}: {line.strip()[:100]}"
-    return ""
+def _reference(document: Document, key: str) -> tuple[str, str] | None:
+    """Where the references of a setting lead, if that is nowhere or back to itself, and what to do."""
+    seen = [key]
+    while isinstance(text := value_at(document, seen[-1]), str) and (match := REFERENCE.search(text)):
+        name = match[1]
+        if any(f"{one}.".startswith(f"{name}.") for one in seen):
+            return f"the reference {match[0]} leads back to itself", "write a value in one of the places on its way"
+        seen.append(name)
+    return (f"the reference ${{{seen[-1]}}} leads nowhere", WRITTEN) if len(seen) > 1 and text is ANY else None

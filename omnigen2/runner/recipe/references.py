@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from omnigen2.errors import UserError
-from omnigen2.runner.recipe.messages import nearest
+from omnigen2.runner.recipe.classes import nearest
 
 REFERENCE = re.compile(r"@([^/\s]+)/(\S.*)")
 T = TypeVar("T")

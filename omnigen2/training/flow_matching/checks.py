@@ -44,7 +44,8 @@ def check_samples(data: object, part: TransformerPart, weights: str | None, text
         data.check_texts(texts)
     if not isinstance(data, CountsReferences):
         return
-    known, (most, where) = part.sizes(weights).max_references, data.most_references()
+    most, where = data.most_references()  # first: what is wrong with data is told where there are no weights yet
+    known = part.sizes(weights).max_references
     if known and most > known:
         raise DataError(
             f"{where} has {most} references, and the transformer knows at most {known}",

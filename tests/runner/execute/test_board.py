@@ -101,7 +101,7 @@ def test_one_run_says_how_long(now: list[float]) -> None:
     shown.update(A0, "running", Progress(10, 50, {}))
     now[0] = 11.0
     shown.update(A0, "running", Progress(20, 50, {"loss": 0.12345}))
-    assert text.getvalue() == "a/seed_0: step 20 of 50 · loss 0.1235 · 33 s left\n"
+    assert text.getvalue() == "a/seed_0: step 10 of 50\na/seed_0: step 20 of 50 · loss 0.1235 · 33 s left\n"
 
 
 @pytest.mark.parametrize(("seconds", "text"), [(0, "0 s"), (99, "99 s"), (100, "2 min"), (12000, "3 h 20 min")])

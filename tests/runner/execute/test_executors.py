@@ -123,6 +123,7 @@ def test_what_is_missing_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path
         executor_for(Machines("ray"), [], jobs=1, threads=1)
 
 
+@pytest.mark.slow
 def test_ray_runs_jobs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     ray = pytest.importorskip("ray")
     monkeypatch.delenv("RAY_ADDRESS", raising=False)

@@ -42,7 +42,7 @@ def ended(setup: Setup, folder: Path, stop: Stop) -> None:
         pass
 
 
-@settings(max_examples=12)
+@settings(max_examples=8)
 @given(setup=setups(), stops=st.lists(stops, min_size=1, max_size=3))
 @example(setup=LONG, stops=[("on_train_batch_start", 8), ("line", 700)])
 @example(setup=SHUFFLED, stops=[("on_train_batch_start", 6), ("on_train_epoch_end", 1)])
@@ -65,7 +65,7 @@ def test_every_line_of_a_save_may_be_the_last_one() -> None:
     expected = whole(setup)
     with (lines := Lines()).watched():
         run_with(config_of(setup), fresh())
-    for last in range(lines.passed // 3, 2 * lines.passed // 3, 31):
+    for last in range(lines.passed // 3, 2 * lines.passed // 3, 53):
         folder = fresh()
         ended(setup, folder, ("line", last))
         assert run_with(config_of(setup), folder) == 0

@@ -71,6 +71,17 @@ def test_another_rank_alpha_or_layer_than_the_recipe_says_is_refused(lora: LoRA,
         started(place, lora)
 
 
+def test_small_alphas_differ_as_large_ones_do(place: Path, tmp_path: Path) -> None:
+    model = module(TransformerPart(lora=LoRA(2, 2e-4, targets=ATTENTION)), weights=str(place / "base"))
+    model.configure_model()
+    assert save_lora(model.dit, tmp_path) is not None
+    other = module(
+        TransformerPart(lora=LoRA(2, 3e-4, targets=ATTENTION)), weights=str(place / "base"), adapter=str(tmp_path)
+    )
+    with pytest.raises(UserError, match=r"has rank 2 and alpha 0\.0002 in .* and rank 2 and alpha 0\.0003"):
+        other.configure_model()
+
+
 def test_it_needs_the_weights_that_the_adapter_was_trained_on(place: Path) -> None:
     adapter = str(place / "weights" / "adapter")
     with pytest.raises(UserError, match=r"(?s)from no weights.*set model.init_args.weights"):
