@@ -38,6 +38,7 @@ The runs of a study go side by side on this machine, or to a cluster; a recipe c
 
   lightning run STUDY.yaml --executor=slurm --partition=gpu --gpus=1 --time=4:00:00
 """
+MODES = ("print_config", "dry_run", "validate", "test")
 MACHINES = ("executor", "jobs", "gpus", "cpus", "memory", "time", "partition", "account", "qos")
 """Options that say where runs are carried out."""
 
@@ -101,7 +102,7 @@ def _launch(options: argparse.Namespace, settings: list[str]) -> int:
             verbose=options.verbose,
             mfu=options.mfu,
             peak_tflops=options.peak_tflops,
-            mode="print_config" if options.print_config else "dry_run" if options.dry_run else "run",
+            mode=next((mode for mode in MODES if getattr(options, mode)), "run"),
         )
     )
 
@@ -139,6 +140,8 @@ def parse_run(arguments: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
         "--peak_tflops", type=float, metavar="N", help="dry run: of one device (default: 989, an H100 in bf16)"
     )
     parser.add_argument("--print_config", "--print-config", action="store_true", help="print the resolved settings")
+    parser.add_argument("--validate", action="store_true", help="validate what was trained so far, train nothing")
+    parser.add_argument("--test", action="store_true", help="likewise, with the model's test")
     parser.add_argument("--verbose", action="store_true", help="show tracebacks and Lightning's messages")
     own = [name for action in parser._actions for name in action.option_strings]
     settings = [word for word in arguments if word.startswith("--") and "=" in word and word.split("=")[0] not in own]
@@ -149,6 +152,10 @@ def parse_run(arguments: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
         raise UserError(f"unknown option {rest[0]}; {hint}")
     if not options.files:
         raise UserError("no recipe is named; write `lightning run RECIPE.yaml` (--help says more)")
+    if len(asked := [f"--{mode}" for mode in MODES if getattr(options, mode)]) > 1:
+        raise UserError(f"{' and '.join(asked)} are different things to do", "give one of them")
+    if options.restart and asked:
+        raise UserError(f"--restart deletes what was trained, and {asked[0]} trains nothing", "give one of them")
     if options.jobs is not None and options.jobs < 1:
         raise UserError(f"--jobs must be at least 1, got {options.jobs}")
     if options.mfu is not None and not 0 < options.mfu <= 1:

@@ -2,6 +2,7 @@
 
 import os
 import warnings
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import torch
 from lightning.pytorch import Callback
 
 from omnigen2.runner.execute.run import Output, run
-from omnigen2.runner.keep import committed_checkpoint, locked
+from omnigen2.runner.keep import committed_checkpoint, is_first, locked
 from omnigen2.runner.plan.config import Config
 from tests.runner.recipes import PARTS, checkpoints_every
 
@@ -37,7 +38,7 @@ def run_with(config: Config, folder: Path, *extra: Callback) -> int:
             ),
         )
         try:
-            with locked(folder):
+            with locked(folder) if is_first() else nullcontext():
                 run(config, folder, "a command", SILENT)
         except SystemExit as stop:
             return int(stop.code or 0)

@@ -47,4 +47,4 @@ def _describe(run: Run, speed: Speed) -> str:
         others = [name for path, name in missing.items() if path not in [arguments[key] for key in started]]
         if others:
             return f"cannot be built before there is {', '.join(others)} ({str(error).splitlines()[0]})"
-    return f"{describe(run.config.without(started), speed)}\n{built_without}"
+    return f"{describe(run.config.with_arguments(dict.fromkeys(started)), speed)}\n{built_without}"

@@ -75,6 +75,7 @@ def _kept(folder: Path, which: Which) -> Path:
             f"there is no checkpoint in {folder}, so that there is nothing to {which}",
             f"train first: the same command without --{which} (to {which} another folder: --out=FOLDER)",
         )
+    keep.check_whole(checkpoint)
     return checkpoint
 
 
@@ -87,6 +88,7 @@ def _check(config: Config, folder: Path, checkpoint: Path, which: Which) -> dict
         trainer, model, data = config.build(
             lambda callbacks, _: _trainer_arguments(folder, [position, *callbacks]), folder
         )
+    keep.check_strategy(checkpoint, trainer.strategy)
     with told(folder, position), warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Be aware that when using `ckpt_path`")  # ours are left out
         run = trainer.validate if which == "validate" else trainer.test
@@ -105,7 +107,7 @@ class _Position(Started):
 
     @override
     def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
-        trainer.fit_loop.load_state_dict(checkpoint["loops"]["fit_loop"])
+        keep.set_position(trainer, checkpoint)
 
     @override
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:

@@ -73,7 +73,7 @@ def execute(plan: Plan, restart: bool = False, verbose: bool = False, elsewhere:
         if restart:
             keep.start_over(plan.folder, say)
         unfinished = unfinished_runs(plan)
-        if len(plan.runs) > 1 or plan.runs[0].folder != plan.folder:
+        if all(one.folder != plan.folder for one in plan.runs):
             write_text(plan.folder / keep.CONFIG, plan.text)
         finished = {one: _summary(one)["final"] for one in plan.runs if one not in unfinished}
         _link(plan)

@@ -142,6 +142,7 @@ def _train(config: Config, folder: Path, command: str, checkpoint: Path | None, 
             lambda callbacks, loggers: _trainer_arguments(config, folder, output, [training, *callbacks], loggers),
             folder,
         )
+    keep.check_strategy(checkpoint, trainer.strategy)
     with told(folder, training):
         try:
             trainer.fit(model, datamodule=data, ckpt_path=checkpoint, weights_only=True)
@@ -163,7 +164,7 @@ def _train(config: Config, folder: Path, command: str, checkpoint: Path | None, 
 def _trainer_arguments(
     config: Config, folder: Path, output: Output, callbacks: list[Callback], loggers: list[Logger]
 ) -> dict[str, Any]:
-    loggers = [keep.CsvLogger(folder), *loggers]
+    loggers = [keep.CsvLogger(folder, loggers), *loggers]
     unset = config.values["trainer"]["logger"] in (None, True)
     if unset and importlib.util.find_spec("tensorboard"):
         loggers.append(TensorBoardLogger(save_dir=folder, name="tensorboard", version=""))

@@ -175,12 +175,13 @@ class GoesOn:
         """Do it; returns the exit code, and leaves the process where there is another one than 0."""
         from submitit import JobEnvironment
 
-        self._since = time.time()
+        self._since, here = time.time(), JobEnvironment()
+        if here.global_rank == 0:
+            Path(job.folder, ENDED).unlink(missing_ok=True)  # of the time before
         code = exit_code(work, job)
         if code == 128 + signal.SIGUSR2 and callable(put_back := signal.getsignal(signal.SIGUSR2)):
             put_back(signal.SIGUSR2, None)  # submitit's; the first process of several leaves in it
             sys.exit(0)
-        here = JobEnvironment()
         if here.global_rank == 0:
             write_json(Path(job.folder, ENDED), {"job": here.job_id, "code": code})
         if code:
@@ -202,7 +203,7 @@ class GoesOn:
 def name_of(folder: str) -> str:
     """The name of a folder's job in the queue."""
     path = Path(folder).resolve()
-    return f"{path.name}-{hashlib.sha256(str(path).encode()).hexdigest()[:12]}"
+    return "-".join([*path.parts[-3:], hashlib.sha256(str(path).encode()).hexdigest()[:12]]).lstrip("/-")
 
 
 def _output(*command: str) -> str | None:

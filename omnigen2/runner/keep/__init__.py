@@ -14,6 +14,7 @@ from omnigen2.runner.keep.lightning_private import (
     SeedsLater,
     attach,
     saves_folders,
+    set_position,
     steps_between_checkpoints,
     trainer_of,
 )
@@ -43,7 +44,7 @@ __all__ = [
     "SeedsLater", "WriteWeights", "asks_for_more", "attach", "carry_on", "changes", "check_launch", "check_strategy",
     "check_whole", "claim", "committed_checkpoint", "count", "differences", "fingerprint", "first_table",
     "follow_the_first", "from_its_weights", "is_first", "locked", "of_all_processes", "random_states", "read_metrics",
-    "read_optimizer", "report_sections", "roll_back", "save_optimizer", "saves_folders",
-    "set_random_states", "settings_of", "start_over", "started_together", "steps_between_checkpoints", "summarize", "trainer_of", "versions",
-    "write_report",
+    "read_optimizer", "report_sections", "roll_back", "save_optimizer", "saves_folders", "set_position",
+    "set_random_states", "settings_of", "start_over", "started_together", "steps_between_checkpoints", "summarize",
+    "trainer_of", "versions", "write_report",
 ]  # fmt: skip

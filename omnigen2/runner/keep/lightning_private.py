@@ -4,6 +4,7 @@
 Each function has a test of its own, which fails when an upgrade of Lightning takes the thing away or changes it.
 """
 
+from collections.abc import Mapping
 from typing import Any
 
 from lightning.pytorch import LightningDataModule, LightningModule, Trainer
@@ -59,6 +60,11 @@ def logged_step(trainer: Trainer) -> int:
 def set_logged_step(trainer: Trainer, step: int) -> None:
     """Set what `logged_step` reads: a restart from the end of an epoch counts one step too many."""
     trainer.fit_loop.epoch_loop._batches_that_stepped = step
+
+
+def set_position(trainer: Trainer, checkpoint: Mapping[str, Any]) -> None:
+    """Put the steps and epochs of a checkpoint back, which Lightning does for training alone: modules ask for them."""
+    trainer.fit_loop.load_state_dict(checkpoint["loops"]["fit_loop"])
 
 
 def accumulates(trainer: Trainer) -> bool:

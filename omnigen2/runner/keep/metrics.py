@@ -7,7 +7,7 @@ forget the rows that a killed run wrote after its last checkpoint.
 import csv
 import io
 from argparse import Namespace
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -29,14 +29,24 @@ class CsvLogger(Logger):
 
     Args:
         folder: Where `metrics.csv` stands or will stand; an existing file is continued.
+        beside: The recipe's own loggers. This one is the first, which a module calls `self.logger`; what it cannot do
+            (`self.logger.experiment.add_image(…)`), the first of them that can does.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, beside: Sequence[Logger] = ()) -> None:
         super().__init__()
+        self._beside = tuple(beside)
         self.folder = folder
         self.path = folder / "metrics.csv"
         self._table = _read(self.path)
         self._columns = list(self._table[0]) if self._table else []
+
+    def __getattr__(self, name: str) -> Any:
+        """What this logger has not, of the first one beside it that has."""
+        for other in vars(self).get("_beside", ()):
+            if hasattr(other, name):
+                return getattr(other, name)
+        raise AttributeError(f"the loggers of this run have no {name}; name one that has under trainer.logger")
 
     @property
     @override

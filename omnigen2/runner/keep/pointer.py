@@ -110,14 +110,14 @@ def unsafe(checkpoint: Path) -> list[str]:
     return sorted(torch.serialization.get_unsafe_globals_in_checkpoint(file)) if file.is_file() else []
 
 
-def check_strategy(checkpoint: Path | str, strategy: Strategy) -> None:
-    """Refuse a folder of shards for a strategy that reads files.
+def check_strategy(checkpoint: Path | None, strategy: Strategy) -> None:
+    """Refuse a folder of shards for a strategy that reads files; there may be no checkpoint.
 
     Raises:
         UserError: If it is one.
     """
     shards = (ModelParallelStrategy, FSDPStrategy, DeepSpeedStrategy)
-    if Path(checkpoint).is_dir() and not isinstance(strategy, shards):
+    if checkpoint is not None and checkpoint.is_dir() and not isinstance(strategy, shards):
         raise UserError(
             f"{checkpoint} is a folder of shards, which {type(strategy).__name__} cannot read",
             "go on with the strategy that wrote it, such as ModelParallelStrategy, which also one process can use",

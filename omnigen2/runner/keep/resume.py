@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import torch.distributed as dist
-from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import Checkpoint
 from lightning.pytorch.utilities import rank_zero_warn
 from typing_extensions import override
@@ -17,7 +17,6 @@ from omnigen2.runner.keep import state
 from omnigen2.runner.keep.metrics import CsvLogger
 from omnigen2.runner.keep.pointer import (
     Pointer,
-    check_strategy,
     committed_checkpoint,
     delete,
     read_pointer,
@@ -90,7 +89,6 @@ class ResumePoint(Checkpoint):
 
         To be asked at the start of a batch or of an epoch, when all that belongs to the last step has been logged.
         """
-        self._commit(trainer)
         return self._committed is not None and self._saved_step == trainer.global_step
 
     @override
@@ -127,8 +125,9 @@ class ResumePoint(Checkpoint):
 
     @override
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        if trainer.ckpt_path is not None:
-            check_strategy(trainer.ckpt_path, trainer.strategy)
+        callbacks: list[Callback] = trainer.callbacks  # pyright: ignore[reportAttributeAccessIssue]
+        if not any(isinstance(callback, _Commits) for callback in callbacks):
+            callbacks.insert(0, _Commits(self))
 
     @override
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -159,14 +158,8 @@ class ResumePoint(Checkpoint):
             self._saved_step = trainer.global_step
 
     @override
-    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Make the last checkpoint count: all that belongs to it has been logged."""
-        self._commit(trainer)
-
-    @override
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
-        """Make the last checkpoint count; put the step of the metrics right after a restart."""
-        self._commit(trainer)
+        """Put the step of the metrics right after a restart."""
         if self._restored is not None:
             private.set_logged_step(trainer, self._restored["logged_step"])
             self._restored = None
@@ -210,7 +203,8 @@ class ResumePoint(Checkpoint):
 
     @override
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self._commit(trainer)
+        """Make the last checkpoint count when all other callbacks have written what belongs to the end."""
+        self.commit(trainer)
 
     def _reopen(self, trainer: Trainer, rows: int) -> None:
         """Take back the end of an epoch in which a run had all the steps that it was asked for then."""
@@ -256,7 +250,8 @@ class ResumePoint(Checkpoint):
         self._saved_step = trainer.global_step
         self._saved_time = time.monotonic()
 
-    def _commit(self, trainer: Trainer) -> None:
+    def commit(self, trainer: Trainer) -> None:
+        """Make the last checkpoint count: all that belongs to it has been logged."""
         if self._pending is None:
             return
         if trainer.is_global_zero:
@@ -264,6 +259,21 @@ class ResumePoint(Checkpoint):
             if self._committed is not None:
                 delete(self._committed)
         self._committed, self._pending = self._pending, None
+
+
+class _Commits(Callback):
+    """Makes checkpoints count before any callback logs what belongs to the next step; the first one in the trainer."""
+
+    def __init__(self, point: ResumePoint) -> None:
+        self.point = point
+
+    @override
+    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self.point.commit(trainer)
+
+    @override
+    def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
+        self.point.commit(trainer)
 
 
 def _folder(trainer: Trainer) -> Path:

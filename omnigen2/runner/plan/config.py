@@ -6,8 +6,7 @@ may be absolute.
 """
 
 from argparse import ArgumentError
-from collections.abc import Callable, Generator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path, PurePath
@@ -23,7 +22,7 @@ from typing_extensions import override
 
 from omnigen2.errors import UserError
 from omnigen2.runner.keep import SeedsLater
-from omnigen2.runner.recipe import Document, explain, explain_reference, found_at, known_keys, merged
+from omnigen2.runner.recipe import Document, explain, found_at, merged
 
 Value = None | bool | int | float | list[Any] | dict[str, Any] | str
 """What stands in the block `vars`. Not `Any`: the parser would read the text `a: b` as a mapping."""
@@ -96,13 +95,10 @@ class Config:
     Attributes:
         values: All of them, as a plain recipe holds them.
         namespace: The same as the parser has read them, from which classes are built.
-        files: The files they come from, to name them in messages; `options` likewise, of the form `--key=value`.
     """
 
     values: Document
     namespace: Namespace
-    files: tuple[Path, ...] = ()
-    options: tuple[str, ...] = ()
 
     @property
     def text(self) -> str:
@@ -121,12 +117,12 @@ class Config:
         namespace["seed_everything"] = seed
         return replace(self, values=self.values | {"seed_everything": seed}, namespace=namespace)
 
-    def without(self, names: Sequence[str]) -> "Config":
-        """The same with some arguments of the model set to None."""
-        namespace, nothing = self.namespace.clone(), dict.fromkeys(names)
-        for name in names:
-            namespace[f"model.init_args.{name}"] = None
-        return replace(self, values=merged([self.values, {"model": {"init_args": nothing}}]), namespace=namespace)
+    def with_arguments(self, arguments: Mapping[str, str | None]) -> "Config":
+        """The same with other arguments of the model."""
+        namespace, changed = self.namespace.clone(), {"model": {"init_args": dict(arguments)}}
+        for name, value in arguments.items():
+            namespace[f"model.init_args.{name}"] = value
+        return replace(self, values=merged([self.values, changed]), namespace=namespace)
 
     def filled(self, change: Callable[[str], str]) -> "Config":
         """The same with every text changed."""
@@ -147,8 +143,7 @@ class Config:
             for logger in _as_list(cli.config["trainer"]["logger"]):
                 if "save_dir" in (arguments := logger.get("init_args") or {}):
                     arguments["save_dir"] = str(folder / (arguments["save_dir"] or ""))
-        with _explained(cli.parser, self.files, self.options):
-            return cli.built()
+        return cli.built()
 
 
 def parse(arguments: Sequence[str], files: Sequence[Path] = ()) -> Config:
@@ -162,10 +157,13 @@ def parse(arguments: Sequence[str], files: Sequence[Path] = ()) -> Config:
         UserError: If a key, a value, a class or a reference is wrong.
     """
     parser = _shared().parser
-    options = tuple(word for word in arguments if not word.startswith("--config="))
-    with _explained(parser, files, options):
+    try:
         namespace = parser.parse_args(list(arguments))
-    values: Document = yaml.load(parser.dump(namespace, format="yaml", skip_unset=False), Loader=yaml.CSafeLoader)  # noqa: S506
+    except (ArgumentError, OmegaConfBaseException) as error:
+        reason = explain(error, parser, list(arguments), files)
+        raise reason from error
+    text = parser.dump(namespace, format="yaml", skip_unset=False, skip_validation=True)
+    values: Document = yaml.load(text, Loader=yaml.CSafeLoader)  # noqa: S506 (a SafeLoader)
     seed = values["seed_everything"]
     written = "write a number, or false to leave the random state alone"
     if seed is True:
@@ -178,7 +176,7 @@ def parse(arguments: Sequence[str], files: Sequence[Path] = ()) -> Config:
         raise UserError(f"seed_everything must be at least 0 and below {SEEDS} (2^32), got {seed}", "use another seed")
     if values["model"] is None:
         raise UserError("the recipe has no model; it needs `model: {class_path: …, init_args: {…}}`")
-    return Config(values, namespace, tuple(files), options)
+    return Config(values, namespace)
 
 
 class _Dumper(yaml.CSafeDumper):
@@ -251,14 +249,3 @@ def _filled(value: Any, change: Callable[[str], str]) -> Any:
 def _short(value: Any) -> str:
     text = repr(value)
     return text if len(text) <= 60 else f"{text[:57]}…"
-
-
-@contextmanager
-def _explained(parser: LightningArgumentParser, files: Sequence[Path], options: Sequence[str]) -> Generator[None]:
-    try:
-        yield
-    except ArgumentError as error:
-        raise explain(str(error), known_keys(parser), files, options) from error
-    except OmegaConfBaseException as error:
-        reason = explain_reference(error)
-        raise (reason.at(error.full_key) if error.full_key else reason) from error

@@ -19,7 +19,7 @@ from omnigen2.runner.plan.stages import (
     check_reference,
     check_start,
     options_of_stages,
-    start_layer,
+    start_arguments,
     start_of,
 )
 from omnigen2.runner.recipe import Document, Places, arguments, form_of, nested, read_yaml
@@ -143,15 +143,16 @@ class Planner:
         layers = [base, layer(cell.common), layer(overrides)]
         files = (*cell.files, *([base[0]] if isinstance(base[0], Path) else []))
         start = start_of(spec, overrides, list(earlier))
+        started = {} if start is None else start_arguments(start, spec.carried, options)
         try:
-            config = self.parse([*layers, layer(start_layer(start, spec.carried))], options, files, cell.seed)
+            config = self.parse(layers, options, files, cell.seed)
         except UserError:
-            if start is not None:  # perhaps that is what is wrong
-                alone = self.parse(layers, options, files, cell.seed)
-                check_start(start, spec, str(alone.values["model"]["class_path"]))
-            raise
+            if not started:
+                raise  # else a class may demand weights
+            config = self.parse([*layers, layer({"model": {"init_args": started}})], options, files, cell.seed)
         if start is not None:
             check_start(start, spec, str(config.values["model"]["class_path"]))
+            config = config.with_arguments(started)
         places = Places({name: Path(name) for name in earlier})
         places.filled(config.values)
         needs = {reference[1:].partition("/")[0]: reference for reference in places.used.values()}

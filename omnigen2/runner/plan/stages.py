@@ -73,14 +73,13 @@ def start_of(spec: StageSpec, overrides: Document, earlier: Sequence[str]) -> st
     return start
 
 
-def start_layer(start: str | None, carried: bool) -> Document:
-    """The settings that a start is, as a layer."""
-    if start is None:
-        return {}
-    values = {WEIGHTS: f"@{start}/{WEIGHTS}"}
+def start_arguments(start: str, carried: bool, options: Sequence[str]) -> dict[str, str | None]:
+    """The arguments of a model that are a start, without those that an option says otherwise."""
+    values: dict[str, str | None] = {WEIGHTS: f"@{start}/{WEIGHTS}"}
     if carried:
         values[OPTIMIZER_ARGUMENT] = f"@{start}/{WEIGHTS}/{OPTIMIZER}"
-    return {"model": {"init_args": values}}
+    given = {option.partition("=")[0].replace(".init_args", "") for option in options}
+    return {name: value for name, value in values.items() if f"--model.{name}" not in given}
 
 
 def check_start(start: str, spec: StageSpec, class_path: str) -> None:

@@ -13,14 +13,14 @@ from omnigen2.errors import UserError
 from omnigen2.runner.recipe.classes import known_keys
 from omnigen2.runner.recipe.faults import fault, unknown_option
 from omnigen2.runner.recipe.recipe import Document
-from omnigen2.runner.recipe.settings import resolved, settings, value_at
+from omnigen2.runner.recipe.settings import document_of, resolved, value_at
 from omnigen2.runner.recipe.where import ANY, place_of
 
 WRITTEN = "write ${section.key}, counted from the top of the recipe"
 REFERENCE = re.compile(r"\$\{(\w[\w.]*)\}")
 
 
-def explain(error: Exception, parser: ArgumentParser, arguments: Sequence[str], files: Sequence[Path] = ()) -> UserError:
+def explain(error: Exception, parser: ArgumentParser, arguments: Sequence[str], files: Sequence[Path]) -> UserError:
     """Find what a parser refuses; its own words are the last resort.
 
     Args:
@@ -28,12 +28,8 @@ def explain(error: Exception, parser: ArgumentParser, arguments: Sequence[str], 
         arguments: What it was given: `--config=…` for each layer, then options of the form `--key=value`.
         files: The files among the layers.
     """
-    if isinstance(error, str):  # TODO goes with sentences.py and hints.py
-        from omnigen2.runner.recipe.sentences import explain as explained
-
-        return explained(error, parser, arguments, files)  # type: ignore
     options = [word for word in arguments if not word.startswith("--config=")]
-    document = settings(arguments, files)
+    document = document_of(arguments, files)
     if isinstance(error, OmegaConfBaseException):
         key = str(error.full_key or "")
         message, remedy = _reference(document, key) or (str(error).partition("\n")[0], WRITTEN)

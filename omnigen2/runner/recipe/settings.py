@@ -16,9 +16,15 @@ SPECIAL = ("class_path", "init_args", "dict_kwargs")
 """The keys beside a class."""
 
 
-def settings(arguments: Sequence[str], files: Sequence[Path]) -> Document:
-    """All arguments of the parser (see `layers.py:arguments`) in one document, with references as they are written."""
-    document: Document = {}
+def document_of(arguments: Sequence[str], files: Sequence[Path] = (), under: Document | None = None) -> Document:
+    """All arguments of the parser (see `layers.py:arguments`) in one document, with references as they are written.
+
+    Args:
+        arguments: `--config=…` for a layer and `--key=value` for an option, the most important one last.
+        files: The files among the layers.
+        under: What they are laid over.
+    """
+    document = under or {}
     for word in arguments:
         if word.startswith("--config="):
             text = word.removeprefix("--config=")

@@ -1,8 +1,7 @@
 """A plain run: what it writes, what it says, and when it refuses."""
 
 import json
-import subprocess
-import sys
+import os
 import warnings
 from pathlib import Path
 

@@ -31,7 +31,10 @@ SCRIPTS = {
         number=$(($(wc -l < $CLUSTER/submitted) + 7)); name=$(sed -n 's/#SBATCH --job-name=//p' "$1")
         echo $number >> $CLUSTER/submitted; echo "$number $name" >> $CLUSTER/queue
         cp "$1" $CLUSTER/$name.sh; echo "Submitted batch job $number" """,
-    "squeue": "[ -e $CLUSTER/away ] && exit 1; cat $CLUSTER/queue",
+    "squeue": """
+        [ -e $CLUSTER/away ] && exit 1
+        [ -e $CLUSTER/requeues ] && echo >> $CLUSTER/requeues && [ $(($(wc -l < $CLUSTER/requeues) % 2)) = 0 ] && exit
+        cat $CLUSTER/queue""",
     "sacct": "echo '  OUT_OF_MEMORY '",
     "srun": "exit 1",
     "scontrol": "exit 1",
@@ -130,6 +133,22 @@ def test_a_command_finds_its_jobs_again(cluster: Cluster) -> None:
         assert [future.result(LIMIT) for future in futures] == [0, 0]
 
 
+def test_a_job_that_is_missing_once_is_not_over(cluster: Cluster) -> None:
+    with cluster.watched() as slurm:
+        job = cluster.job("one")
+        future = slurm.submit(ends, job)
+        cluster.wait_for(1)
+        looks = cluster.home / "requeues"
+        looks.touch()
+        end = time.monotonic() + LIMIT / 2
+        while looks.stat().st_size < 6 and time.monotonic() < end:
+            time.sleep(0.01)
+        assert not future.done()
+        looks.unlink()
+        cluster.end(job, 0)
+        assert future.result(LIMIT) == 0
+
+
 def test_no_more_than_were_asked_for_are_in_the_queue(cluster: Cluster) -> None:
     with cluster.watched(Machines("slurm", jobs=2)) as slurm:
         jobs = [cluster.job(name) for name in "abc"]
@@ -199,6 +218,7 @@ def test_a_job_that_its_time_limit_stops_is_put_back(tmp_path: Path, inside: Non
     def receive(number: int, frame: FrameType | None) -> None:
         put_back.append(number)
 
+    (tmp_path / ENDED).write_text("{}")  # of the time before
     before = signal.signal(signal.SIGUSR2, receive)
     try:
         with pytest.raises(SystemExit) as stop:

@@ -117,6 +117,31 @@ def test_logged_step_and_set_logged_step(tmp_path: Path) -> None:
     assert [row["step"] for row in read_metrics(tmp_path) if "loss" in row] == probe.said
 
 
+@pytest.mark.parametrize("put_back", [True, False])
+def test_set_position(put_back: bool, tmp_path: Path) -> None:
+    class Reads(Callback):
+        step = -1
+
+        def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
+            if put_back:
+                private.set_position(trainer, checkpoint)
+
+        def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+            self.step = trainer.global_step
+
+    class Save(Callback):
+        def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+            trainer.save_checkpoint(tmp_path / "end.ckpt")
+
+    train(tmp_path, Save(), steps=4)
+    reads = Reads()
+    made = Trainer(
+        accelerator="cpu", logger=False, callbacks=[reads], enable_progress_bar=False, enable_checkpointing=False
+    )
+    made.validate(EpochNet(), datamodule=Data(), ckpt_path=tmp_path / "end.ckpt", weights_only=True, verbose=False)
+    assert reads.step == (4 if put_back else 0), "Lightning does it right now: set_position can go"
+
+
 def test_accumulates(tmp_path: Path) -> None:
     probe = Probe(private.accumulates)
     train(tmp_path, probe, steps=2, accumulate_grad_batches=4)

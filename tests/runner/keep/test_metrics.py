@@ -1,9 +1,12 @@
 """`metrics.csv`: rows appear at once, new metrics widen the table, and later rows can be forgotten."""
 
+import copy
 from pathlib import Path
 
 import pytest
 import torch
+from lightning.pytorch.loggers import CSVLogger
+from lightning.pytorch.loggers.logger import DummyLogger
 
 from omnigen2.runner.keep.metrics import CsvLogger, read_metrics
 
@@ -43,3 +46,14 @@ def test_strange_numbers_survive(tmp_path: Path) -> None:
 
 def test_nothing_logged_is_nothing_read(tmp_path: Path) -> None:
     assert read_metrics(tmp_path) == ()
+
+
+def test_what_it_cannot_do_a_logger_beside_it_does(tmp_path: Path) -> None:
+    theirs = CSVLogger(tmp_path / "theirs")
+    logger = CsvLogger(tmp_path, (DummyLogger(), theirs))
+    logger.experiment.add_image("a picture", None)
+    assert CsvLogger(tmp_path, (theirs,)).experiment is theirs.experiment
+    assert logger.log_dir == str(tmp_path)
+    with pytest.raises(AttributeError, match="the loggers of this run have no experiment; name one that has"):
+        _ = CsvLogger(tmp_path).experiment
+    assert copy.deepcopy(CsvLogger(tmp_path)).rows == 0

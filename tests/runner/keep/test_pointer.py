@@ -105,6 +105,7 @@ def test_a_checkpoint_that_could_not_be_loaded_is_said_at_once_and_the_run_is_no
 
 
 def test_a_folder_of_shards_is_for_strategies_that_shard(tmp_path: Path) -> None:
+    check_strategy(None, SingleDeviceStrategy("cpu"))
     check_strategy(tmp_path, ModelParallelStrategy())
     check_strategy(tmp_path / "file.ckpt", SingleDeviceStrategy("cpu"))
     for strategy in (SingleDeviceStrategy("cpu"), DDPStrategy()):

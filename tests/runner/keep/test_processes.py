@@ -5,22 +5,17 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from omnigen2.cli import main
-from omnigen2.errors import UserError
 from omnigen2.files.text import read_json
-from omnigen2.runner.execute.run import run
 from omnigen2.runner.keep import processes
 from omnigen2.runner.keep.metrics import read_metrics
 from omnigen2.runner.keep.resume import committed_checkpoint
-from omnigen2.runner.plan import parse
 from tests.runner.recipes import PLAIN, write
-from tests.runner.runs import SILENT
 from tests.runner.stage_recipes import PLAIN as STAGE
 from tests.runner.stage_recipes import weights
 from tests.training.rank_parts import Launcher
@@ -80,7 +75,7 @@ def test_stages_by_two_processes(both: Run, tmp_path: Path) -> None:
     both(0, *words)
     first = weights(tmp_path / "run" / "b")
     assert both(1, *words).count("is finished") == 2
-    for name in ("b/run.json", "run.json"):  # the report of a stage and of the whole were not written
+    for name in ("b/run.json", "report.json"):  # the report of a stage and of the whole were not written
         (tmp_path / "run" / name).unlink()
     both(0, *words)
     assert weights(tmp_path / "run" / "b") == first
@@ -96,11 +91,19 @@ def test_a_study_is_refused_by_each_process(both: Run, tmp_path: Path) -> None:
     assert not (tmp_path / "run").exists()
 
 
-def test_a_run_of_a_study_stays_one_process(tmp_path: Path) -> None:
-    part = replace(SILENT, send=lambda progress: None)
-    config = parse([f"--config={write(tmp_path / 'r.yaml', PLAIN, TWO)}"])
-    with pytest.raises(UserError, match="a run of a study trains in one process, and this recipe asks for 2"):
-        run(config, tmp_path / "run", "a command", restart=False, output=part)
+def test_another_number_of_processes_goes_on_with_the_same_numbers(
+    both: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Of a module without chance, whose batches are the same for every process; that chance is lost is said."""
+    recipe = str(write(tmp_path / "r.yaml", STAGE))
+    run, whole = str(tmp_path / "run"), str(tmp_path / "whole")
+    both(0, recipe, "--out", run, "--trainer.max_steps=2", "--trainer.devices=2", "--trainer.strategy=ddp")
+    with pytest.warns(UserWarning, match="made by 2 processes, and now there are 1: its random states"):
+        assert main(["run", recipe, "--out", run]) == 0
+    assert "continues from step 2" in capsys.readouterr().out
+    assert main(["run", recipe, "--out", whole]) == 0
+    assert read_metrics(Path(run)) == read_metrics(Path(whole))
+    assert weights(Path(run)) == weights(Path(whole))
 
 
 def test_lightning_starts_the_other_process_of_stages(tmp_path: Path) -> None:
@@ -109,7 +112,7 @@ def test_lightning_starts_the_other_process_of_stages(tmp_path: Path) -> None:
     done = subprocess.run(words, capture_output=True, text=True, timeout=200, check=False)
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("| stage | starts from |") == 1
-    assert (read_json(tmp_path / "run" / "run.json") or {})["stages"] == ["a", "b"]
+    assert list((read_json(tmp_path / "run" / "report.json") or {})["stages"]) == ["a", "b"]
 
 
 @pytest.mark.parametrize(

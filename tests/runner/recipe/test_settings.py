@@ -7,7 +7,7 @@ import pytest
 
 from omnigen2.runner.recipe.layers import arguments
 from omnigen2.runner.recipe.recipe import read_recipe
-from omnigen2.runner.recipe.settings import resolved, settings
+from omnigen2.runner.recipe.settings import document_of, resolved
 from omnigen2.runner.recipe.where import place_of
 from tests.runner.recipes import PARTS, PLAIN, checkpoints_every, config_of, write
 
@@ -45,9 +45,17 @@ def test_the_settings_are_those_that_the_parser_reads(
     monkeypatch.chdir(tmp_path)
     files = [write(Path("plain.yaml"), PLAIN), write(Path("layer.yaml"), {"seed_everything": 4}, layer)]
     recipe = read_recipe(files, options)
-    found = resolved(settings(arguments(files, recipe.documents, options), files))
+    found = resolved(document_of(arguments(files, recipe.documents, options), files))
     assert found["model"]["init_args"]["width"] in (4, 5, 7)
     assert told(found, config_of(files[0], *options, layers=files[1:]).values)
+
+
+def test_options_are_laid_over_a_document() -> None:
+    block = {"study": {"random": {"count": 2, "values": {}}}}
+    assert document_of(["--study.random.count=3", "--study.seeds+=4"], under=block) == {
+        "study": {"random": {"count": 3, "values": {}}, "seeds": [4]}
+    }
+    assert block["study"]["random"]["count"] == 2
 
 
 ROWS = """\
