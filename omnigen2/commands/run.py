@@ -13,7 +13,7 @@ import traceback
 from collections.abc import Sequence
 from difflib import get_close_matches
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn, cast
 
 from typing_extensions import override
 
@@ -102,7 +102,7 @@ def _launch(options: argparse.Namespace, settings: list[str]) -> int:
             verbose=options.verbose,
             mfu=options.mfu,
             peak_tflops=options.peak_tflops,
-            mode=next((mode for mode in MODES if getattr(options, mode)), "run"),
+            mode=cast(Any, next((mode for mode in MODES if getattr(options, mode)), "run")),
         )
     )
 

@@ -164,10 +164,10 @@ def _train(config: Config, folder: Path, command: str, checkpoint: Path | None, 
 def _trainer_arguments(
     config: Config, folder: Path, output: Output, callbacks: list[Callback], loggers: list[Logger]
 ) -> dict[str, Any]:
-    loggers = [keep.CsvLogger(folder, loggers), *loggers]
     unset = config.values["trainer"]["logger"] in (None, True)
     if unset and importlib.util.find_spec("tensorboard"):
         loggers.append(TensorBoardLogger(save_dir=folder, name="tensorboard", version=""))
+    loggers = [keep.CsvLogger(folder, loggers), *loggers]
     if not any(isinstance(callback, keep.ResumePoint) for callback in callbacks):
         own = [callback for callback in callbacks if isinstance(callback, ModelCheckpoint)]
         steps = max(map(keep.steps_between_checkpoints, own), default=0)

@@ -26,6 +26,8 @@ ENDED = "ended.json"
 """In the folder of a job: its id in the queue, and the exit code."""
 COMMANDS = ("sbatch", "srun", "squeue", "scontrol")
 MOST_TIMES = 1000
+PUT_BACK = -1
+"""How submitit leaves the process after it has put a job back into the queue."""
 
 
 class Slurm(Executor):
@@ -182,7 +184,7 @@ class GoesOn:
         if code == 128 + signal.SIGUSR2 and callable(put_back := signal.getsignal(signal.SIGUSR2)):
             put_back(signal.SIGUSR2, None)  # submitit's; the first process of several leaves in it
             sys.exit(0)
-        if here.global_rank == 0:
+        if here.global_rank == 0 and code != PUT_BACK:
             write_json(Path(job.folder, ENDED), {"job": here.job_id, "code": code})
         if code:
             sys.exit(code)

@@ -1,6 +1,6 @@
 """What a run keeps in its folder, so that it can be stopped at any moment and go on to the same numbers."""
 
-from omnigen2.runner.keep.folder import CONFIG, LOCK, REMEDY, STAGES, claim, locked, settings_of, start_over
+from omnigen2.runner.keep.folder import CONFIG, LOCK, REMEDY, claim, locked, settings_of, start_over
 from omnigen2.runner.keep.handover import (
     OPTIMIZER,
     OPTIMIZER_ARGUMENT,
@@ -18,7 +18,7 @@ from omnigen2.runner.keep.lightning_private import (
     steps_between_checkpoints,
     trainer_of,
 )
-from omnigen2.runner.keep.longer import SameSchedule, asks_for_more, changes, differences
+from omnigen2.runner.keep.longer import SameSchedule, asks_for_more, differences
 from omnigen2.runner.keep.metrics import CsvLogger, read_metrics
 from omnigen2.runner.keep.optimizer_file import CarryError, carry_on, read_optimizer, save_optimizer
 from omnigen2.runner.keep.pointer import check_strategy, check_whole, committed_checkpoint, roll_back
@@ -39,9 +39,9 @@ from omnigen2.runner.keep.summary import (
 )
 
 __all__ = [
-    "CONFIG", "LOCK", "OPTIMIZER", "OPTIMIZER_ARGUMENT", "REMEDY", "REPORTS", "STAGES", "SUMMARY", "WEIGHTS",
+    "CONFIG", "LOCK", "OPTIMIZER", "OPTIMIZER_ARGUMENT", "REMEDY", "REPORTS", "SUMMARY", "WEIGHTS",
     "CarryError", "CsvLogger", "HandsOver", "ReportSection", "ResumePoint", "SameSchedule", "SaveOnSignal",
-    "SeedsLater", "WriteWeights", "asks_for_more", "attach", "carry_on", "changes", "check_launch", "check_strategy",
+    "SeedsLater", "WriteWeights", "asks_for_more", "attach", "carry_on", "check_launch", "check_strategy",
     "check_whole", "claim", "committed_checkpoint", "count", "differences", "fingerprint", "first_table",
     "follow_the_first", "from_its_weights", "is_first", "locked", "of_all_processes", "random_states", "read_metrics",
     "read_optimizer", "report_sections", "roll_back", "save_optimizer", "saves_folders", "set_position",

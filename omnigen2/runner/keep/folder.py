@@ -17,8 +17,6 @@ from omnigen2.errors import UserError
 
 LOCK = ".run.lock"  # it also marks the folder as ours: nothing is deleted in a folder without it
 CONFIG = "config.yaml"
-STAGES = "stages.yaml"
-"""In the folder of several stages, in place of `config.yaml`."""
 REMEDY = "--restart deletes it and starts over; --out FOLDER writes elsewhere"
 
 

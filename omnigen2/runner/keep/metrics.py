@@ -42,7 +42,11 @@ class CsvLogger(Logger):
         self._columns = list(self._table[0]) if self._table else []
 
     def __getattr__(self, name: str) -> Any:
-        """What this logger has not, of the first one beside it that has."""
+        """What this logger has not, of the first one beside it that has.
+
+        Raises:
+            AttributeError: If none has.
+        """
         for other in vars(self).get("_beside", ()):
             if hasattr(other, name):
                 return getattr(other, name)

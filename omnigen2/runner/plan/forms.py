@@ -3,6 +3,7 @@
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from itertools import product
 from pathlib import Path
 from typing import Any, assert_never
 
@@ -13,7 +14,7 @@ from omnigen2.runner.plan.machines import Machines
 from omnigen2.runner.plan.planner import CellSettings, Layer, Node, Planner, layer
 from omnigen2.runner.plan.stages import StageSpec, stage_document
 from omnigen2.runner.plan.sweep import dotted, swept
-from omnigen2.runner.recipe import Document, Recipe, merged, nested, read_block
+from omnigen2.runner.recipe import Document, Recipe, document_of, merged, nested, read_block
 
 
 @dataclass
@@ -107,8 +108,8 @@ def _stages(recipe: Recipe, folder: Path) -> Plan:
 
 
 def _study(recipe: Recipe, folder: Path) -> Plan:
-    file, block, options, extra = _blocks(recipe)
-    planner = Planner()
+    file, planner = recipe.files[0], Planner()
+    block, extra, chosen, options = _blocks(recipe)
     base: Layer | None = None
     if isinstance(path := block.get("base"), str):
         base = file.parent / path, planner.read(file.parent / path, f"{file}: the base")
@@ -117,42 +118,30 @@ def _study(recipe: Recipe, folder: Path) -> Plan:
     if isinstance(rows := block.get("rows") or {}, dict):
         known = dotted(merged([base[1] if base else {}, extra]))
         named = {str(name): _filled(row) for name, row in rows.items()}
-        block["rows"] = rows = named | swept(block | {"rows": named}, known)
-    chosen = [option for option in options if option.startswith("--study.")]
+        block["rows"] = named | swept(block | {"rows": named}, known)
     spec: StudySpec = read_block({"study": StudySpec}, {"study": block}, chosen, recipe.files)["study"]
     _check(spec, file)
-    if isinstance(spec.base, str) and spec.base != path:  # an option
-        base = file.parent / spec.base, planner.read(file.parent / spec.base, f"{file}: the base")
     files = (*recipe.files, *([base[0]] if base and isinstance(base[0], Path) else []))
-    common = [option for option in options if not option.startswith("--study.")]
     cells: dict[Cell, dict[str, Node]] = {}
-    for seed in spec.seeds:
-        for name, row in spec.rows.items():
-            overrides, place = nested(rows[name].get("overrides") or {}), folder / name / f"seed_{seed}"
-            settings = CellSettings(file, files, merged([extra, overrides]), common, base[0] if base else None, seed)
-            try:
-                if row.stages is not None:
-                    cells[name, seed] = planner.stages(place, row.stages, rows[name]["stages"], settings)
-                    continue
-                if base is None:
-                    raise UserError("it has no stages, and the study has no base; write `base: FILE.yaml`")
-                config = planner.parse([base, layer(extra), layer(overrides)], common, files, seed)
-                cells[name, seed] = {name: planner.node(place, config)}
-            except UserError as error:
-                raise error.at(f"row {name}") from error
-    titled = tuple(Row(name, row.title or name, rows[name].get("notes") or {}) for name, row in spec.rows.items())
-    return _planned(
-        recipe,
-        folder,
-        planner,
-        cells,
-        {"study": _study_document(block, titled, spec, cells)},
-        rows=titled,
-        report=spec.report,
-        watch=spec.watch,
-        rank=spec.rank,
-        machines=spec.machines,
-    )
+    for seed, (name, row) in product(spec.seeds, spec.rows.items()):
+        own, place = block["rows"][name], folder / name / f"seed_{seed}"
+        overrides = nested(own.get("overrides") or {})
+        settings = CellSettings(file, files, merged([extra, overrides]), options, base[0] if base else None, seed)
+        try:
+            if row.stages is not None:
+                cells[name, seed] = planner.stages(place, row.stages, own["stages"], settings)
+                continue
+            if base is None:
+                raise UserError("it has no stages, and the study has no base; write `base: FILE.yaml`")
+            config = planner.parse([base, layer(extra), layer(overrides)], options, files, seed)
+            cells[name, seed] = {name: planner.node(place, config)}
+        except UserError as error:
+            raise error.at(f"row {name}") from error
+    notes = {name: block["rows"][name].get("notes") or {} for name in spec.rows}
+    titled = tuple(Row(name, row.title or name, notes[name]) for name, row in spec.rows.items())
+    document = {"study": _study_document(block, titled, spec, cells)}
+    others = {"report": spec.report, "watch": spec.watch, "rank": spec.rank, "machines": spec.machines}
+    return _planned(recipe, folder, planner, cells, document, rows=titled, **others)
 
 
 def _planned(
@@ -205,8 +194,8 @@ def _study_document(
     return kept | {"base": base or None, "seeds": list(spec.seeds), "rows": written}
 
 
-def _blocks(recipe: Recipe) -> tuple[Path, Document, list[str], Document]:
-    """The study's file, its block, all options, and the settings beside the block.
+def _blocks(recipe: Recipe) -> tuple[Document, Document, list[str], list[str]]:
+    """The block of a study, the settings beside it, and the options for either.
 
     Raises:
         UserError: If there is no such block, or an option changes its rows.
@@ -214,10 +203,12 @@ def _blocks(recipe: Recipe) -> tuple[Path, Document, list[str], Document]:
     blocks = [document["study"] for document in recipe.documents if "study" in document]
     if not all(isinstance(block, dict) for block in blocks):
         raise UserError(f"{recipe.files[0]}: `study` must be a mapping with base, seeds and rows")
-    if any(option.startswith("--study.rows") for option in recipe.overrides):
+    chosen = [option for option in recipe.overrides if option.startswith("--study.")]
+    if any(option.startswith("--study.rows") for option in chosen):
         raise UserError("rows are changed in the recipe or in a layer over it, not by an option --study.rows")
     extra = merged({k: v for k, v in document.items() if k != "study"} for document in recipe.documents)
-    return recipe.files[0], merged(blocks), list(recipe.overrides), extra
+    block = document_of(chosen, under={"study": merged(blocks)})["study"]
+    return block, extra, chosen, [option for option in recipe.overrides if option not in chosen]
 
 
 def _filled(row: Any) -> Any:

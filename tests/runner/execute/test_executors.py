@@ -57,6 +57,15 @@ def test_every_job_runs_once_and_fails_alone(tmp_path_factory: pytest.TempPathFa
     law()
 
 
+def test_so_many_run_side_by_side(tmp_path: Path) -> None:
+    with LocalProcesses(2, modules=PREPARED) as processes:
+        for name in "abcd":
+            processes.submit(ends, job(tmp_path / name, ends="naps"))
+    signs = [line[0] for line in (tmp_path / "events").read_text().splitlines()]
+    running = [signs[:n].count("+") - signs[:n].count("-") for n in range(len(signs) + 1)]
+    assert (max(running), running[-1], signs.count("+")) == (2, 0, 4)
+
+
 def test_threads_and_environment_are_those_of_the_jobs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OMP_NUM_THREADS", "5")
     with LocalProcesses(1, threads=3, modules=PREPARED) as processes:

@@ -7,6 +7,7 @@ import json
 import os
 import re
 import signal
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -226,6 +227,12 @@ def test_a_job_that_its_time_limit_stops_is_put_back(tmp_path: Path, inside: Non
     finally:
         signal.signal(signal.SIGUSR2, before)
     assert (put_back, stop.value.code) == ([signal.SIGUSR2], 0)
+    assert not (tmp_path / ENDED).exists()
+
+
+def test_a_job_that_submitit_has_put_back_has_not_ended(tmp_path: Path, inside: None) -> None:
+    with pytest.raises(SystemExit):
+        GoesOn(60)(lambda _: sys.exit(-1), Job(str(tmp_path)))
     assert not (tmp_path / ENDED).exists()
 
 

@@ -105,3 +105,13 @@ def test_a_seed_that_settings_refer_to_is_read_with_them() -> None:
         seed: run.config.values["data"]["init_args"]["first"] for (_, seed), c in cells.items() for run in c.values()
     }
     assert firsts == {3: 3, 8: 8}
+
+
+def test_options_change_a_sweep() -> None:
+    random = {"count": 2, "seed": 0, "values": {"model.init_args.lr": {"log_uniform": [1e-4, 1e-2]}}}
+    two = plan({}, [0], base="parts/plain.yaml", random=random)
+    three = planned("--study.random.count=3")
+    assert [row.name for row in three.rows][:2] == [row.name for row in two.rows]
+    assert len(three.rows) == 3
+    Path("again.yaml").write_text(three.text)
+    assert planned(files=["again.yaml"]).text == three.text, "what was drawn is written"

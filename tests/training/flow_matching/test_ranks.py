@@ -2,6 +2,7 @@
 
 import os
 from dataclasses import replace
+from datetime import timedelta
 from functools import cache
 from itertools import islice
 from pathlib import Path
@@ -133,7 +134,7 @@ def everything(path: str, start: str) -> dict[str, Any]:
 
 def broken_samples() -> dict[str, Any]:
     """Batches of one sample, a third of them broken; the second half in a loader that goes on from the first one's."""
-    dist.init_process_group("gloo")
+    dist.init_process_group("gloo", timeout=timedelta(seconds=20))  # ranks that come apart fail
     whole = Mixture(one_by_one(2), Collate(broken="skip"), 8)
     keys = [batch.examples[0].key for batch in whole]
     first = Mixture(one_by_one(2), Collate(broken="skip"), 8)
