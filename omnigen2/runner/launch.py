@@ -69,7 +69,7 @@ def launch(options: Options) -> int:
         case "validate" | "test":
             _check(planned, options.mode)
         case "run":
-            return execute(planned, options.restart, options.verbose, _elsewhere(planned, options))
+            return execute(planned, options.restart, options.verbose, _elsewhere(planned))
         case _:
             assert_never(options.mode)
     return 0
@@ -84,7 +84,8 @@ def _planned(recipe: Recipe, options: Options) -> "Plan":
     check_launch()
     if recipe.form == "study" and (not is_first() or started_together() > 1):
         raise UserError("a study starts the processes of its runs itself; start it once, without torchrun or srun")
-    return plan(recipe, options.out or Path("runs") / recipe.name)
+    made = plan(recipe, options.out or Path("runs") / recipe.name)
+    return replace(made, machines=made.machines.under(options.machines))
 
 
 def say(line: str) -> None:
@@ -106,9 +107,9 @@ def _check(planned: "Plan", which: Literal["validate", "test"]) -> None:
         check(run.config, run.folder, which, say)
 
 
-def _elsewhere(planned: "Plan", options: Options) -> "Elsewhere | None":
+def _elsewhere(planned: "Plan") -> "Elsewhere | None":
     """Where the runs of a plan go: those of several cells into processes of their own, all others stay here."""
-    machines = planned.machines.under(options.machines)
+    machines = planned.machines
     kind = machines.executor or ("here" if len(planned.cells) == 1 else "local")
     if kind == "here":
         return None

@@ -4,7 +4,7 @@ import hashlib
 import os
 from collections.abc import Callable, Collection, Iterator, Mapping
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
-from contextlib import nullcontext
+from contextlib import ExitStack, nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -68,7 +68,8 @@ def execute(plan: Plan, restart: bool = False, verbose: bool = False, elsewhere:
             run(one.config, one.folder, plan.command, Output(say=lambda line: None, verbose=verbose))
         return 0
     console = Console()
-    with keep.locked(plan.folder, patience=2.0):
+    with ExitStack() as held:
+        held.enter_context(keep.locked(plan.folder, patience=2.0))
         say = partial(console.print, highlight=False, markup=False, soft_wrap=True)
         if restart:
             keep.start_over(plan.folder, say)
@@ -77,6 +78,8 @@ def execute(plan: Plan, restart: bool = False, verbose: bool = False, elsewhere:
             write_text(plan.folder / keep.CONFIG, plan.text)
         finished = {one: _summary(one)["final"] for one in plan.runs if one not in unfinished}
         _link(plan)
+        if elsewhere is not None and any(one.folder == plan.folder for one in plan.runs):
+            held.close()  # the process of the run holds it
         with Board(plan, finished, console) as board:
             if elsewhere is None:
                 _here(plan, board, verbose)

@@ -12,8 +12,9 @@ from typing_extensions import override
 
 from omnigen2.runner.keep.resume import ResumePoint
 
-SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)
-"""Of a system that shuts down, of Ctrl-C, and of schedulers that warn of a time limit (SLURM's `--signal=USR1@90`)."""
+SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGUSR2)
+"""Of a system that shuts down, of Ctrl-C, and of schedulers that warn of a time limit (SLURM's `--signal=USR1@90`, and
+submitit's)."""
 
 
 class SaveOnSignal(Callback):

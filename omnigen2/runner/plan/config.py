@@ -21,6 +21,7 @@ from omegaconf.errors import OmegaConfBaseException
 from typing_extensions import override
 
 from omnigen2.errors import UserError
+from omnigen2.files import MOST_STEPS, check_most
 from omnigen2.runner.keep import SeedsLater
 from omnigen2.runner.recipe import Document, explain, found_at, merged
 
@@ -174,6 +175,8 @@ def parse(arguments: Sequence[str], files: Sequence[Path] = ()) -> Config:
         raise UserError("seed_everything has no value", written)
     if seed is not False and not 0 <= int(seed) < SEEDS:
         raise UserError(f"seed_everything must be at least 0 and below {SEEDS} (2^32), got {seed}", "use another seed")
+    for limit in ("max_steps", "max_epochs"):
+        check_most(f"trainer.{limit}", values["trainer"][limit], MOST_STEPS)
     if values["model"] is None:
         raise UserError("the recipe has no model; it needs `model: {class_path: …, init_args: {…}}`")
     return Config(values, namespace)

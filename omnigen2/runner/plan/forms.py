@@ -220,7 +220,7 @@ def _filled(row: Any) -> Any:
 
 def _check(spec: StudySpec, file: Path) -> None:
     doubled = sorted({seed for seed in spec.seeds if spec.seeds.count(seed) > 1})
-    odd = [name for name in spec.rows if not re.fullmatch(r"(?!\.+$)[\w.+-]+", name)]
+    odd = [name for name in spec.rows if not re.fullmatch(r"(?!\.+$)[\w.+-]{1,200}", name)]
     wrong = [seed for seed in spec.seeds if not 0 <= seed < SEEDS]
     if not spec.seeds:
         raise UserError(f"{file}: study.seeds is empty; name at least one, such as [0]")

@@ -159,7 +159,7 @@ def check_names(specs: Mapping[str, StageSpec], file: Path) -> None:
     if not specs:
         raise UserError(f"{file}: stages is empty; name at least one stage")
     for name in specs:
-        if not re.fullmatch(r"\w[\w+-]*", name):
+        if not re.fullmatch(r"\w[\w+-]{0,199}", name):
             raise UserError(f"{file}: the stage {name!r} cannot name a folder; use letters, digits, and + - _")
         if name in ("previous", "nothing"):
             raise UserError(f"{file}: a stage cannot be called {name!r}, which has a meaning of its own as a start")
