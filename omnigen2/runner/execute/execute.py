@@ -10,7 +10,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn
 
-import yaml
 from rich.console import Console
 
 from omnigen2.errors import UserError
@@ -103,8 +102,8 @@ def unfinished_runs(plan: Plan) -> tuple[Run, ...]:
     found: list[Run] = []
     longer: set[Run] = set()
     for folder in dict.fromkeys(one.folder.parent for one in plan.runs if one.folder != plan.folder):
-        path = folder / keep.CONFIG
-        held = form_of(yaml.safe_load(path.read_text(encoding="utf-8"))) if path.is_file() else None
+        settings = keep.settings_of(folder)
+        held = None if settings is None else form_of(settings)
         if held not in (None, form_of(plan.document) if folder == plan.folder else None):
             what = {"plain": "a single run", "stages": "stages", "study": "a study"}
             raise UserError(f"{folder} holds {what[held or 'plain']}, and something else is to be run", keep.REMEDY)

@@ -19,7 +19,7 @@ from typing import Any, Protocol, runtime_checkable
 from typing_extensions import override
 
 LOG = "log.txt"
-WORKER = (sys.executable, "-m", "omnigen2.runner.execute.worker")
+WORKER = (sys.executable, "-m", "omnigen2.runner.execute")
 """With the folder of a job behind it, it does the job in a process that Lightning can start again for other ranks."""
 THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 STARTING = threading.Lock()

@@ -25,6 +25,7 @@ NOT_FOR_USERS = (
     ".*LeafSpec.* is deprecated",  # what Lightning calls in torch
     "You have overridden `transfer_batch_to_device` in `LightningModule` but",  # on purpose, and it is called
     "The number of training batches .* is smaller than the logging interval",  # a recipe says how often
+    "Checkpoint directory .* exists and is not empty",  # whenever a run goes on
     "The `srun` command is available on your system but is not used",  # on login nodes, on purpose
 )
 """Beginnings of warnings about what a recipe cannot or need not change."""

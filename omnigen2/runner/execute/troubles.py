@@ -4,6 +4,7 @@ import errno
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
+from traceback import walk_tb
 
 import torch
 from lightning.fabric.utilities.exceptions import MisconfigurationException
@@ -66,10 +67,18 @@ def _reason(error: Exception, folder: Path, training: Started) -> UserError | No
             return _no_memory(first, folder)
         case RuntimeError() if any(words in str(error) for words in MEMORY):
             return _no_memory(first, folder)
+        case RuntimeError() if _said_by_lightning(error):
+            return UserError(first, f"(a callback of Lightning refuses what was logged; {WHERE})")
         case ValueError() if not training.started:
             return UserError(str(error), f"(ValueError before training began; {WHERE})")
         case _:
             return None
+
+
+def _said_by_lightning(error: Exception) -> bool:
+    """Whether a callback of Lightning has raised an error, such as one that monitors what is not logged."""
+    frames = [frame.f_globals.get("__name__", "") for frame, _ in walk_tb(error.__traceback__)]
+    return bool(frames) and str(frames[-1]).startswith("lightning.pytorch.callbacks")
 
 
 def _no_memory(words: str, folder: Path) -> UserError:

@@ -1,6 +1,6 @@
 """One run in a process of its own, wherever an executor starts it: it needs nothing but its folder.
 
-    python -m omnigen2.runner.execute.worker FOLDER
+    python -m omnigen2.runner.execute FOLDER
 
 The folder holds `job.json`. What is printed goes to `log.txt`, and how far the run is to `progress.json`. Importing
 this module imports all that a run needs.
@@ -114,7 +114,3 @@ def _words_in(log: Path) -> Generator[None]:
         for number, copy in zip((1, 2), kept, strict=True):
             os.dup2(copy, number)
             os.close(copy)
-
-
-if __name__ == "__main__":
-    sys.exit(work(job_of(Path(sys.argv[1]))))

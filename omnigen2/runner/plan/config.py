@@ -23,7 +23,7 @@ from typing_extensions import override
 from omnigen2.errors import UserError
 from omnigen2.files import MOST_STEPS, check_most
 from omnigen2.runner.keep import SeedsLater
-from omnigen2.runner.recipe import Document, explain, found_at, merged
+from omnigen2.runner.recipe import Document, explain, merged
 
 Value = None | bool | int | float | list[Any] | dict[str, Any] | str
 """What stands in the block `vars`. Not `Any`: the parser would read the text `a: b` as a mapping."""
@@ -191,31 +191,6 @@ class _Dumper(yaml.CSafeDumper):
 def as_yaml(document: Document) -> str:
     """Write a document as a recipe holds it."""
     return str(yaml.dump(document, Dumper=_Dumper, sort_keys=False, allow_unicode=True))
-
-
-def changes(old: Mapping[str, Any], new: Mapping[str, Any], prefix: str = "") -> dict[str, tuple[Any, Any]]:
-    """The values, before and now, of the dotted keys in which two configurations differ."""
-    found: dict[str, tuple[Any, Any]] = {}
-    for key in sorted({*old, *new}):
-        before, after = old.get(key), new.get(key)
-        if isinstance(before, dict) and isinstance(after, dict):
-            found |= changes(before, after, f"{prefix}{key}.")
-        elif before != after or (key in old) != (key in new):
-            found[f"{prefix}{key}"] = before, after
-    return found
-
-
-def may_differ(values: Mapping[str, Any]) -> set[str]:
-    """Dotted keys of settings that a run may go on with otherwise, such as what happens to data that cannot be read.
-
-    The class of a section names them in `may_differ`, seen from its arguments.
-    """
-    sections = [(name, values[name]) for name in ("model", "data") if isinstance(values.get(name), Mapping)]
-    return {
-        f"{name}.init_args.{key}"
-        for name, section in sections
-        for key in getattr(found_at(str(section.get("class_path"))), "may_differ", ())
-    }
 
 
 def as_lines(found: Mapping[str, tuple[Any, Any]]) -> list[str]:

@@ -22,10 +22,10 @@ from tests.runner.runs import SILENT
     ],
 )
 def test_the_smaller_limit_counts(limits: dict[str, int], steps: int, tmp_path: Path) -> None:
-    layer = {"trainer": {"limit_val_batches": 0, "val_check_interval": None, **limits}}
+    layer = {"trainer": {"enable_progress_bar": True, "limit_val_batches": 0, "val_check_interval": None, **limits}}
     recipe = write(tmp_path / "recipe.yaml", PLAIN, layer, {"data": {"init_args": {"steps": 4}}})
     said: list[Progress] = []
-    summary = run(config_of(recipe), tmp_path / "run", "a command", False, replace(SILENT, send=said.append))
+    summary = run(config_of(recipe), tmp_path / "run", "a command", replace(SILENT, send=said.append))
     assert summary["steps"] == steps
     assert {progress.steps for progress in said} == {steps}
     assert said[-1].step == steps

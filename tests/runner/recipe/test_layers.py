@@ -7,7 +7,8 @@ import pytest
 import yaml
 
 from omnigen2.errors import UserError
-from omnigen2.runner.plan.config import as_lines, changes, parse
+from omnigen2.runner.keep.longer import changes
+from omnigen2.runner.plan import as_lines, parse
 from omnigen2.runner.recipe.layers import arguments, merged, nested
 from omnigen2.runner.recipe.recipe import read_yaml
 from tests.runner.recipes import PARTS, PLAIN, config_of, write
