@@ -114,7 +114,17 @@ def test_stages_and_studies_take_more_steps(place: Path, capsys: pytest.CaptureF
     assert "two was started from other weights than one will have after more steps" in capsys.readouterr().err
     assert main(["run", "stages.yaml", "--stages.two.trainer.max_steps=5"]) == 0
     assert len(read_metrics(Path("runs/stages/one"))) == 3
-    assert json.loads(Path("runs/stages/run.json").read_text())["steps"] == 8
+    found = json.loads(Path("runs/stages/report.json").read_text())["stages"]
+    assert {name: stage["steps"] for name, stage in found.items()} == {"one": 3, "two": 5}
+    study = {
+        "study": {"base": linear, "seeds": [0], "rows": {"a": {}, "b": {"overrides": {"model.init_args.lr": 0.1}}}}
+    }
+    Path("study.yaml").write_text(yaml.safe_dump(study))
+    assert main(["run", "study.yaml", "--jobs=2", "--trainer.max_steps=3"]) == 0
+    assert main(["run", "study.yaml", "--jobs=2", "--trainer.max_steps=5"]) == 0
+    long = {row: read_metrics(Path(f"runs/study/{row}/seed_0")) for row in ("a", "b")}
+    assert main(["run", "study.yaml", "--jobs=2", "--trainer.max_steps=5", "--out=at_once"]) == 0
+    assert long == {row: read_metrics(Path(f"at_once/{row}/seed_0")) for row in ("a", "b")}
 
 
 def test_an_optimizer_is_not_carried_on_to_parameters_of_other_shapes(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ from concurrent.futures import Executor
 
 from omnigen2.errors import UserError
 from omnigen2.runner.execute.local import LocalProcesses
-from omnigen2.runner.plan.machines import Machines, Place
+from omnigen2.runner.plan import Machines, Place
 
 
 def executor_for(

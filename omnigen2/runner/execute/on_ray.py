@@ -10,7 +10,7 @@ from typing_extensions import override
 
 from omnigen2.errors import UserError
 from omnigen2.runner.execute.local import Job, LocalProcesses, Work, exit_code
-from omnigen2.runner.plan.machines import Machines
+from omnigen2.runner.plan import Machines
 
 
 class Ray(Executor):

@@ -20,7 +20,7 @@ from typing_extensions import override
 from omnigen2.errors import UserError
 from omnigen2.files import read_json, write_json
 from omnigen2.runner.execute.local import LOG, Job, Work, exit_code
-from omnigen2.runner.plan.machines import Machines
+from omnigen2.runner.plan import Machines
 
 ENDED = "ended.json"
 """In the folder of a job: its id in the queue, and the exit code."""
