@@ -36,7 +36,7 @@ from omnigen2.runner.keep import committed_checkpoint, read_metrics
 
 ROOT = Path(__file__).resolve().parents[1]
 MICRO = ROOT / "recipes/micro"
-EVERY_STEP = {"class_path": "omnigen2.runner.keep.ResumePoint", "init_args": {"every_n_train_steps": 1}}
+POINT = {"class_path": "omnigen2.runner.keep.ResumePoint", "init_args": {"every_n_train_steps": "${vars.every}"}}
 ONE_THREAD = {"class_path": "omnigen2.training.callbacks.Threads", "init_args": {"number": 1}}
 SPEED = {"class_path": "omnigen2.training.callbacks.Throughput"}
 EMA = {"class_path": "omnigen2.training.callbacks.EMA", "init_args": {"decay": 0.9}}
@@ -46,33 +46,40 @@ SCORES = {
     "init_args": {"per_kind": 1, "tolerance": 0.3, "shown": 2, "before": "${vars.before}"},
 }
 TRAINED = {
-    "vars": {"steps": 8, "interval": 4, "before": False},
-    "trainer": {"log_every_n_steps": 1, "callbacks": [ONE_THREAD, EMA, EVERY_STEP, GRID, SCORES]},
+    "vars": {"every": 3, "steps": 12, "interval": 4, "before": False},
+    "trainer": {"log_every_n_steps": 1, "callbacks": [ONE_THREAD, EMA, POINT, GRID, SCORES]},
     "model": {"init_args": {"drawing": {"sampling": {"steps": 2}}}},
     "data": {"init_args": {"batch_size": 4, "validation": 1}},
 }
 ALIGNED = {
-    "vars": {"weights": str(ROOT / "omnigen2/microworld/model"), "steps": 8, "groups": 2, "members": 4, "before": True},
-    "trainer": {"callbacks": [ONE_THREAD, EVERY_STEP, GRID, SCORES]},
+    "vars": {
+        "every": 4,
+        "steps": 8,
+        "groups": 2,
+        "members": 4,
+        "before": True,
+        "weights": str(ROOT / "omnigen2/microworld/model"),
+    },  # fmt: skip
+    "trainer": {"callbacks": [ONE_THREAD, POINT, GRID, SCORES]},
     "model": {"init_args": {"drawing": {"sampling": {"steps": 2}}}},
     "data": {"init_args": {"prompts": 64}},
 }
 TOY = {
-    "vars": {"evaluate_every": 10},
-    "trainer": {"max_steps": 30, "callbacks": [ONE_THREAD, EVERY_STEP, SPEED]},
+    "vars": {"every": 4, "evaluate_every": 10},
+    "trainer": {"max_steps": 30, "callbacks": [ONE_THREAD, POINT, SPEED]},
     "data": {"init_args": {"batch_size": 4, "evaluation_size": 8}},
 }
 FORMS: dict[str, tuple[Path, dict[str, Any], tuple[str, ...]]] = {
     "run": (MICRO / "pretrain_16_t2i.yaml", TRAINED, ()),
-    "stages": (MICRO / "rl_curriculum.yaml", ALIGNED, ("--vars.steps=2", "--vars.before=false")),
+    "stages": (MICRO / "rl_curriculum.yaml", ALIGNED, ("--vars.steps=4", "--vars.every=2", "--vars.before=false")),
     "study": (ROOT / "recipes/rope_toy_quick.yaml", TOY, ("--jobs=2",)),
     "rl": (MICRO / "rl_geneval.yaml", ALIGNED, ()),
 }
 """The recipe of each form, what makes it small, and options."""
 MAY_DIFFER = re.compile("seconds|minutes|throughput|^command$|^weights$")
 """Keys and metrics: times, the words of the command, and hashes of files whose header has no order."""
-SHARE = 0.8
-"""Of the time that a whole run takes: no start that is to be killed lives longer than that."""
+SHARE = 0.6
+"""Of the time from the first run's begin to the end: no start that is to be killed lives longer than that."""
 LIMIT = 900.0
 
 
@@ -219,19 +226,21 @@ def tried(form: str, kills: int, chance: random.Random, place: Path) -> Count:
 
     with redirect_stdout(io.StringIO()):
         omnigen2(["run", *words, "--print_config"])  # children have imported all that it takes
-    began, folder = time.monotonic(), life("whole")
+    began, folder = time.time(), life("whole")
     if (code := ended(start(folder, words), LIMIT)) != 0:
         count.faults.append(f"{folder} ended with {code}")
         return count
-    took, whole = time.monotonic() - began, outcome(folder / "out")
-    print(f"{form}: {took:.1f} s and {len(whole)} files without a stop", flush=True)
+    took, whole = time.time() - began, outcome(folder / "out")
+    first = min(path.with_name("config.yaml").stat().st_mtime for path in folder.rglob("run.json")) - began
+    print(f"{form}: {took:.1f} s and {len(whole)} files without a stop, {first:.1f} s to the first step", flush=True)
+    span = (0.9 * first, first + SHARE * (took - first))
     while sum(count.hits.values()) < kills:
         count.ends += 1
         folder, code = life(f"life_{count.ends:02d}"), None
         while code is None:
             enough = sum(count.hits.values()) >= kills
             count.starts += 1
-            code = ended(start(folder, words), LIMIT if enough else chance.uniform(0, SHARE * took))
+            code = ended(start(folder, words), LIMIT if enough else chance.uniform(*span))
             if code is None:
                 count.hits[hit(folder / "out")] += 1
         if left := left_over(folder):

@@ -18,6 +18,13 @@ def test_every_reference_gets_its_own_vector(layout: Layout) -> None:
     torch.testing.assert_close(embedding(states, numbers) - states, embedding.weight[numbers])
 
 
+def test_vectors_are_drawn_as_the_official_ones() -> None:
+    torch.manual_seed(0)
+    weight = ImageIndexEmbedding(5, 4000).weight.detach()
+    assert abs(float(weight.std()) - 0.02) < 5e-4
+    assert abs(float(weight.mean())) < 5e-4
+
+
 def test_too_many_references_are_refused() -> None:
     reference = ImageSegment(1, 1, "reference")
     layout = Layout(((TextSegment(1),), (reference, reference, reference)))

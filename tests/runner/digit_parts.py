@@ -74,6 +74,30 @@ class Classifier(LightningModule):
         return [optimizer], [torch.optim.lr_scheduler.StepLR(optimizer, 2, 0.5)]
 
 
+class ByHand(Classifier):
+    """Steps two optimizers itself, and asks its hyperparameters for everything."""
+
+    def __init__(self, width: int = 16, lr: float = 0.01, tag: str = "") -> None:
+        super().__init__(width, lr)
+        self.save_hyperparameters()
+        self.automatic_optimization = False
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        loss = super().training_step(batch, batch_idx)
+        optimizers: Any = self.optimizers()
+        for optimizer in optimizers:
+            optimizer.zero_grad()
+        self.manual_backward(loss)
+        for optimizer in optimizers:
+            optimizer.step()
+        self.log("rate", self.hparams["lr"])
+        return loss
+
+    def configure_optimizers(self) -> Any:
+        first, last = self.layers[0], self.layers[3]
+        return [torch.optim.Adam(layer.parameters(), self.hparams["lr"]) for layer in (first, last)]
+
+
 class Resumable(Classifier):
     """The same, after its author has read how stages hand weights on: one method and one argument."""
 

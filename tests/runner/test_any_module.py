@@ -1,6 +1,7 @@
 """A module, data and callbacks that know nothing of this library run in all forms of a recipe, as the README tells."""
 
 import ast
+import json
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -14,9 +15,10 @@ from omnigen2.cli import main
 from omnigen2.files import read_json
 from omnigen2.runner import Options, launch
 from omnigen2.runner.keep import read_metrics
+from omnigen2.runner.plan import parse
 from tests.runner import digit_parts
 from tests.runner.keep.setups import HOOKS, fresh
-from tests.runner.recipes import config_of, write
+from tests.runner.recipes import config_of, planned, write
 from tests.runner.runs import outcome, run_with
 from tests.runner.stops import Raise, Stopped
 
@@ -135,6 +137,34 @@ def test_a_study_of_it_ranks_what_it_has_logged(capsys: pytest.CaptureFixture[st
     assert first[0] != first[1]
     assert main(["run", "mine.yaml", "--model.init_args.lr=0.001"]) == 0
     assert read_metrics(Path("runs/mine")) == first[0]
+
+
+def test_each_run_of_a_process_has_its_own_hyperparameters(capsys: pytest.CaptureFixture[str]) -> None:
+    """Lightning's command keeps those of the first module that it has built."""
+    write(Path("mine.yaml"), PLAIN, {"model": {"class_path": f"{PARTS}.ByHand"}})
+    rows = {name: {"overrides": {"model.init_args.lr": rate}} for name, rate in (("slow", 0.001), ("fast", 0.01))}
+    write(Path("study.yaml"), {"study": {"base": "mine.yaml", "seeds": [0], "rows": rows}})
+    assert main(["run", "study.yaml", "--executor=here"]) == 0
+    rates = {name: read_metrics(Path(f"runs/study/{name}/seed_0"))[0]["rate"] for name in rows}
+    assert rates == pytest.approx({"slow": 0.001, "fast": 0.01})
+    assert main(["run", "mine.yaml"]) == 0
+    said = capsys.readouterr().out
+    assert "step 24 ·" in said  # of two optimizers; how many there would be, nobody knew
+    assert " of 12" not in said
+
+
+def test_text_that_looks_like_a_number_stays_text() -> None:
+    write(Path("mine.yaml"), PLAIN, {"model": {"class_path": f"{PARTS}.ByHand"}})
+    row = {"title": "1e-3", "overrides": {"model.init_args.tag": "1e-5"}}
+    study = {"study": {"base": "mine.yaml", "seeds": [0], "rows": {"1e3": row}}}
+    Path("study.yaml").write_text(json.dumps(study))  # which has quotes
+    made = planned()
+    config = made.runs[0].config
+    assert (made.rows[0].name, made.rows[0].title) == ("1e3", "1e-3")
+    assert config.values["model"]["init_args"]["tag"] == "1e-5"
+    assert parse([f"--config={config.text}"]).values == config.values
+    Path("study.yaml").write_text(made.text)
+    assert planned().text == made.text
 
 
 @pytest.mark.parametrize(

@@ -101,7 +101,7 @@ class Board:
     def footer(self) -> str:
         """Say in one line how much is done and how long the rest takes."""
         states = [shown.state for shown in self._runs.values()]
-        parts = [f"{states.count('finished')} of {len(states)} runs finished"]
+        parts = [f"{states.count('finished')} of {len(states)} runs finished"] if len(states) > 1 else []
         parts += [f"{states.count('failed')} failed"] if "failed" in states else []
         left = self.seconds_left()
         return ", ".join(parts + ([f"about {duration(left)} left"] if left is not None else []))

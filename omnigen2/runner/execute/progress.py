@@ -60,9 +60,9 @@ class ProgressCallback(Callback):
 
 
 def total_steps(trainer: Trainer) -> int:
-    """Count the optimizer steps of a whole run; 0 if the recipe sets no end or the loader has no length."""
+    """Count the optimizer steps of a whole run; 0 if nobody knows: no end, no length, or a module that steps itself."""
     limits: list[int] = [trainer.max_steps] if trainer.max_steps >= 0 else []
-    batches = trainer.num_training_batches
-    if trainer.max_epochs is not None and trainer.max_epochs >= 0 and batches != float("inf"):
+    batches, once = trainer.num_training_batches, trainer.lightning_module.automatic_optimization
+    if once and trainer.max_epochs is not None and trainer.max_epochs >= 0 and batches != float("inf"):
         limits.append(trainer.max_epochs * -(-int(batches) // trainer.accumulate_grad_batches))
     return min(limits, default=0)

@@ -23,7 +23,7 @@ from typing_extensions import override
 from omnigen2.errors import UserError
 from omnigen2.files import MOST_STEPS, check_most
 from omnigen2.runner.keep import SeedsLater
-from omnigen2.runner.recipe import Document, explain, merged
+from omnigen2.runner.recipe import Document, as_yaml, explain, merged
 
 Value = None | bool | int | float | list[Any] | dict[str, Any] | str
 """What stands in the block `vars`. Not `Any`: the parser would read the text `a: b` as a mapping."""
@@ -71,6 +71,7 @@ class _RecipeCLI(SeedsLater):
 
     def built(self) -> tuple[Trainer, LightningModule, LightningDataModule | None]:
         """Build what `config` says."""
+        vars(self).pop("config_dump", None)  # what `save_hyperparameters` saves; Lightning keeps the first one for ever
         super().instantiate_classes()
         found = self.trainer, self.model, self.datamodule
         del self.trainer, self.model, self.datamodule, self.config_init  # they are large, and this is shared
@@ -180,17 +181,6 @@ def parse(arguments: Sequence[str], files: Sequence[Path] = ()) -> Config:
     if values["model"] is None:
         raise UserError("the recipe has no model; it needs `model: {class_path: …, init_args: {…}}`")
     return Config(values, namespace)
-
-
-class _Dumper(yaml.CSafeDumper):
-    def ignore_aliases(self, data: Any) -> bool:
-        """Write what occurs twice twice."""
-        return True
-
-
-def as_yaml(document: Document) -> str:
-    """Write a document as a recipe holds it."""
-    return str(yaml.dump(document, Dumper=_Dumper, sort_keys=False, allow_unicode=True))
 
 
 def as_lines(found: Mapping[str, tuple[Any, Any]]) -> list[str]:

@@ -6,9 +6,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
-from omnigen2.runner.plan.config import Config, as_yaml
+from omnigen2.runner.plan.config import Config
 from omnigen2.runner.plan.machines import Machines
-from omnigen2.runner.recipe import Document
+from omnigen2.runner.recipe import Document, as_yaml
 
 Cell: TypeAlias = tuple[str, int | None]
 """A row of a plan and a seed."""

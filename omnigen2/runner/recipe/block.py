@@ -5,7 +5,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import yaml
 from jsonargparse import (
     ActionConfigFile,  # pyright: ignore[reportPrivateImportUsage]
     ArgumentParser,
@@ -13,7 +12,7 @@ from jsonargparse import (
 )
 
 from omnigen2.runner.recipe.messages import building, explain
-from omnigen2.runner.recipe.recipe import Document
+from omnigen2.runner.recipe.recipe import Document, as_yaml
 
 
 def read_block(
@@ -39,7 +38,7 @@ def read_block(
     parser.add_argument("--config", action=ActionConfigFile)
     for key, kind in types.items():
         parser.add_argument(f"--{key}", type=kind)
-    arguments = [f"--config={yaml.safe_dump(document, sort_keys=False)}", *options]
+    arguments = [f"--config={as_yaml(document)}", *options]
     try:
         parsed = parser.parse_args(arguments)
     except ArgumentError as error:

@@ -10,11 +10,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from omnigen2.errors import UserError
 from omnigen2.runner.recipe.classes import found_at, nearest, parameters_of
-from omnigen2.runner.recipe.recipe import Document
+from omnigen2.runner.recipe.recipe import Document, as_yaml
 
 
 def nested(overrides: Mapping[str, Any]) -> Document:
@@ -76,8 +74,8 @@ def arguments(layers: Sequence[Path | Document], documents: Sequence[Document], 
     changes = list(changed.values())
     whole = merged([whole, *changes])
     mended = merged([_references(whole), {"vars": whole["vars"]} if "vars" in whole else {}])
-    configs = [str(layer) if isinstance(layer, Path) else _dump(layer) for layer in [*layers, *changes] if layer]
-    configs += [_dump(mended)] if mended and len(configs) > 1 else []
+    configs = [str(layer) if isinstance(layer, Path) else as_yaml(layer) for layer in [*layers, *changes] if layer]
+    configs += [as_yaml(mended)] if mended and len(configs) > 1 else []
     return [f"--config={config}" for config in configs] + [option for option in options if option not in changed]
 
 
@@ -105,7 +103,7 @@ def _check_vars(layers: Sequence[Path | Document], documents: Sequence[Document]
     # Refuse values that no file has and nothing refers to: they are misspelt, and would change nothing.
     pairs = list(enumerate(zip(layers, documents, strict=True)))
     named = merged(document for n, (layer, document) in pairs if n == 0 or isinstance(layer, Path)).get("vars") or {}
-    known = {*named, *re.findall(r"\$\{vars\.(\w+)", " ".join((_dump(merged(documents)), *options)))}
+    known = {*named, *re.findall(r"\$\{vars\.(\w+)", " ".join((as_yaml(merged(documents)), *options)))}
     overridden = (
         merged(document for n, (layer, document) in pairs if n and not isinstance(layer, Path)).get("vars") or {}
     )
@@ -130,7 +128,3 @@ def _changed_class(option: str, document: Document) -> Document:
 def _references(value: Document) -> Document:
     found = {key: _references(inner) if isinstance(inner, dict) else inner for key, inner in value.items()}
     return {key: one for key, one in found.items() if (one if isinstance(one, dict) else "${" in str(one))}
-
-
-def _dump(document: Document) -> str:
-    return yaml.safe_dump(document, sort_keys=False)

@@ -4,6 +4,7 @@ A recipe is one YAML file and any number of further layers over it. The values a
 by the parser of `config.py`; here we only find the files and read them.
 """
 
+import re
 import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -103,6 +104,23 @@ def read_yaml(path: Path) -> Document:
     if not isinstance(content, dict) or not all(isinstance(key, str) for key in content):
         raise UserError(f"{path} must hold a mapping of names to values, got {type(content).__name__}", FORMS)
     return cast(Document, content)
+
+
+class _Dumper(yaml.CSafeDumper):
+    def ignore_aliases(self, data: Any) -> bool:
+        """Write what occurs twice twice."""
+        return True
+
+
+# The text "1e-3" needs quotes, since it is read as a number otherwise.
+_Dumper.add_implicit_resolver(
+    "tag:yaml.org,2002:float", re.compile(r"[-+]?[\d_.]+[eE][-+]?\d+$"), list("-+.0123456789")
+)
+
+
+def as_yaml(document: Document) -> str:
+    """Write a document as a recipe holds it."""
+    return str(yaml.dump(document, Dumper=_Dumper, sort_keys=False, allow_unicode=True))
 
 
 def _near(path: Path) -> tuple[str, str]:

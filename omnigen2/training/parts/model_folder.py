@@ -55,6 +55,6 @@ def save_rest(encoder: QwenEncoder, codec: LatentCodec, shift: TimeShift, patch_
     scheduler = scheduler_config(shift, patch_size)
     codec.save(folder / "vae")
     save_vlm(encoder, folder)
-    (folder / "scheduler").mkdir(parents=True, exist_ok=True)
+    (folder / "scheduler").mkdir(exist_ok=True)
     write_json(folder / "scheduler" / "scheduler_config.json", scheduler)
     write_json(folder / "model_index.json", INDEX | {"bridge": asdict(encoder.bridge)})

@@ -151,8 +151,9 @@ def test_optimality_is_a_probability(clip: float, advantages: list[float]) -> No
 def test_wrong_inputs_are_refused() -> None:
     with pytest.raises(ValueError, match=r"beta must be positive and finite, got 0\.0"):
         objective(0.0)
-    with pytest.raises(ValueError, match=r"clip must be positive and finite, got -1\.0"):
-        optimality(torch.zeros(1), -1.0)
+    for clip in (-1.0, 0.0, float("inf"), float("nan")):
+        with pytest.raises(ValueError, match=rf"clip must be positive and finite, got {clip}"):
+            optimality(torch.zeros(1), clip)
     nothing = constant(torch.zeros(6, 2))
     with pytest.raises(ValueError, match=r"tokens \[1, 1\] add up to 2, but data has 6"):
         objective()(nothing, nothing, torch.zeros(6, 2), torch.ones(2), [1, 1], torch.Generator())

@@ -62,9 +62,10 @@ def test_a_job_is_finished_and_finds_itself_so(tmp_path: Path, capfd: pytest.Cap
 
 def test_a_refused_job(tmp_path: Path) -> None:
     assert worked(job(tmp_path / "one", {"model": {"init_args": {"width": "wide"}}})) == 2
-    assert "error: " in log(tmp_path / "one")
-    assert "model.init_args.width" in log(tmp_path / "one")
-    assert "Traceback" not in log(tmp_path / "one")
+    words = log(tmp_path / "one")
+    assert words.startswith("error: ")
+    assert "expected int, got wide" in words
+    assert "Traceback" not in words
 
 
 def test_a_job_that_crashes(tmp_path: Path) -> None:
@@ -107,7 +108,10 @@ def test_words_come_back_however_it_ends(
 
 
 def test_words_of_an_earlier_start_stay(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(worker, "run", lambda config, folder, command, output: output.say(command))
+    def run(config: Any, folder: Path, command: str, output: Output) -> None:
+        output.say(command)
+
+    monkeypatch.setattr(worker, "run", run)
     for _ in range(2):
         assert worked(job(tmp_path / "one")) == 0
     assert log(tmp_path / "one") == 2 * "lightning run study.yaml\n"
