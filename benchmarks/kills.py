@@ -6,7 +6,7 @@ For each form of a recipe (one run, stages, a study, reinforcement learning) a s
 without a stop. Then the same command is started again and again; SIGKILL ends its process, and nothing else, after a
 random time. When it has come to its end it starts over in a new folder, until there were enough kills. Whatever is left
 in the folders in the end must be equal: metrics, tensors of weights and checkpoints bit for bit, pictures, and the
-numbers of reports; seconds may differ. No process may be left either. Needs Linux.
+numbers of reports; seconds may differ. Finished runs must not be made again, and no process be left. Needs Linux.
 """
 
 import argparse
@@ -35,33 +35,25 @@ from omnigen2.files import markdown_table
 from omnigen2.runner.keep import committed_checkpoint, read_metrics
 
 ROOT = Path(__file__).resolve().parents[1]
-MICRO = ROOT / "recipes/micro"
+MICRO, MODEL = ROOT / "recipes/micro", ROOT / "omnigen2/microworld/model"
 POINT = {"class_path": "omnigen2.runner.keep.ResumePoint", "init_args": {"every_n_train_steps": "${vars.every}"}}
 ONE_THREAD = {"class_path": "omnigen2.training.callbacks.Threads", "init_args": {"number": 1}}
 SPEED = {"class_path": "omnigen2.training.callbacks.Throughput"}
 EMA = {"class_path": "omnigen2.training.callbacks.EMA", "init_args": {"decay": 0.9}}
 GRID = {"class_path": "omnigen2.training.callbacks.SampleGrid", "init_args": {"every_n_steps": 4}}
-SCORES = {
-    "class_path": "omnigen2.microworld.runs.MicroEvaluation",
-    "init_args": {"per_kind": 1, "tolerance": 0.3, "shown": 2, "before": "${vars.before}"},
-}
+FEW = {"per_kind": 1, "tolerance": 0.3, "shown": 2, "before": "${vars.before}"}
+SCORES = {"class_path": "omnigen2.microworld.runs.MicroEvaluation", "init_args": FEW}
+QUICK = {"init_args": {"drawing": {"sampling": {"steps": 2}}}}
 TRAINED = {
     "vars": {"every": 3, "steps": 12, "interval": 4, "before": False},
     "trainer": {"log_every_n_steps": 1, "callbacks": [ONE_THREAD, EMA, POINT, GRID, SCORES]},
-    "model": {"init_args": {"drawing": {"sampling": {"steps": 2}}}},
+    "model": QUICK,
     "data": {"init_args": {"batch_size": 4, "validation": 1}},
 }
 ALIGNED = {
-    "vars": {
-        "every": 4,
-        "steps": 8,
-        "groups": 2,
-        "members": 4,
-        "before": True,
-        "weights": str(ROOT / "omnigen2/microworld/model"),
-    },  # fmt: skip
+    "vars": {"every": 4, "steps": 8, "groups": 2, "members": 4, "before": True, "weights": str(MODEL)},
     "trainer": {"callbacks": [ONE_THREAD, POINT, GRID, SCORES]},
-    "model": {"init_args": {"drawing": {"sampling": {"steps": 2}}}},
+    "model": QUICK,
     "data": {"init_args": {"prompts": 64}},
 }
 TOY = {
@@ -78,8 +70,8 @@ FORMS: dict[str, tuple[Path, dict[str, Any], tuple[str, ...]]] = {
 """The recipe of each form, what makes it small, and options."""
 MAY_DIFFER = re.compile("seconds|minutes|throughput|^command$|^weights$")
 """Keys and metrics: times, the words of the command, and hashes of files whose header has no order."""
-SHARE = 0.6
-"""Of the time from the first run's begin to the end: no start that is to be killed lives longer than that."""
+SHARE = 0.4
+"""Of the time from the first run's begin to the end: no start that is killed has trained longer than that."""
 LIMIT = 900.0
 
 
@@ -91,6 +83,12 @@ class Count:
     ends: int = 0
     hits: Counter[str] = field(default_factory=Counter[str])
     faults: list[str] = field(default_factory=list[str])
+
+
+def made(folder: Path) -> Path:
+    """Make a new folder."""
+    folder.mkdir(parents=True)
+    return folder
 
 
 def start(folder: Path, words: Sequence[str]) -> int:
@@ -114,16 +112,43 @@ def start(folder: Path, words: Sequence[str]) -> int:
 
 
 def ended(child: int, seconds: float) -> int | None:
-    """Wait for a process; return its exit code, or None if it had to be killed after some seconds."""
+    """Wait for a process; return its exit code, or None if it still runs after some seconds."""
     end = time.monotonic() + seconds
     while time.monotonic() < end:
         done, status = os.waitpid(child, os.WNOHANG)
         if done:
             return os.waitstatus_to_exitcode(status)
         time.sleep(0.002)
-    os.kill(child, signal.SIGKILL)
-    os.waitpid(child, 0)
     return None
+
+
+def finished(child: int) -> int:
+    """Wait for a process that is to come to its end; return its exit code."""
+    if (code := ended(child, LIMIT)) is None:
+        os.kill(child, signal.SIGKILL)
+        raise TimeoutError(f"it has not ended in {LIMIT:.0f} seconds")
+    return code
+
+
+def killed(child: int, chance: random.Random, folder: Path, span: float) -> int | None:
+    """Kill a process after it has begun to train, one of six times before; return its exit code if it has ended."""
+    began, code = time.time(), None
+    if chance.random() < 1 / 6:
+        code = ended(child, chance.uniform(0, 1))
+    else:
+        while code is None and not any(path.stat().st_mtime > began for path in settings_of_runs(folder)):
+            code = ended(child, 0.02)
+        code = ended(child, chance.uniform(0, span)) if code is None else code
+    if code is None:
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+    return code
+
+
+def settings_of_runs(folder: Path) -> list[Path]:
+    """The files that every run writes when it begins or goes on; not that of a whole plan."""
+    found = [Path(place, "config.yaml") for place, _, files in os.walk(folder / "out") if "config.yaml" in files]
+    return [path for path in found if not re.search("^(study|stages):", path.read_text(), re.MULTILINE)]
 
 
 def hit(out: Path) -> str:
@@ -187,11 +212,7 @@ def _lasting(value: Any) -> Any:
 def _bits(value: Any) -> Any:
     match value:
         case torch.Tensor():
-            return (
-                str(value.dtype),
-                tuple(value.shape),
-                value.contiguous().flatten().view(torch.uint8).numpy().tobytes(),
-            )
+            return str(value.dtype), tuple(value.shape), value.flatten().view(torch.uint8).numpy().tobytes()
         case dict():
             return {key: _bits(inner) for key, inner in value.items()}
         case list() | tuple():
@@ -209,40 +230,36 @@ def outcome(out: Path) -> dict[str, Any]:
 
 def differences(whole: dict[str, Any], other: dict[str, Any]) -> list[str]:
     """The files that differ, or are in one of two folders only."""
-    return [name for name in sorted({*whole, *other}) if name not in whole or name not in other
-            or whole[name] != other[name]]  # fmt: skip
+    return [name for name in sorted({*whole, *other}) if whole.get(name, "none") != other.get(name, "none")]
 
 
 def tried(form: str, kills: int, chance: random.Random, place: Path) -> Count:
     """Run one form without a stop, then with so many kills."""
     recipe, layer, options = FORMS[form]
-    place.mkdir(parents=True)
-    (place / "small.yaml").write_text(yaml.safe_dump(layer))
+    (made(place) / "small.yaml").write_text(yaml.safe_dump(layer))
     words, count = (str(recipe), str(place / "small.yaml"), *options), Count()
-
-    def life(name: str) -> Path:
-        (place / name).mkdir()
-        return place / name
-
     with redirect_stdout(io.StringIO()):
         omnigen2(["run", *words, "--print_config"])  # children have imported all that it takes
-    began, folder = time.time(), life("whole")
-    if (code := ended(start(folder, words), LIMIT)) != 0:
+    began, folder = time.time(), made(place / "whole")
+    if (code := finished(start(folder, words))) != 0:
         count.faults.append(f"{folder} ended with {code}")
         return count
     took, whole = time.time() - began, outcome(folder / "out")
-    first = min(path.with_name("config.yaml").stat().st_mtime for path in folder.rglob("run.json")) - began
+    first = min(path.stat().st_mtime for path in settings_of_runs(folder)) - began
     print(f"{form}: {took:.1f} s and {len(whole)} files without a stop, {first:.1f} s to the first step", flush=True)
-    span = (0.9 * first, first + SHARE * (took - first))
     while sum(count.hits.values()) < kills:
         count.ends += 1
-        folder, code = life(f"life_{count.ends:02d}"), None
+        folder, code, done = made(place / f"life_{count.ends:02d}"), None, dict[Path, int]()
         while code is None:
             enough = sum(count.hits.values()) >= kills
             count.starts += 1
-            code = ended(start(folder, words), LIMIT if enough else chance.uniform(*span))
+            child = start(folder, words)
+            code = finished(child) if enough else killed(child, chance, folder, SHARE * (took - first))
             if code is None:
                 count.hits[hit(folder / "out")] += 1
+            now = {path: path.stat().st_mtime_ns for path in folder.rglob("run.json")}
+            count.faults += [f"{path} was made again" for path in done if now.get(path) != done[path]]
+            done = now
         if left := left_over(folder):
             count.faults.append(f"{folder}: the processes {left} are left")
         if code:
@@ -264,8 +281,8 @@ def main() -> int:
     if unknown := [form for form in forms if form not in FORMS]:
         parser.error(f"there is no form {unknown[0]!r}; there are {', '.join(FORMS)}")
     torch.set_num_threads(1)  # threads of this process would be missing in its children
-    counts = {form: tried(form, given.kills, random.Random(f"{given.seed} {form}"), given.out.resolve() / form)
-              for form in forms}  # fmt: skip
+    out, seed = given.out.resolve(), given.seed
+    counts = {form: tried(form, given.kills, random.Random(f"{seed} {form}"), out / form) for form in forms}
     where = ("before a checkpoint", "in training", "while saving", "between runs")
     rows = [
         [form, str(sum(one.hits.values())), str(one.starts), str(one.ends), *(str(one.hits[name]) for name in where),
@@ -274,7 +291,7 @@ def main() -> int:
     ]  # fmt: skip
     print(markdown_table(["form", "kills", "starts", "ends", *where, "equal"], rows))
     faults = [fault for one in counts.values() for fault in one.faults]
-    print("\n".join(faults), end="\n" if faults else "")
+    print(*faults, sep="\n")
     return bool(faults)
 
 

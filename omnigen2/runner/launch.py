@@ -110,7 +110,7 @@ def _check(planned: "Plan", which: Literal["validate", "test"]) -> None:
 def _elsewhere(planned: "Plan") -> "Elsewhere | None":
     """Where the runs of a plan go: those of several cells into processes of their own, all others stay here."""
     machines = planned.machines
-    kind = machines.executor or ("here" if len(planned.cells) == 1 else "local")
+    kind = machines.executor or ("here" if len(planned.cells) == 1 and machines.gpus is None else "local")
     if kind == "here":
         return None
     import torch
@@ -118,7 +118,7 @@ def _elsewhere(planned: "Plan") -> "Elsewhere | None":
     from omnigen2.runner.execute import Elsewhere, executor_for
     from omnigen2.runner.plan import place
 
-    machines = replace(machines, executor=kind)
+    machines = machines.under({"executor": kind})
     gpus = torch.cuda.device_count()
     places = {run: place(run.config.values["trainer"], machines, gpus) for run in planned.runs}
     cores = len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1

@@ -149,8 +149,13 @@ def test_each_run_of_a_process_has_its_own_hyperparameters(capsys: pytest.Captur
     assert rates == pytest.approx({"slow": 0.001, "fast": 0.01})
     assert main(["run", "mine.yaml"]) == 0
     said = capsys.readouterr().out
-    assert "step 24 ·" in said  # of two optimizers; how many there would be, nobody knew
+    assert "step 24 of 24" in said  # of two optimizers; nobody knew before how many there would be
     assert " of 12" not in said
+
+
+def test_what_machines_a_single_run_is_to_have_is_not_ignored(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["run", "mine.yaml", "--gpus=1"]) == 2
+    assert "--gpus gives 1 GPUs to a run, and trainer.accelerator=cpu" in capsys.readouterr().err
 
 
 def test_text_that_looks_like_a_number_stays_text() -> None:

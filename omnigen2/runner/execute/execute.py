@@ -66,12 +66,16 @@ def execute(plan: Plan, restart: bool = False, verbose: bool = False, elsewhere:
         for one in plan.runs:
             run(one.config, one.folder, plan.command, Output(say=lambda line: None, verbose=verbose))
         return 0
+    keep.check_apart(plan.folder)
     console = Console()
     with ExitStack() as held:
         held.enter_context(keep.locked(plan.folder, patience=2.0))
         say = partial(console.print, highlight=False, markup=False, soft_wrap=True)
         if restart:
             keep.start_over(plan.folder, say)
+        for one in plan.runs:  # the link of an earlier plan, where another run was shared
+            if one.folder.is_symlink() and one.folder.resolve().is_relative_to(plan.folder.resolve()):
+                one.folder.unlink()
         unfinished = unfinished_runs(plan)
         if all(one.folder != plan.folder for one in plan.runs):
             write_text(plan.folder / keep.CONFIG, plan.text)
@@ -101,7 +105,8 @@ def unfinished_runs(plan: Plan) -> tuple[Run, ...]:
     """
     found: list[Run] = []
     longer: set[Run] = set()
-    for folder in dict.fromkeys(one.folder.parent for one in plan.runs if one.folder != plan.folder):
+    apart = [one.folder.parent for one in plan.runs if one.folder != plan.folder]
+    for folder in dict.fromkeys([plan.folder, *apart] if apart else []):
         settings = keep.settings_of(folder)
         held = None if settings is None else form_of(settings)
         if held not in (None, form_of(plan.document) if folder == plan.folder else None):
@@ -111,7 +116,11 @@ def unfinished_runs(plan: Plan) -> tuple[Run, ...]:
         try:
             more = takes_more_steps(one.folder, one.config)
         except UserError as error:
-            raise (error.at(f"{one.name} has changed since it was run") if len(plan.runs) > 1 else error) from error
+            if one.folder == plan.folder:
+                raise
+            ways = f"delete {one.folder} to run it anew; --restart deletes all of {plan.folder}, --out writes elsewhere"
+            changed = error.remedy.partition(keep.REMEDY)[0]
+            raise UserError(f"{one.name} has changed since it was run: {error.message}", changed + ways) from error
         _check_start(one, plan)
         for name, need in one.needs.items():
             if need in longer and (one.folder / keep.CONFIG).is_file():

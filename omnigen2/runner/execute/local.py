@@ -27,7 +27,6 @@ STARTING = threading.Lock()
 
 
 @runtime_checkable
-@runtime_checkable
 class Job(Protocol):
     """What executors read of a job: its folder, and what it takes (see `Place` in `omnigen2.runner.plan`)."""
 

@@ -1,6 +1,6 @@
 """What a run keeps in its folder, so that it can be stopped at any moment and go on to the same numbers."""
 
-from omnigen2.runner.keep.folder import CONFIG, LOCK, REMEDY, claim, locked, settings_of, start_over
+from omnigen2.runner.keep.folder import CONFIG, LOCK, REMEDY, check_apart, claim, locked, settings_of, start_over
 from omnigen2.runner.keep.handover import (
     OPTIMIZER,
     OPTIMIZER_ARGUMENT,
@@ -41,10 +41,10 @@ from omnigen2.runner.keep.summary import (
 __all__ = [
     "CONFIG", "LOCK", "OPTIMIZER", "OPTIMIZER_ARGUMENT", "REMEDY", "REPORTS", "SUMMARY", "WEIGHTS",
     "CarryError", "CsvLogger", "HandsOver", "ReportSection", "ResumePoint", "SameSchedule", "SaveOnSignal",
-    "SeedsLater", "WriteWeights", "asks_for_more", "attach", "carry_on", "check_launch", "check_strategy",
-    "check_whole", "claim", "committed_checkpoint", "count", "differences", "fingerprint", "first_table",
-    "follow_the_first", "from_its_weights", "is_first", "locked", "of_all_processes", "random_states", "read_metrics",
-    "read_optimizer", "report_sections", "roll_back", "save_optimizer", "saves_folders", "set_position",
+    "SeedsLater", "WriteWeights", "asks_for_more", "attach", "carry_on", "check_apart", "check_launch",
+    "check_strategy", "check_whole", "claim", "committed_checkpoint", "count", "differences", "fingerprint",
+    "first_table", "follow_the_first", "from_its_weights", "is_first", "locked", "of_all_processes", "random_states",
+    "read_metrics", "read_optimizer", "report_sections", "roll_back", "save_optimizer", "saves_folders", "set_position",
     "set_random_states", "settings_of", "start_over", "started_together", "steps_between_checkpoints", "summarize",
     "trainer_of", "versions", "write_report",
 ]  # fmt: skip

@@ -38,6 +38,20 @@ def claim(folder: Path) -> None:
         (folder / LOCK).touch()
 
 
+def check_apart(folder: Path) -> None:
+    """Refuse a new folder inside of another run's, which would delete it with its own.
+
+    Raises:
+        UserError: If it is one.
+    """
+    around = [parent for parent in folder.absolute().parents if (parent / LOCK).exists()]
+    if around and not (folder / LOCK).exists():
+        raise UserError(
+            f"{folder} lies in {around[0]}, the folder of another run, whose --restart would delete it",
+            "choose another folder with --out",
+        )
+
+
 @contextmanager
 def locked(folder: Path, patience: float = 0.0) -> Generator[None]:
     """Hold a folder, made if need be, for this process alone; the system frees it when the process ends in any way.

@@ -13,7 +13,7 @@ from pathlib import Path, PurePath
 from typing import Any
 
 import yaml
-from jsonargparse import Namespace, set_parsing_settings
+from jsonargparse import Namespace, set_dumper, set_parsing_settings
 from lightning.pytorch import Callback, LightningDataModule, LightningModule, Trainer
 from lightning.pytorch.cli import LightningArgumentParser
 from lightning.pytorch.loggers import Logger
@@ -35,6 +35,7 @@ TrainerArguments = Callable[[list[Callback], list[Logger]], dict[str, Any]]
 """From the callbacks and the loggers of the recipe to the arguments that replace the recipe's own."""
 
 set_parsing_settings(omegaconf_absolute_to_relative_paths=True, instantiate_subclass_spec_in_any=False)
+set_dumper("yaml", as_yaml)
 
 
 class _RecipeCLI(SeedsLater):

@@ -53,7 +53,7 @@ class Machines:
         """
         given = {name: value for name, value in options.items() if value is not None}
         made = replace(self, **given)
-        object.__setattr__(made, "options", frozenset(given))
+        object.__setattr__(made, "options", self.options | given.keys())
         made.check()
         return made
 
@@ -85,7 +85,7 @@ class Machines:
                 )
             least = 0 if name == "gpus" else 1
             if isinstance(value, int | float) and not least <= value < 10**6:
-                raise UserError(f"{self.named(name)} must be at least {least}, got {value}")
+                raise UserError(f"{self.named(name)} must be at least {least} and below 10^6, got {value}")
         if self.minutes < 1:
             raise UserError(
                 f"{self.named('time')} is {self.time!r}, expected minutes or H:MM:SS, such as 90 or 1:30:00"

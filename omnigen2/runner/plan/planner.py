@@ -8,7 +8,7 @@ from functools import cache
 from pathlib import Path
 
 from omnigen2.errors import UserError
-from omnigen2.runner.keep import CONFIG, WEIGHTS
+from omnigen2.runner.keep import CONFIG, WEIGHTS, asks_for_more, differences, settings_of
 from omnigen2.runner.plan.config import Config, parse
 from omnigen2.runner.plan.graph import Run
 from omnigen2.runner.plan.stages import (
@@ -184,20 +184,35 @@ class Planner:
             name: What the run is called if it has that folder.
         """
         if node not in self._runs:
-            begun = (place for place in node.places if (place / CONFIG).is_file() and not place.is_symlink())
-            folder = next(begun, node.places[0])
             needs = {stage: self.run(need, root, name) for stage, need in node.needs.items()}
             places = Places({stage: run.folder for stage, run in needs.items()})
+            config = node.config.filled(places.fill) if needs else node.config
+            folder = _begun(node.places, root, config) or node.places[0]
             self._runs[node] = Run(
                 name=name if folder == root else folder.relative_to(root).as_posix(),
                 folder=folder,
-                config=node.config.filled(places.fill) if needs else node.config,
+                config=config,
                 start=None if node.start is None else needs[node.start],
                 needs=needs,
                 references=places.used,
                 draft=node.config.values,
             )
         return self._runs[node]
+
+
+def _begun(places: Sequence[Path], root: Path, config: Config) -> Path | None:
+    """Where a run was begun: at one of its places, or where a link leads that it had when more cells shared it."""
+    begun = [place for place in places if (place / CONFIG).is_file()]
+    for place in begun:
+        if not place.is_symlink():
+            return place
+    for place in begun:
+        real, whole = place.resolve(), root.resolve()
+        if real.is_relative_to(whole):
+            found = differences(settings_of(real) or {}, config.values)
+            if not found or asks_for_more(found):
+                return root / real.relative_to(whole)
+    return None
 
 
 @dataclass(frozen=True)

@@ -43,12 +43,13 @@ class MetricTable(Report):
         known = common_metrics([run for row in plan.rows for run in results.of_row(row.name)])
         names = list(self.metrics) if self.metrics is not None else known
         if plan.rank is not None:
-            if plan.rank.metric not in known:
-                raise UserError(
-                    f"study.rank.metric is {plan.rank.metric}, which not every run has logged",
-                    f"all have {', '.join(known) or 'no metric'}; mend it and give the command again, the runs stay",
-                )
             names = [plan.rank.metric, *(name for name in names if name != plan.rank.metric)]
+        if missing := [name for name in names if name not in known]:
+            place = "study.rank.metric" if plan.rank and missing[0] == plan.rank.metric else "the report's metrics: one"
+            raise UserError(
+                f"{place} is {missing[0]}, which not every run has logged",
+                f"all have {', '.join(known) or 'no metric'}; mend it and give the command again, the runs stay",
+            )
         finals = {
             row.name: {name: [run.curve(name)[-1][1] for run in results.of_row(row.name)] for name in names}
             for row in plan.rows

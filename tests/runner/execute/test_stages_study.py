@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from shutil import rmtree
 from typing import Any
 
 import pytest
@@ -101,3 +102,26 @@ def test_a_study_of_stages_runs_and_reports_their_last_stage(capsys: pytest.Capt
     write(rows={"base": {"stages": {"edit": {}}}, "two": ROWS["two"]}, base=PLAIN)
     assert main(["run", "study.yaml", "--study.seeds=[0]"]) == 2
     assert "runs/study/base/seed_0 holds a single run, and something else is to be run" in capsys.readouterr().err
+
+
+def test_a_shared_stage_is_found_after_the_row_that_has_it_is_gone(capsys: pytest.CaptureFixture[str]) -> None:
+    def row(rate: float, first: float = 0.1) -> Document:
+        return {"stages": {"one": {"overrides": {"model.init_args.lr": first}}, "two": {"overrides": faster(rate)}}}
+
+    def faster(rate: float) -> Document:
+        return {"model.init_args.lr": rate, "trainer.max_steps": 1}
+
+    command = ["run", "study.yaml", "--executor=here", "--study.seeds=[0]"]
+    write(rows={"a": row(0.2), "b": row(0.3)})
+    assert main(command) == 0
+    write(rows={"b": row(0.3)})
+    assert main(command) == 0
+    assert "starts" not in capsys.readouterr().out.partition("runs/study/a/seed_0/one is finished")[2]
+    write(rows={"b": row(0.3, first=0.15)})
+    assert main(command) == 2
+    assert "delete runs/study/b/seed_0/two to run it anew" in capsys.readouterr().err
+    rmtree("runs/study/b/seed_0/two")
+    before = weights(Path("runs/study/a/seed_0/one"))
+    assert main(command) == 0  # the link of before leads to another run now
+    assert not Path("runs/study/b/seed_0/one").is_symlink()
+    assert weights(Path("runs/study/a/seed_0/one")) == before

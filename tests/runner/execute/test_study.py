@@ -15,6 +15,7 @@ import yaml
 
 from omnigen2.cli import main
 from omnigen2.files import read_json
+from omnigen2.runner.keep.folder import claim
 from omnigen2.runner.keep.metrics import read_metrics
 from omnigen2.runner.plan import Config, Plan
 from tests.paths import ROOT
@@ -186,6 +187,18 @@ def test_ctrl_c_stops_the_children_and_says_how_to_go_on() -> None:
     time.sleep(0.8)
     assert [(cell / "metrics.csv").read_text() for cell in cells] == rows
     assert not any((cell / "run.json").exists() for cell in cells)
+
+
+def test_a_study_does_not_write_over_a_run_nor_into_one(capsys: pytest.CaptureFixture[str]) -> None:
+    folder = Path("runs/single")
+    claim(folder)
+    settings = (folder / "config.yaml", planned(files=["parts/plain.yaml"]).text)
+    settings[0].write_text(settings[1])
+    for out, words in (("runs/single", "holds a single run"), ("runs/single/in/it", "lies in")):
+        assert main(["run", "study.yaml", "--executor=here", f"--out={out}"]) == 2
+        assert words in capsys.readouterr().err
+    assert settings[0].read_text() == settings[1]
+    assert sorted(path.name for path in folder.iterdir()) == [".run.lock", "config.yaml"]
 
 
 def test_a_failing_cell_does_not_stop_the_others(capsys: pytest.CaptureFixture[str]) -> None:

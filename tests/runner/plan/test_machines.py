@@ -47,6 +47,7 @@ def test_options_stand_over_the_block() -> None:
     made = block.under({name: getattr(options, name) for name in MACHINES})
     assert made == Machines("slurm", gpus=4, time="10", memory=64.0, partition="big")
     assert [made.named(name) for name in ("gpus", "memory")] == ["--gpus", "machines.memory"]
+    assert Machines().under({"gpus": 2}).under({"executor": "local"}).named("gpus") == "--gpus"
 
 
 @pytest.mark.parametrize(
@@ -56,8 +57,8 @@ def test_options_stand_over_the_block() -> None:
         ({"partition": "big"}, {"executor": "ray"}, r"machines\.partition is for slurm; the executor is ray"),
         ({"executor": "here"}, {"jobs": 2}, "--jobs is for local or slurm or ray; the executor is here"),
         ({"cpus": 4}, {}, r"machines\.cpus is for slurm or ray; the executor is local\n  .*=slurm"),
-        ({"executor": "slurm", "memory": 0.5}, {}, r"machines\.memory must be at least 1, got 0.5"),
-        ({"executor": "slurm"}, {"gpus": -1}, "--gpus must be at least 0, got -1"),
+        ({"executor": "slurm", "memory": 0.5}, {}, r"machines\.memory must be at least 1 and below 10\^6, got 0.5"),
+        ({"executor": "slurm"}, {"gpus": -1}, "--gpus must be at least 0 .*, got -1"),
         ({"executor": "ray", "memory": math.nan}, {}, r"machines\.memory must be"),
     ],
 )

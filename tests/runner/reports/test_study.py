@@ -50,7 +50,9 @@ def test_the_table_has_mean_and_spread_of_the_final_values(tmp_path: Path) -> No
 def test_curves_have_the_steps_of_their_metric_and_what_does_not_exist_is_named(tmp_path: Path) -> None:
     assert study(tmp_path)[1].of_row("a")[1].curve("loss") == [(0, 9.0), (9, 3.0)]
     with pytest.raises(KeyError, match=r"'acc'.*loss, only_a, val/loss"):
-        MetricTable(["acc"]).write(*study(tmp_path))
+        study(tmp_path)[1].of_row("a")[1].curve("acc")
+    with pytest.raises(UserError, match=r"the report's metrics: one is only_a, .*\n.* have loss, val/loss;"):
+        MetricTable(["loss", "only_a"]).write(*study(tmp_path))
 
 
 @pytest.mark.parametrize(("best", "order"), [("lowest", ["The A", "b"]), ("highest", ["b", "The A"])])
