@@ -70,7 +70,7 @@ FORMS: dict[str, tuple[Path, dict[str, Any], tuple[str, ...]]] = {
 """The recipe of each form, what makes it small, and options."""
 MAY_DIFFER = re.compile("seconds|minutes|throughput|^command$|^weights$")
 """Keys and metrics: times, the words of the command, and hashes of files whose header has no order."""
-SHARE = 0.4
+SHARE = 0.7
 """Of the time from the first run's begin to the end: no start that is killed has trained longer than that."""
 LIMIT = 900.0
 

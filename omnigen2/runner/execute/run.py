@@ -153,8 +153,7 @@ def _train(config: Config, folder: Path, command: str, checkpoint: Path | None, 
                 raise stop.__context__ from None
             raise
         points = [callback for callback in trainer.checkpoint_callbacks if isinstance(callback, keep.ResumePoint)]
-        seconds = points[0].seconds
-        summary = keep.summarize(trainer, model, folder, command=command, seconds=seconds, seed=config.seed)
+        summary = keep.summarize(trainer, model, folder, command=command, point=points[0], seed=config.seed)
         if trainer.is_global_zero:
             if weights := keep.fingerprint(folder):
                 summary["weights"] = weights

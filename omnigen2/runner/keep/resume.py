@@ -64,6 +64,8 @@ class ResumePoint(Checkpoint):
         self._saved_step = -1
         self._saved_time = self._started = time.monotonic()
         self._earlier_seconds = 0.0
+        self.epochs = 0
+        """Epochs so far, the last of a run included, which may have been cut short."""
         self._epoch_ended = False
         self._logged_step = 0
         self._limit_reached = False
@@ -97,6 +99,7 @@ class ResumePoint(Checkpoint):
         return {
             "seconds": self.seconds,
             "epoch_ended": self._epoch_ended,
+            "epochs": self.epochs,
             "logged_step": self._logged_step,
             "limit_reached": self._limit_reached,
             "rows": self._rows,
@@ -108,6 +111,7 @@ class ResumePoint(Checkpoint):
         """Remember a checkpoint's state until training starts."""
         self._restored = state_dict
         self._earlier_seconds = state_dict["seconds"]
+        self.epochs = state_dict["epochs"]
         self._random = None
         saved, processes = state_dict["processes"], dist.get_world_size() if dist.is_initialized() else 1
         if len(saved) == processes:
@@ -189,6 +193,7 @@ class ResumePoint(Checkpoint):
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Save at the end of an epoch, and at the end of training."""
         self._epoch_ended = True
+        self.epochs = trainer.current_epoch + 1
         self._running_now = self._running | state.running_values(trainer)
         self._rows = _rows(trainer)
         state.log_running_values(pl_module, self._running)

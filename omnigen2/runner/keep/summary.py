@@ -11,13 +11,14 @@ from torch import nn
 
 from omnigen2.files import markdown_table, write_json, write_text
 from omnigen2.runner.keep.metrics import read_metrics
+from omnigen2.runner.keep.resume import ResumePoint
 
 SUMMARY = "run.json"
 REPORTS = ("report.md", "report.json")
 
 
 def summarize(
-    trainer: Trainer, model: LightningModule, folder: Path, *, command: str, seconds: float, seed: int | None
+    trainer: Trainer, model: LightningModule, folder: Path, *, command: str, point: ResumePoint, seed: int | None
 ) -> dict[str, Any]:
     """Collect the facts of a finished run, as `run.json` holds them; `folder` has `metrics.csv`."""
     final = {name: value for row in read_metrics(folder) for name, value in row.items()}
@@ -26,8 +27,8 @@ def summarize(
     return {
         "status": "finished",
         "steps": trainer.global_step,
-        "epochs": trainer.current_epoch,
-        "seconds": seconds,
+        "epochs": point.epochs,
+        "seconds": point.seconds,
         "seed": seed,
         "parameters": count(model.parameters()),
         "trainable": count(model.parameters(), trainable=True),

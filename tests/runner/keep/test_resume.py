@@ -10,6 +10,7 @@ import torch
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from omnigen2.files import read_json
 from omnigen2.runner.keep.pointer import roll_back
 from omnigen2.runner.keep.resume import ResumePoint
 from omnigen2.runner.keep.state import random_states, set_random_states
@@ -121,3 +122,14 @@ def test_all_random_states_are_restored_from_a_safe_file(tmp_path: Path) -> None
 def test_wrong_intervals_are_refused(arguments: tuple[int, int]) -> None:
     with pytest.raises(ValueError, match=f"got {arguments[0]} and {arguments[1]}"):
         ResumePoint(*arguments)
+
+
+def test_what_only_lacks_its_summary_says_the_same_again(tmp_path: Path) -> None:
+    config, folder = config_of(LONG), tmp_path / "run"
+    run_with(config, folder)
+    whole_summary = read_json(folder / "run.json") or {}
+    for name in ("run.json", "report.md", "report.json"):
+        (folder / name).unlink()
+    run_with(config, folder)
+    assert whole_summary["epochs"] >= 1
+    assert (read_json(folder / "run.json") or {}) | {"seconds": 0} == whole_summary | {"seconds": 0}
