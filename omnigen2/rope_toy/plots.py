@@ -42,9 +42,7 @@ def plot_curves(results: Results, rows: Sequence[RowNumbers], target: float) -> 
     return figure
 
 
-def _panel(
-    axes: Axes, results: Results, rows: Sequence[RowNumbers], colours: Mapping[str, str], target: float
-) -> None:
+def _panel(axes: Axes, results: Results, rows: Sequence[RowNumbers], colours: Mapping[str, str], target: float) -> None:
     axes.set_yscale("log")
     axes.axhline(target, color=INK, linewidth=0.9, linestyle=(0, (4, 3)), zorder=1)
     ends: list[tuple[float, RowNumbers]] = []

@@ -92,7 +92,11 @@ def execute(plan: Plan, restart: bool = False, verbose: bool = False, elsewhere:
                 done = f"{len(plan.runs) - len(failed)} of {len(plan.runs)} runs are finished"
                 board.say(f"{done}; no report without the others. The same command tries again.")
                 return RUNS_FAILED
-        _report(plan, 1 if elsewhere is None else elsewhere.jobs or len(plan.runs))
+        try:
+            _report(plan, 1 if elsewhere is None else elsewhere.jobs or len(plan.runs))
+        except KeyError as error:
+            remedy = "the runs stay; name another report, or what it lacks, and give the command again"
+            raise UserError(f"the report cannot be written: {error.args[0]}", remedy) from error
         say(keep.first_table(plan.folder / "report.md"))
     return 0
 
