@@ -45,8 +45,8 @@ class ToyReport(Report):
             "![loss against steps](curves.png)",
             *(["![answers](samples.png)"] if pictures else []),
             self._legend(rows, plan.seeds),
-            f"{len(results.runs)} runs, {results.seconds / 60:.1f} minutes of training in all, {results.jobs} at a time; "
-            f"{versions}.",
+            f"{len(results.runs)} runs, {results.seconds / 60:.1f} minutes of training in all, {results.jobs} at a "
+            f"time; {versions}.",
             f"    {plan.command}",
         ]
         return "\n\n".join(parts) + "\n"
