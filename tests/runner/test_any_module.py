@@ -1,6 +1,7 @@
 """A module, data and callbacks that know nothing of this library run in all forms of a recipe, as the README tells."""
 
 import ast
+import re
 import json
 from contextlib import suppress
 from pathlib import Path
@@ -49,7 +50,8 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def best(folder: Path) -> list[str]:
-    return sorted(path.name for path in (folder / "checkpoints").glob("epoch*"))
+    # Lightning gives the same checkpoint a second name, `…-v1`, if a stop came between it and ours.
+    return sorted({re.sub(r"-v\d+(?=\.)", "", path.name) for path in (folder / "checkpoints").glob("epoch*")})
 
 
 def test_the_parts_know_nothing_of_this_library() -> None:
@@ -91,6 +93,7 @@ def test_stopped_and_gone_on_it_comes_to_the_same(tmp_path: Path) -> None:
     @settings(max_examples=6)
     @given(st.lists(st.tuples(st.sampled_from(HOOKS), st.integers(1, 12)), min_size=1, max_size=2))
     @example([("on_train_batch_end", 7), ("on_validation_end", 2)])
+    @example([("on_train_end", 1)])
     def law(stops: list[tuple[str, int]]) -> None:
         folder = fresh()
         for hook, count in stops:
