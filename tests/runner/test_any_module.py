@@ -1,8 +1,8 @@
 """A module, data and callbacks that know nothing of this library run in all forms of a recipe, as the README tells."""
 
 import ast
-import re
 import json
+import re
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
