@@ -177,6 +177,8 @@ def parse(arguments: Sequence[str], files: Sequence[Path] = ()) -> Config:
         raise UserError("seed_everything has no value", written)
     if seed is not False and not 0 <= int(seed) < SEEDS:
         raise UserError(f"seed_everything must be at least 0 and below {SEEDS} (2^32), got {seed}", "use another seed")
+    if not isinstance(values["trainer"], dict):
+        raise UserError(f"trainer is {values['trainer']!r:.60}, expected settings", "write `trainer: {max_steps: 100}`")
     for limit in ("max_steps", "max_epochs"):
         check_most(f"trainer.{limit}", values["trainer"][limit], MOST_STEPS)
     if values["model"] is None:

@@ -115,13 +115,19 @@ def _study(recipe: Recipe, folder: Path) -> Plan:
         base = file.parent / path, planner.read(file.parent / path, f"{file}: the base")
     elif isinstance(path, dict):
         base = layer(path)
+    files = (*recipe.files, *([base[0]] if base and isinstance(base[0], Path) else []))
     if isinstance(rows := block.get("rows") or {}, dict):
-        known = dotted(merged([base[1] if base else {}, extra]))
         named = {str(name): _filled(row) for name, row in rows.items()}
-        block["rows"] = named | swept(block | {"rows": named}, known)
+        try:  # by the settings that are written, else by all that there are
+            drawn = swept(block | {"rows": named}, dotted(merged([base[1] if base else {}, extra])))
+        except UserError:
+            if base is None:
+                raise
+            resolved = planner.parse([base, layer(extra)], options, files, 0).values
+            drawn = swept(block | {"rows": named}, dotted(resolved))
+        block["rows"] = named | drawn
     spec: StudySpec = read_block({"study": StudySpec}, {"study": block}, chosen, recipe.files)["study"]
     _check(spec, file)
-    files = (*recipe.files, *([base[0]] if base and isinstance(base[0], Path) else []))
     cells: dict[Cell, dict[str, Node]] = {}
     for seed, (name, row) in product(spec.seeds, spec.rows.items()):
         own, place = block["rows"][name], folder / name / f"seed_{seed}"

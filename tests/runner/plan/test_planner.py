@@ -115,3 +115,10 @@ def test_options_change_a_sweep() -> None:
     assert len(three.rows) == 3
     Path("again.yaml").write_text(three.text)
     assert planned(files=["again.yaml"]).text == three.text, "what was drawn is written"
+
+
+def test_a_short_name_may_be_a_default_of_the_class() -> None:
+    found = plan({}, [0], base="parts/plain.yaml", grid={"lr": [0.5]})
+    (cell,) = found.cells.values()
+    assert [run.config.values["model"]["init_args"]["lr"] for run in cell.values()] == [0.5]
+    assert [row.name for row in found.rows] == ["lr-0.5"]
