@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
@@ -24,6 +25,8 @@ from omnigen2.runner.plan.stages import (
 )
 from omnigen2.runner.recipe import Document, Places, arguments, form_of, nested, read_yaml
 
+REFERS = re.compile(r"""seed_everything(?!":)|\.(?:ya?ml|json)\"""")
+"""Settings, as JSON, that refer to the seed, or name a file that might."""
 Layer = tuple[Path | Document, Document]
 """A file or a mapping, and its content."""
 
@@ -71,7 +74,7 @@ class Planner:
         """
         sources, documents = [source for source, _ in layers], [document for _, document in layers]
         text = json.dumps([documents, list(options)], default=str)
-        own = seed is not None and "${seed_everything" in text
+        own = seed is not None and bool(REFERS.search(text))
         seeds = [] if seed is None else [f"--seed_everything={seed if own else 0}"]
         key = (text, *(source for source in sources if isinstance(source, Path)), *seeds)
         if key not in self._parsed:

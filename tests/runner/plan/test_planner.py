@@ -122,3 +122,12 @@ def test_a_short_name_may_be_a_default_of_the_class() -> None:
     (cell,) = found.cells.values()
     assert [run.config.values["model"]["init_args"]["lr"] for run in cell.values()] == [0.5]
     assert [row.name for row in found.rows] == ["lr-0.5"]
+
+
+@pytest.mark.parametrize("nested", [False, True])
+def test_a_seed_is_read_wherever_something_may_refer_to_it(nested: bool) -> None:
+    data = {"class_path": PLAIN["data"]["class_path"], "init_args": {"first": "${...seed_everything}"}}
+    Path("parts/steps.yaml").write_text(yaml.safe_dump(data))
+    Path("parts/base.yaml").write_text(yaml.safe_dump(PLAIN | {"data": "steps.yaml" if nested else data}))
+    cells = plan({"a": {}}, [3, 8], base="parts/base.yaml").cells
+    assert [run.config.values["data"]["init_args"]["first"] for c in cells.values() for run in c.values()] == [3, 8]
