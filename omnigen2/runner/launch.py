@@ -1,11 +1,8 @@
 """What `lightning run` does with a recipe: run it, or show what it would do."""
 
 import gc
-import os
-import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, assert_never
 
@@ -13,7 +10,6 @@ from omnigen2.errors import UserError
 from omnigen2.runner.recipe import Recipe, read_recipe
 
 if TYPE_CHECKING:
-    from omnigen2.runner.execute import Elsewhere
     from omnigen2.runner.plan import Plan
 
 Mode = Literal["run", "dry_run", "print_config", "validate", "test"]
@@ -54,7 +50,7 @@ def launch(options: Options) -> int:
         planned = _planned(recipe, options)
     finally:
         gc.enable()
-    from omnigen2.runner.execute import execute
+    from omnigen2.runner.execute import elsewhere_for, execute
 
     match options.mode:
         case "print_config":
@@ -69,7 +65,7 @@ def launch(options: Options) -> int:
         case "validate" | "test":
             _check(planned, options.mode)
         case "run":
-            return execute(planned, options.restart, options.verbose, _elsewhere(planned))
+            return execute(planned, options.restart, options.verbose, elsewhere_for(planned, say))
         case _:
             assert_never(options.mode)
     return 0
@@ -105,40 +101,3 @@ def _check(planned: "Plan", which: Literal["validate", "test"]) -> None:
         raise UserError(f"none of the {len(planned.runs)} runs in {planned.folder} has begun", "train first")
     for run in runs:
         check(run.config, run.folder, which, say)
-
-
-def _elsewhere(planned: "Plan") -> "Elsewhere | None":
-    """Where the runs of a plan go: those of several cells into processes of their own, all others stay here."""
-    machines = planned.machines
-    kind = machines.executor or ("here" if len(planned.cells) == 1 and machines.gpus is None else "local")
-    if kind == "here":
-        return None
-    import torch
-
-    from omnigen2.runner.execute import Elsewhere, executor_for
-    from omnigen2.runner.plan import place
-
-    machines = machines.under({"executor": kind})
-    gpus = torch.cuda.device_count()
-    places = {run: place(run.config.values["trainer"], machines, gpus) for run in planned.runs}
-    cores = len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
-    jobs = machines.jobs or cores
-    # The share of threads must not depend on how many runs are left: it changes the last digits of sums.
-    threads = max(1, cores // jobs)
-    modules = sorted({name for run in planned.runs for name in _modules(run.config.values)})
-    make = partial(executor_for, machines, places.values(), jobs=jobs, threads=threads, modules=modules, say=say)
-    local = kind == "local"
-    return Elsewhere(make, places, jobs if local else machines.jobs, threads if local else machines.cpus)
-
-
-def _modules(value: Any) -> Iterator[str]:
-    # of all classes that a configuration names
-    if isinstance(value, dict):
-        path = value.get("class_path")
-        if isinstance(path, str) and "." in path:
-            yield path.rpartition(".")[0]
-        for inner in value.values():
-            yield from _modules(inner)
-    elif isinstance(value, list):
-        for inner in value:
-            yield from _modules(inner)

@@ -120,10 +120,10 @@ def test_stages_and_studies_take_more_steps(place: Path, capsys: pytest.CaptureF
         "study": {"base": linear, "seeds": [0], "rows": {"a": {}, "b": {"overrides": {"model.init_args.lr": 0.1}}}}
     }
     Path("study.yaml").write_text(yaml.safe_dump(study))
-    assert main(["run", "study.yaml", "--jobs=2", "--trainer.max_steps=3"]) == 0
-    assert main(["run", "study.yaml", "--jobs=2", "--trainer.max_steps=5"]) == 0
+    assert main(["run", "study.yaml", "--executor=here", "--trainer.max_steps=3"]) == 0
+    assert main(["run", "study.yaml", "--executor=here", "--trainer.max_steps=5"]) == 0
     long = {row: read_metrics(Path(f"runs/study/{row}/seed_0")) for row in ("a", "b")}
-    assert main(["run", "study.yaml", "--jobs=2", "--trainer.max_steps=5", "--out=at_once"]) == 0
+    assert main(["run", "study.yaml", "--executor=here", "--trainer.max_steps=5", "--out=at_once"]) == 0
     assert long == {row: read_metrics(Path(f"at_once/{row}/seed_0")) for row in ("a", "b")}
 
 

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from omnigen2.runner.keep import read_optimizer
 from omnigen2.runner.plan import Plan, Report, Results
-from omnigen2.training.parts.loader import StepLoader
+from tests.runner.toy_parts import StepLoader
 
 
 class Linear(LightningModule):

@@ -6,6 +6,7 @@ Not from Python's `random`: the run-time type checker of the tests draws from it
 import os
 import signal
 import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Literal
 
@@ -15,7 +16,30 @@ from lightning.pytorch import Callback, LightningDataModule, LightningModule, Tr
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
-from omnigen2.training.parts.loader import StepLoader
+
+class StepLoader:
+    """Batches that are a function of the step, of epochs that go on where they were stopped."""
+
+    def __init__(self, batch: Callable[[int], Any], steps: int) -> None:
+        self.batch = batch
+        self.steps = steps
+        self.step = self.first = 0
+
+    def __len__(self) -> int:
+        return self.steps
+
+    def __iter__(self) -> Iterator[Any]:
+        first, self.first = self.first, 0
+        for step in range(first, self.steps):
+            self.step = step + 1
+            yield self.batch(step)
+
+    def state_dict(self) -> dict[str, int]:
+        return {"step": self.step}
+
+    def load_state_dict(self, state: dict[str, int]) -> None:
+        self.step = state["step"]
+        self.first = self.step % self.steps
 
 
 class Net(LightningModule):
@@ -56,6 +80,16 @@ class EpochNet(Net):
         self.log("epoch/max", loss, on_step=False, on_epoch=True, reduce_fx="max")
         if batch_idx % 3 == 0:
             self.log("epoch/sum", loss, on_step=False, on_epoch=True, reduce_fx="sum")
+        return loss
+
+
+class RareNet(Net):
+    """Logs a metric of steps and of the epoch in the first step of an epoch alone."""
+
+    def training_step(self, batch: Any, batch_idx: int) -> Tensor:
+        loss = super().training_step(batch, batch_idx)
+        if batch_idx == 0:
+            self.log("rare", loss, on_step=True, on_epoch=True)
         return loss
 
 

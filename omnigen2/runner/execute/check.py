@@ -2,10 +2,11 @@
 
 import warnings
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
-from lightning.pytorch import Callback, LightningModule, Trainer, seed_everything
+from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import Checkpoint
 from lightning.pytorch.loggers import Logger
 from lightning.pytorch.loggers.logger import DummyLogger
@@ -14,10 +15,10 @@ from typing_extensions import override
 from omnigen2.errors import UserError
 from omnigen2.files import markdown_table, write_json
 from omnigen2.runner import keep
-from omnigen2.runner.execute.run import quiet, takes_more_steps
+from omnigen2.runner.execute.run import built, quiet, takes_more_steps
 from omnigen2.runner.execute.troubles import Started, told
 from omnigen2.runner.plan import Config
-from omnigen2.runner.recipe import building, found_at
+from omnigen2.runner.recipe import found_at
 
 Which = Literal["validate", "test"]
 STEPS: Mapping[Which, str] = {"validate": "validation_step", "test": "test_step"}
@@ -81,14 +82,8 @@ def _kept(folder: Path, which: Which) -> Path:
 
 def _check(config: Config, folder: Path, checkpoint: Path, which: Which) -> dict[str, Any]:
     quiet(True)
-    if config.seed is not None:
-        seed_everything(config.seed, workers=True, verbose=False)
     position = _Position()
-    with told(folder, position), building():
-        trainer, model, data = config.build(
-            lambda callbacks, _: _trainer_arguments(folder, [position, *callbacks]), folder
-        )
-    keep.check_strategy(checkpoint, trainer.strategy)
+    trainer, model, data = built(config, folder, checkpoint, position, partial(_without_ours, folder))
     with told(folder, position), warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Be aware that when using `ckpt_path`")  # ours are left out
         run = trainer.validate if which == "validate" else trainer.test
@@ -131,15 +126,8 @@ class _Nowhere(DummyLogger):
         return str(self.folder)
 
 
-def _trainer_arguments(folder: Path, callbacks: list[Callback]) -> dict[str, Any]:
+def _without_ours(folder: Path, callbacks: list[Callback], loggers: list[Logger]) -> dict[str, Any]:
     ours = (keep.ResumePoint, keep.SaveOnSignal)
     kept = [callback for callback in callbacks if not isinstance(callback, ours)]
-    logger: Logger = _Nowhere(folder)
-    return {
-        "default_root_dir": str(folder),
-        "logger": logger,
-        "callbacks": kept,
-        "enable_checkpointing": any(isinstance(callback, Checkpoint) for callback in kept),
-        "enable_progress_bar": False,
-        "enable_model_summary": False,
-    }
+    point = any(isinstance(callback, Checkpoint) for callback in kept)
+    return {"logger": _Nowhere(folder), "callbacks": kept, "enable_checkpointing": point}

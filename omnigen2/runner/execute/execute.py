@@ -2,10 +2,10 @@
 
 import hashlib
 import os
-from collections.abc import Callable, Collection, Iterator, Mapping
-from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
+from collections.abc import Collection, Iterator, Mapping
+from concurrent.futures import FIRST_COMPLETED, Future, wait
 from contextlib import ExitStack, nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn
@@ -16,33 +16,19 @@ from omnigen2.errors import UserError
 from omnigen2.files import read_json, write_json, write_text
 from omnigen2.runner import keep
 from omnigen2.runner.execute.board import Board
+from omnigen2.runner.execute.elsewhere import Elsewhere
 from omnigen2.runner.execute.progress import Progress
 from omnigen2.runner.execute.run import Output, run, takes_more_steps
-from omnigen2.runner.execute.worker import LOG, PROGRESS, Job, work
-from omnigen2.runner.plan import Place, Plan, Results, Run, RunResult
-from omnigen2.runner.recipe import form_of
+from omnigen2.runner.execute.worker import JOB, LOG, PROGRESS, Job, work
+from omnigen2.runner.plan import Plan, Results, Run, RunResult, as_yaml
+from omnigen2.runner.recipe import form_of, replaced
 from omnigen2.runner.reports import MetricTable, StageTable
 
 START = "start.json"
 """In a run's folder: which weights of the runs that it needs it was started with."""
 RUNS_FAILED = 1
-
-
-@dataclass(frozen=True)
-class Elsewhere:
-    """What carries runs out in other processes.
-
-    Attributes:
-        make: Makes it, once there is something to do.
-        places: What each run takes.
-        jobs: So many at once; None if that is not known.
-        threads: So many each may use; None for as many as it likes.
-    """
-
-    make: Callable[[], Executor]
-    places: Mapping[Run, Place]
-    jobs: int | None
-    threads: int | None
+OLD = ("study.yaml", "stages.yaml")
+"""What stood in the folder of a plan before there was one format for all."""
 
 
 def execute(plan: Plan, restart: bool = False, verbose: bool = False, elsewhere: Elsewhere | None = None) -> int:
@@ -54,7 +40,7 @@ def execute(plan: Plan, restart: bool = False, verbose: bool = False, elsewhere:
         plan: The plan.
         restart: Whether to delete what the folder has and start over.
         verbose: Whether Lightning's own messages are wanted.
-        elsewhere: Carries runs out as soon as they are ready; None to do so here, one after the other.
+        elsewhere: Where runs are carried out as soon as they are ready; None to do so here, one after the other.
 
     Returns:
         0 if all runs are finished and the report is written, 1 if one failed.
@@ -72,6 +58,8 @@ def execute(plan: Plan, restart: bool = False, verbose: bool = False, elsewhere:
         held.enter_context(keep.locked(plan.folder, patience=2.0))
         say = partial(console.print, highlight=False, markup=False, soft_wrap=True)
         if restart:
+            if elsewhere is not None and elsewhere.stop is not None:
+                elsewhere.stop(path.parent for path in plan.folder.rglob(JOB))
             keep.start_over(plan.folder, say)
         for one in plan.runs:  # the link of an earlier plan, where another run was shared
             if one.folder.is_symlink() and one.folder.resolve().is_relative_to(plan.folder.resolve()):
@@ -109,6 +97,8 @@ def unfinished_runs(plan: Plan) -> tuple[Run, ...]:
     """
     found: list[Run] = []
     longer: set[Run] = set()
+    if old := [name for name in OLD if (plan.folder / name).is_file()]:
+        raise UserError(f"{plan.folder} was made by an older version of the runner ({old[0]})", keep.REMEDY)
     apart = [one.folder.parent for one in plan.runs if one.folder != plan.folder]
     for folder in dict.fromkeys([plan.folder, *apart] if apart else []):
         settings = keep.settings_of(folder)
@@ -117,6 +107,7 @@ def unfinished_runs(plan: Plan) -> tuple[Run, ...]:
             what = {"plain": "a single run", "stages": "stages", "study": "a study"}
             raise UserError(f"{folder} holds {what[held or 'plain']}, and something else is to be run", keep.REMEDY)
     for one in plan.runs:
+        _follow(one, plan)
         try:
             more = takes_more_steps(one.folder, one.config)
         except UserError as error:
@@ -193,9 +184,7 @@ def _elsewhere(plan: Plan, unfinished: tuple[Run, ...], elsewhere: Elsewhere, bo
 
 
 def _job(one: Run, plan: Plan, elsewhere: Elsewhere) -> Job:
-    taken = elsewhere.places[one]
-    sizes = {"devices": taken.devices, "nodes": taken.nodes, "gpus": taken.gpus}
-    job = Job(str(one.folder), one.config.text, plan.command, elsewhere.threads, **sizes)
+    job = Job(str(one.folder), one.config.text, plan.command, elsewhere.threads, **asdict(elsewhere.places[one]))
     (one.folder / PROGRESS).unlink(missing_ok=True)
     job.write()
     return job
@@ -233,6 +222,16 @@ def _prepare(one: Run, plan: Plan, failed: Collection[Run] = ()) -> None:
         write_json(one.folder / START, {name: _left_by(need.folder) for name, need in one.needs.items()})
 
 
+def _follow(one: Run, plan: Plan) -> None:
+    """Where a plan was moved, or copied, let the settings of a run name what it needs where that is now."""
+    ends = {f"/{Path(path).relative_to(plan.folder).as_posix()}": path for path in one.references}
+    if not ends or not (one.folder / START).is_file() or (old := keep.settings_of(one.folder)) is None:
+        return  # the weights themselves are compared by `start.json`
+    moved = replaced(old, lambda text: next((path for end, path in ends.items() if text.endswith(end)), text))
+    if moved != old:
+        write_text(one.folder / keep.CONFIG, as_yaml(moved))
+
+
 def _check_start(one: Run, plan: Plan) -> None:
     started = read_json(one.folder / START)
     for name, need in one.needs.items() if started is not None else ():
@@ -253,7 +252,7 @@ def _refuse_other_weights(one: Run, source: Run, plan: Plan, which: str) -> NoRe
 
 def _left_by(folder: Path) -> dict[str, str]:
     """What identifies the weights of a finished run; the run itself if it hands over none."""
-    summary = read_json(folder / keep.SUMMARY) or {}
+    summary = keep.read_summary(folder) or {}
     whole = hashlib.sha256((folder / keep.SUMMARY).read_bytes()).hexdigest()
     return summary.get("weights") or {keep.SUMMARY: whole}
 
@@ -263,7 +262,7 @@ def _end(summary: Mapping[str, Any]) -> Progress:
 
 
 def _summary(one: Run) -> dict[str, Any]:
-    return read_json(one.folder / keep.SUMMARY) or {}
+    return keep.read_summary(one.folder) or {}
 
 
 def _link(plan: Plan) -> None:

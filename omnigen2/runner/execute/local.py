@@ -7,13 +7,13 @@ import subprocess
 import sys
 import threading
 import traceback
+from abc import abstractmethod
 from collections.abc import Callable, Generator, Mapping, Sequence
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from multiprocessing import connection
 from multiprocessing.process import BaseProcess
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Protocol, runtime_checkable
 
 from typing_extensions import override
@@ -40,7 +40,36 @@ Work = Callable[[Any], int]
 """Does a job, and says how it ended: 0 if it is finished."""
 
 
-class LocalProcesses(Executor):
+class Pool(Executor):
+    """Runs each job by `_run(work, job)` in a thread, which waits for the exit code.
+
+    Args:
+        jobs: So many side by side.
+    """
+
+    def __init__(self, jobs: int) -> None:
+        self._pool = ThreadPoolExecutor(jobs)
+
+    @override
+    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
+        return self._pool.submit(self._run, fn, *args)
+
+    @override
+    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
+        """Start no more jobs; end those that run if futures are cancelled, else `wait` for them."""
+        self._pool.shutdown(wait=False, cancel_futures=cancel_futures)
+        if cancel_futures:
+            self._end()
+        self._pool.shutdown(wait)
+
+    @abstractmethod
+    def _run(self, work: Work, job: Job) -> int: ...
+
+    @abstractmethod
+    def _end(self) -> None: ...
+
+
+class LocalProcesses(Pool):
     """Runs `work(job)` in processes; a future's result is the exit code, negative for the signal that ended it.
 
     The processes are forked from a server that has imported `modules` once, since that takes seconds and a job may take
@@ -62,7 +91,7 @@ class LocalProcesses(Executor):
         gpus: Sequence[str] = (),
         command: Sequence[str] = WORKER,
     ) -> None:
-        self._pool = ThreadPoolExecutor(jobs)
+        super().__init__(jobs)
         self._gpus, self._free = tuple(gpus), list(gpus)
         self._changed = threading.Condition()
         self._running: set[BaseProcess] = set()
@@ -74,29 +103,16 @@ class LocalProcesses(Executor):
         self._context.set_forkserver_preload([__name__, *modules])
 
     @override
-    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
-        return self._pool.submit(self._run, fn, *args, **kwargs)
+    def _end(self) -> None:
+        with self._changed:
+            self._closed = True
+            self._changed.notify_all()
+        with STARTING:
+            for process in self._running:
+                process.kill()  # it may not have a group yet
+                _end_group(process)
 
     @override
-    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
-        """Start no more jobs; end those that run if futures are cancelled, else `wait` for them."""
-        self._pool.shutdown(wait=False, cancel_futures=cancel_futures)
-        if cancel_futures:
-            with self._changed:
-                self._closed = True
-                self._changed.notify_all()
-            with STARTING:
-                for process in self._running:
-                    process.kill()  # it may not have a group yet
-                    _end_group(process)
-        self._pool.shutdown(wait)
-
-    @override
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.shutdown(cancel_futures=error is not None)
-
     def _run(self, work: Work, job: Job) -> int:
         with self._given(job.gpus) as gpus:
             own = self._environment | ({"CUDA_VISIBLE_DEVICES": ",".join(gpus)} if self._gpus else {})

@@ -2,18 +2,16 @@
 
 import importlib.util
 import os
-from collections.abc import Callable
-from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from typing import Any
 
 from typing_extensions import override
 
 from omnigen2.errors import UserError
-from omnigen2.runner.execute.local import Job, LocalProcesses, Work, exit_code
+from omnigen2.runner.execute.local import Job, LocalProcesses, Pool, Work, exit_code
 from omnigen2.runner.plan import Machines
 
 
-class Ray(Executor):
+class Ray(Pool):
     """Runs `work(job)` as tasks of Ray; a future's result is the exit code. All machines must see the folders.
 
     Args:
@@ -26,13 +24,12 @@ class Ray(Executor):
     def __init__(self, machines: Machines) -> None:
         if importlib.util.find_spec("ray") is None:
             raise UserError("--executor=ray needs the package ray", "pip install 'omnigen2[ray]'")
-        os.environ.setdefault(
-            "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0"
-        )  # one of this machine listens on 127.0.0.1 alone
+        # a cluster of this machine listens on 127.0.0.1 alone
+        os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
+        super().__init__(machines.jobs or 256)
         self._ray: Any = importlib.import_module("ray")
         self._machines = machines
         self._tasks: list[Any] = []
-        self._pool = ThreadPoolExecutor(machines.jobs or 256)
         if not self._ray.is_initialized():
             try:
                 self._ray.init(logging_level="ERROR", log_to_driver=False)
@@ -41,21 +38,11 @@ class Ray(Executor):
                 raise UserError(f"there is no Ray at {address}: {error}", "start it, or unset RAY_ADDRESS") from error
 
     @override
-    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
-        return self._pool.submit(self._run, fn, *args, **kwargs)
+    def _end(self) -> None:
+        for task in self._tasks:
+            self._ray.cancel(task, force=True)
 
     @override
-    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
-        self._pool.shutdown(wait=False, cancel_futures=cancel_futures)
-        if cancel_futures:
-            for task in self._tasks:
-                self._ray.cancel(task, force=True)
-        self._pool.shutdown(wait)
-
-    @override
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: Any) -> None:
-        self.shutdown(cancel_futures=error is not None)
-
     def _run(self, work: Work, job: Job) -> int:
         wanted = self._machines
         remote = self._ray.remote(

@@ -6,19 +6,20 @@ import warnings
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from lightning.pytorch import Callback, seed_everything
+from lightning.pytorch import Callback, LightningDataModule, LightningModule, Trainer, seed_everything
 from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.loggers import Logger, TensorBoardLogger
 
 from omnigen2.errors import UserError
-from omnigen2.files import read_json, write_bytes, write_json, write_text
+from omnigen2.files import write_bytes, write_json, write_text
 from omnigen2.runner import keep
 from omnigen2.runner.execute.progress import Progress, ProgressCallback
 from omnigen2.runner.execute.troubles import Started, told
-from omnigen2.runner.plan import Config, as_lines
+from omnigen2.runner.plan import Config, TrainerArguments, as_lines
 from omnigen2.runner.recipe import building, form_of
 
 NOT_FOR_USERS = (
@@ -66,10 +67,10 @@ def run(config: Config, folder: Path, command: str, output: Output) -> dict[str,
     """
     if not keep.is_first():
         keep.follow_the_first()
-        finished = read_json(folder / keep.SUMMARY)
+        finished = keep.read_summary(folder)
         return finished or _train(config, folder, command, keep.committed_checkpoint(folder), output)
     longer = takes_more_steps(folder, config)
-    if not longer and (summary := read_json(folder / keep.SUMMARY)) is not None:
+    if not longer and (summary := keep.read_summary(folder)) is not None:
         output.say(f"{folder} is finished ({summary['steps']} steps); --restart runs it again")
         keep.follow_the_first()
         return summary
@@ -136,15 +137,8 @@ def _begun(folder: Path, config: Config) -> Generator[None]:
 
 def _train(config: Config, folder: Path, command: str, checkpoint: Path | None, output: Output) -> dict[str, Any]:
     quiet(not output.verbose)
-    if config.seed is not None:
-        seed_everything(config.seed, workers=True, verbose=False)
     training = Started()
-    with told(folder, training), building():
-        trainer, model, data = config.build(
-            lambda callbacks, loggers: _trainer_arguments(config, folder, output, [training, *callbacks], loggers),
-            folder,
-        )
-    keep.check_strategy(checkpoint, trainer.strategy)
+    trainer, model, data = built(config, folder, checkpoint, training, partial(_own, config, folder, output))
     with told(folder, training):
         try:
             trainer.fit(model, datamodule=data, ckpt_path=checkpoint, weights_only=True)
@@ -162,7 +156,31 @@ def _train(config: Config, folder: Path, command: str, checkpoint: Path | None, 
     return summary
 
 
-def _trainer_arguments(
+def built(
+    config: Config, folder: Path, checkpoint: Path | None, started: Started, own: TrainerArguments
+) -> tuple[Trainer, LightningModule, LightningDataModule | None]:
+    """Build the trainer, the model and the data of a run, after its seed is set.
+
+    Args:
+        config: The checked recipe.
+        folder: Where everything is written.
+        checkpoint: From which the run goes on; None for none.
+        started: Stands before the callbacks of the recipe.
+        own: From those and the recipe's loggers to the callbacks, the loggers and more arguments of the trainer.
+
+    Raises:
+        UserError: If a class refuses its settings, or the strategy the checkpoint.
+    """
+    if config.seed is not None:
+        seed_everything(config.seed, workers=True, verbose=False)
+    shown = dict.fromkeys(("enable_progress_bar", "enable_model_summary"), False) | {"default_root_dir": str(folder)}
+    with told(folder, started), building():
+        found = config.build(lambda callbacks, loggers: shown | own([started, *callbacks], loggers), folder)
+    keep.check_strategy(checkpoint, found[0].strategy)
+    return found
+
+
+def _own(
     config: Config, folder: Path, output: Output, callbacks: list[Callback], loggers: list[Logger]
 ) -> dict[str, Any]:
     unset = config.values["trainer"]["logger"] in (None, True)
@@ -178,14 +196,7 @@ def _trainer_arguments(
     callbacks += [keep.SameSchedule(), keep.WriteWeights(folder)]
     if output.send is not None and config.values["trainer"]["enable_progress_bar"] is not False:
         callbacks.append(ProgressCallback(output.send, output.seconds))
-    return {
-        "default_root_dir": str(folder),
-        "logger": loggers,
-        "callbacks": callbacks,
-        "enable_checkpointing": True,
-        "enable_progress_bar": False,
-        "enable_model_summary": False,
-    }
+    return {"logger": loggers, "callbacks": callbacks, "enable_checkpointing": True}
 
 
 def quiet(silent: bool) -> None:

@@ -10,7 +10,7 @@ import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from concurrent.futures import Executor, Future
 from pathlib import Path
 from typing import Any
@@ -26,6 +26,8 @@ ENDED = "ended.json"
 """In the folder of a job: its id in the queue, and the exit code."""
 COMMANDS = ("sbatch", "srun", "squeue", "scontrol")
 MOST_TIMES = 1000
+LOOKS = 120
+"""At the queue, until jobs that were ended have left it."""
 PUT_BACK = -1
 """How submitit leaves the process after it has put a job back into the queue."""
 
@@ -84,14 +86,12 @@ class Slurm(Executor):
             ids = " ".join(self._open)
             self._say(f"left in SLURM's queue: {ids}; the same command waits for them again, `scancel {ids}` ends them")
 
-    @override
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: Any) -> None:
-        self.shutdown(cancel_futures=error is not None)
-
     def _watch(self) -> None:
         while not self._left and not (self._closed and not self._waiting and not self._open):
-            self._new = False
-            if (self._waiting or self._open) and (queue := self._queue()) is not None:
+            self._new, queue = False, None
+            if (self._waiting or self._open) and (queue := _queue()) is None:
+                self._say("SLURM's queue cannot be read; trying again")
+            elif queue is not None:
                 self._look(queue)
                 while self._waiting and len(self._open) < (self._machines.jobs or sys.maxsize) and not self._left:
                     self._start(*self._waiting.popleft(), queue)
@@ -102,14 +102,6 @@ class Slurm(Executor):
                 )
         for _, _, future in self._waiting:
             future.cancel()
-
-    def _queue(self) -> dict[str, str] | None:
-        """Of this user's jobs that are not over, the id by name; None if the queue cannot be read now."""
-        found = _output("squeue", "--noheader", "--format=%i %j", f"--user={getpass.getuser()}")
-        if found is None:
-            self._say("SLURM's queue cannot be read; trying again")
-            return None
-        return {name.strip(): number for number, name in (line.split(maxsplit=1) for line in found.splitlines())}
 
     def _start(self, work: Work, job: Job, future: Future[Any], queue: dict[str, str]) -> None:
         try:
@@ -122,10 +114,8 @@ class Slurm(Executor):
         from submitit import AutoExecutor
         from submitit.core.utils import FailedJobError
 
-        executor, wanted = (
-            AutoExecutor(Path(job.folder, "slurm"), "slurm", slurm_max_num_timeout=MOST_TIMES),
-            self._machines,
-        )
+        wanted = self._machines
+        executor = AutoExecutor(Path(job.folder, "slurm"), "slurm", slurm_max_num_timeout=MOST_TIMES)
         executor.update_parameters(
             name=name_of(job.folder),
             timeout_min=wanted.minutes,
@@ -202,10 +192,42 @@ class GoesOn:
         return None
 
 
+def stop(folders: Iterable[Path], say: Callable[[str], None], seconds: float = 1.0) -> None:
+    """End the jobs of some folders that are in the queue, and wait until they have left it.
+
+    Args:
+        folders: Those of runs.
+        say: Tells the user which.
+        seconds: Between two looks at the queue.
+
+    Raises:
+        UserError: If the queue cannot be read, or they stay in it.
+    """
+    names = {name_of(str(folder)) for folder in folders}
+    for look in range(LOOKS if names else 0):
+        if (queue := _queue()) is None:
+            raise UserError("SLURM's queue cannot be read, and may have jobs of these runs", "try again a little later")
+        if not (numbers := [number for name, number in queue.items() if name in names]):
+            return
+        if look == 0:
+            say(f"ends jobs of these runs in SLURM's queue: {' '.join(numbers)}")
+            _output("scancel", *numbers)
+        time.sleep(seconds)
+    if names:
+        raise UserError("jobs of these runs do not leave SLURM's queue", "look at squeue, and try again when they have")
+
+
 def name_of(folder: str) -> str:
     """The name of a folder's job in the queue."""
     path = Path(folder).resolve()
     return "-".join([*path.parts[-3:], hashlib.sha256(str(path).encode()).hexdigest()[:12]]).lstrip("/-")
+
+
+def _queue() -> dict[str, str] | None:
+    """Of this user's jobs that are not over, the id by name; None if the queue cannot be read now."""
+    found = _output("squeue", "--noheader", "--format=%i %j", f"--user={getpass.getuser()}")
+    lines = [] if found is None else [line.split(maxsplit=1) for line in found.splitlines()]
+    return None if found is None else {name.strip(): number for number, name in lines}
 
 
 def _output(*command: str) -> str | None:

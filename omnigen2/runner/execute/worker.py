@@ -18,12 +18,13 @@ import torch
 
 from omnigen2.errors import UserError
 from omnigen2.files import read_json, write_json
+from omnigen2.runner.execute.local import LOG
 from omnigen2.runner.execute.progress import Progress
 from omnigen2.runner.execute.run import Output, run
 from omnigen2.runner.keep import is_first, locked
 from omnigen2.runner.plan import parse
 
-JOB, LOG, PROGRESS = "job.json", "log.txt", "progress.json"
+JOB, PROGRESS = "job.json", "progress.json"
 FINISHED, CRASHED, REFUSED = 0, 1, 2
 
 

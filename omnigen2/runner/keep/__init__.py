@@ -32,6 +32,7 @@ from omnigen2.runner.keep.summary import (
     ReportSection,
     count,
     first_table,
+    read_summary,
     report_sections,
     summarize,
     versions,
@@ -44,7 +45,7 @@ __all__ = [
     "SeedsLater", "WriteWeights", "asks_for_more", "attach", "carry_on", "check_apart", "check_launch",
     "check_strategy", "check_whole", "claim", "committed_checkpoint", "count", "differences", "fingerprint",
     "first_table", "follow_the_first", "from_its_weights", "is_first", "locked", "of_all_processes", "random_states",
-    "read_metrics", "read_optimizer", "report_sections", "roll_back", "save_optimizer", "saves_folders", "set_position",
-    "set_random_states", "settings_of", "start_over", "started_together", "steps_between_checkpoints", "summarize",
-    "trainer_of", "versions", "write_report",
+    "read_metrics", "read_optimizer", "read_summary", "report_sections", "roll_back", "save_optimizer",
+    "saves_folders", "set_position", "set_random_states", "settings_of", "start_over", "started_together",
+    "steps_between_checkpoints", "summarize", "trainer_of", "versions", "write_report",
 ]  # fmt: skip

@@ -2,7 +2,8 @@
 
 import shutil
 import zipfile
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import torch
@@ -25,11 +26,13 @@ class Pointer:
         checkpoint: The name of the file, or folder, beside it.
         rows: Of `metrics.csv`; later ones are of steps that will be taken again.
         step: Optimizer steps so far.
+        losses: The last ones, which a run that is shorter than the interval of its loggers writes nowhere else.
     """
 
     checkpoint: str
     rows: int
     step: int
+    losses: Mapping[str, float] = field(default_factory=dict[str, float])
 
     def write(self, folder: Path) -> None:
         """Replace the one in the folder of a run, at once."""
@@ -45,7 +48,8 @@ def read_pointer(folder: Path) -> Pointer | None:
     if not _file(folder).exists():
         return None
     fields = read_object(_file(folder), remedy=REMEDY)
-    return Pointer(fields.text("checkpoint"), fields.whole("rows", low=0), fields.whole("step", low=0))
+    losses = fields.object("losses").values if fields.has("losses") else {}
+    return Pointer(fields.text("checkpoint"), fields.whole("rows", low=0), fields.whole("step", low=0), losses)
 
 
 def committed_checkpoint(folder: Path) -> Path | None:

@@ -260,7 +260,8 @@ class ResumePoint(Checkpoint):
         if self._pending is None:
             return
         if trainer.is_global_zero:
-            Pointer(self._pending.name, _rows(trainer), self._saved_step).write(_folder(trainer))
+            losses = {name: float(value) for name, value in trainer.callback_metrics.items() if "loss" in name}
+            Pointer(self._pending.name, _rows(trainer), self._saved_step, losses).write(_folder(trainer))
             if self._committed is not None:
                 delete(self._committed)
         self._committed, self._pending = self._pending, None

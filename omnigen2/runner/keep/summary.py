@@ -9,8 +9,9 @@ from typing import Any, Protocol, runtime_checkable
 from lightning.pytorch import LightningModule, Trainer
 from torch import nn
 
-from omnigen2.files import markdown_table, write_json, write_text
+from omnigen2.files import markdown_table, read_object, write_json, write_text
 from omnigen2.runner.keep.metrics import read_metrics
+from omnigen2.runner.keep.pointer import read_pointer
 from omnigen2.runner.keep.resume import ResumePoint
 
 SUMMARY = "run.json"
@@ -23,7 +24,7 @@ def summarize(
     """Collect the facts of a finished run, as `run.json` holds them; `folder` has `metrics.csv`."""
     final = {name: value for row in read_metrics(folder) for name, value in row.items()}
     if not any("loss" in name for name in final):  # the run was shorter than the interval of the loggers
-        final |= {name: float(value) for name, value in trainer.callback_metrics.items() if "loss" in name}
+        final |= pointer.losses if (pointer := read_pointer(folder)) else {}
     return {
         "status": "finished",
         "steps": trainer.global_step,
@@ -36,6 +37,23 @@ def summarize(
         "versions": versions(),
         "final": {name: value for name, value in final.items() if name not in ("step", "epoch")},
     } | ({"starts_from": words} if isinstance(model, SaysStart) and (words := model.starts_from()) else {})
+
+
+def read_summary(folder: Path) -> dict[str, Any] | None:
+    """Read `run.json` in the folder of a run; None if the run is not finished.
+
+    Raises:
+        UserError: If it is not what `summarize` returned.
+    """
+    if not (path := folder / SUMMARY).is_file():
+        return None
+    fields = read_object(path, remedy="delete the file; the same command writes it again")
+    fields.whole("steps", low=0)
+    fields.number("seconds")
+    final = fields.object("final")
+    if wrong := [name for name, value in final.values.items() if not isinstance(value, int | float)]:
+        raise final.refusal(wrong[0], "a number")
+    return dict(fields.values)
 
 
 @runtime_checkable

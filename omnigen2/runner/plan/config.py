@@ -9,7 +9,7 @@ from argparse import ArgumentError
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
-from pathlib import Path, PurePath
+from pathlib import Path
 from typing import Any
 
 import yaml
@@ -23,7 +23,7 @@ from typing_extensions import override
 from omnigen2.errors import UserError
 from omnigen2.files import MOST_STEPS, check_most
 from omnigen2.runner.keep import SeedsLater
-from omnigen2.runner.recipe import Document, as_yaml, explain, merged
+from omnigen2.runner.recipe import Document, as_yaml, explain, merged, replaced
 
 Value = None | bool | int | float | list[Any] | dict[str, Any] | str
 """What stands in the block `vars`. Not `Any`: the parser would read the text `a: b` as a mapping."""
@@ -129,7 +129,7 @@ class Config:
 
     def filled(self, change: Callable[[str], str]) -> "Config":
         """The same with every text changed."""
-        return replace(self, values=_filled(self.values, change), namespace=_filled(self.namespace, change))
+        return replace(self, values=replaced(self.values, change), namespace=replaced(self.namespace, change))
 
     def build(
         self, trainer_arguments: TrainerArguments, folder: Path | None = None
@@ -196,25 +196,6 @@ def _as_list(value: Any) -> list[Any]:
     if isinstance(value, list):
         return value
     return [] if value is None or isinstance(value, bool) else [value]
-
-
-def _filled(value: Any, change: Callable[[str], str]) -> Any:
-    # every text in nested values, also in what the parser has made
-    match value:
-        case Namespace():
-            copied = value.clone()
-            vars(copied).update({key: _filled(inner, change) for key, inner in vars(copied).items()})
-            return copied
-        case dict():
-            return {key: _filled(inner, change) for key, inner in value.items()}
-        case list() | tuple() | set():
-            return type(value)(_filled(inner, change) for inner in value)
-        case PurePath():
-            return type(value)(change(str(value)))
-        case str():
-            return change(value)
-        case _:
-            return value
 
 
 def _short(value: Any) -> str:

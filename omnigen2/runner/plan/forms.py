@@ -11,7 +11,7 @@ from omnigen2.errors import UserError
 from omnigen2.runner.plan.config import SEEDS
 from omnigen2.runner.plan.graph import Cell, Plan, Rank, Report, Row
 from omnigen2.runner.plan.machines import Machines
-from omnigen2.runner.plan.planner import CellSettings, Layer, Node, Planner, layer
+from omnigen2.runner.plan.planner import CellSettings, Layer, Node, Planner
 from omnigen2.runner.plan.stages import StageSpec, stage_document
 from omnigen2.runner.plan.sweep import dotted, swept
 from omnigen2.runner.recipe import Document, Recipe, document_of, merged, nested, read_block
@@ -81,8 +81,7 @@ def plan(recipe: Recipe, folder: Path) -> Plan:
 
 def _plain(recipe: Recipe, folder: Path) -> Plan:
     planner = Planner()
-    layers = list(zip(recipe.files, recipe.documents, strict=True))
-    node = planner.node(folder, planner.parse(layers, recipe.overrides, recipe.files, None))
+    node = planner.node(folder, planner.parse(recipe.files, recipe.overrides, recipe.files, None))
     return _planned(recipe, folder, planner, {(recipe.name, None): {recipe.name: node}}, node.config.values)
 
 
@@ -110,20 +109,18 @@ def _stages(recipe: Recipe, folder: Path) -> Plan:
 def _study(recipe: Recipe, folder: Path) -> Plan:
     file, planner = recipe.files[0], Planner()
     block, extra, chosen, options = _blocks(recipe)
-    base: Layer | None = None
-    if isinstance(path := block.get("base"), str):
-        base = file.parent / path, planner.read(file.parent / path, f"{file}: the base")
-    elif isinstance(path, dict):
-        base = layer(path)
-    files = (*recipe.files, *([base[0]] if base and isinstance(base[0], Path) else []))
+    base: Layer | None = given if isinstance(given := block.get("base"), dict) else None
+    base = file.parent / given if isinstance(given, str) else base
+    settings = planner.read(base, f"{file}: the base") if isinstance(base, Path) else base or {}
+    files = (*recipe.files, *([base] if isinstance(base, Path) else []))
     if isinstance(rows := block.get("rows") or {}, dict):
         named = {str(name): _filled(row) for name, row in rows.items()}
         try:  # by the settings that are written, else by all that there are
-            drawn = swept(block | {"rows": named}, dotted(merged([base[1] if base else {}, extra])))
+            drawn = swept(block | {"rows": named}, dotted(merged([settings, extra])))
         except UserError:
             if base is None:
                 raise
-            resolved = planner.parse([base, layer(extra)], options, files, 0).values
+            resolved = planner.parse([base, extra], options, files, 0).values
             drawn = swept(block | {"rows": named}, dotted(resolved))
         block["rows"] = named | drawn
     spec: StudySpec = read_block({"study": StudySpec}, {"study": block}, chosen, recipe.files)["study"]
@@ -132,14 +129,14 @@ def _study(recipe: Recipe, folder: Path) -> Plan:
     for seed, (name, row) in product(spec.seeds, spec.rows.items()):
         own, place = block["rows"][name], folder / name / f"seed_{seed}"
         overrides = nested(own.get("overrides") or {})
-        settings = CellSettings(file, files, merged([extra, overrides]), options, base[0] if base else None, seed)
+        cell = CellSettings(file, files, merged([extra, overrides]), options, base, seed)
         try:
             if row.stages is not None:
-                cells[name, seed] = planner.stages(place, row.stages, own["stages"], settings)
+                cells[name, seed] = planner.stages(place, row.stages, own["stages"], cell)
                 continue
             if base is None:
                 raise UserError("it has no stages, and the study has no base; write `base: FILE.yaml`")
-            config = planner.parse([base, layer(extra), layer(overrides)], options, files, seed)
+            config = planner.parse([base, extra, overrides], options, files, seed)
             cells[name, seed] = {name: planner.node(place, config)}
         except UserError as error:
             raise error.at(f"row {name}") from error

@@ -25,7 +25,6 @@ class Run:
         start: The run whose weights it starts from; None for none.
         needs: The runs that have to be finished before, by the names that its settings give them.
         references: From paths into folders of `needs` to the `@stage/path` that the recipe has.
-        draft: Its settings with those references.
     """
 
     name: str
@@ -34,7 +33,6 @@ class Run:
     start: "Run | None" = None
     needs: Mapping[str, "Run"] = field(default_factory=dict[str, "Run"])
     references: Mapping[str, str] = field(default_factory=dict[str, str])
-    draft: Document = field(default_factory=dict[str, Any])
 
 
 @dataclass(frozen=True)

@@ -39,7 +39,7 @@ class Machines:
     gpus: int | None = None
     cpus: int | None = None
     memory: float | None = None
-    time: str | None = None
+    time: str | int | None = None
     partition: str | None = None
     account: str | None = None
     qos: str | None = None
@@ -64,7 +64,8 @@ class Machines:
     @property
     def minutes(self) -> int:
         """How long a run may take at a time; an hour if nothing is said, after which it goes on."""
-        found = re.fullmatch(r"(?:(\d{1,4}):([0-5]\d):([0-5]\d)|(\d{1,6}))", "60" if self.time is None else self.time)
+        text = "60" if self.time is None else str(self.time)
+        found = re.fullmatch(r"(?:(\d{1,4}):([0-5]\d):([0-5]\d)|(\d{1,6}))", text)
         hours, minutes, seconds, alone = (int(part or 0) for part in found.groups()) if found else (0, 0, 0, 0)
         return alone or math.ceil(hours * 60 + minutes + seconds / 60)
 
@@ -86,6 +87,9 @@ class Machines:
             least = 0 if name == "gpus" else 1
             if isinstance(value, int | float) and not least <= value < 10**6:
                 raise UserError(f"{self.named(name)} must be at least {least} and below 10^6, got {value}")
+        if isinstance(self.time, int):  # of which one cannot tell what was written
+            what = f"{self.named('time')} is the number {self.time}, which is also what YAML makes of some H:MM:SS"
+            raise UserError(what, 'write it in quotes: "90" for minutes, or "1:30:00"')
         if self.minutes < 1:
             raise UserError(
                 f"{self.named('time')} is {self.time!r}, expected minutes or H:MM:SS, such as 90 or 1:30:00"

@@ -27,13 +27,8 @@ from omnigen2.runner.recipe import Document, Places, arguments, form_of, nested,
 
 REFERS = re.compile(r"""seed_everything(?!":)|\.(?:ya?ml|json)\"""")
 """Settings, as JSON, that refer to the seed, or name a file that might."""
-Layer = tuple[Path | Document, Document]
-"""A file or a mapping, and its content."""
-
-
-def layer(document: Document) -> Layer:
-    """A mapping as a layer."""
-    return document, document
+Layer = Path | Document
+"""A file, or its content."""
 
 
 @dataclass(eq=False)
@@ -72,13 +67,13 @@ class Planner:
         Raises:
             UserError: If anything is wrong in them.
         """
-        sources, documents = [source for source, _ in layers], [document for _, document in layers]
+        documents = [self._read(one) if isinstance(one, Path) else one for one in layers]
         text = json.dumps([documents, list(options)], default=str)
         own = seed is not None and bool(REFERS.search(text))
         seeds = [] if seed is None else [f"--seed_everything={seed if own else 0}"]
-        key = (text, *(source for source in sources if isinstance(source, Path)), *seeds)
+        key = (text, *(one for one in layers if isinstance(one, Path)), *seeds)
         if key not in self._parsed:
-            self._parsed[key] = parse(arguments(sources, documents, [*options, *seeds]), files)
+            self._parsed[key] = parse(arguments(layers, documents, [*options, *seeds]), files)
         return self._parsed[key] if seed is None or own else self._parsed[key].seeded(seed)
 
     def read(self, path: Path, what: str) -> Document:
@@ -143,8 +138,8 @@ class Planner:
         cell: "CellSettings",
     ) -> Node:
         base, overrides = self._recipe(spec, block, cell), nested(block.get("overrides") or {})
-        layers = [base, layer(cell.common), layer(overrides)]
-        files = (*cell.files, *([base[0]] if isinstance(base[0], Path) else []))
+        layers = [base, cell.common, overrides]
+        files = (*cell.files, *([base] if isinstance(base, Path) else []))
         start = start_of(spec, overrides, list(earlier))
         started = {} if start is None else start_arguments(start, spec.carried, options)
         try:
@@ -152,7 +147,7 @@ class Planner:
         except UserError:
             if not started:
                 raise  # else a class may demand weights
-            config = self.parse([*layers, layer({"model": {"init_args": started}})], options, files, cell.seed)
+            config = self.parse([*layers, {"model": {"init_args": started}}], options, files, cell.seed)
         if start is not None:
             check_start(start, spec, str(config.values["model"]["class_path"]))
             config = config.with_arguments(started)
@@ -177,7 +172,7 @@ class Planner:
             raise UserError(
                 f"recipe: {source if isinstance(source, Path) else 'it'} has `{form}`; a stage needs a plain recipe"
             )
-        return source, document
+        return source
 
     def run(self, node: Node, root: Path, name: str) -> Run:
         """The run of a node, in the place where it was begun, if it was, else in the first one.
@@ -198,7 +193,6 @@ class Planner:
                 start=None if node.start is None else needs[node.start],
                 needs=needs,
                 references=places.used,
-                draft=node.config.values,
             )
         return self._runs[node]
 
@@ -235,5 +229,5 @@ class CellSettings:
     files: Sequence[Path]
     common: Document
     options: Sequence[str]
-    base: Path | Document | None = None
+    base: Layer | None = None
     seed: int | None = None

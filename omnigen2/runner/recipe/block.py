@@ -11,6 +11,7 @@ from jsonargparse import (
     Namespace,
 )
 
+from omnigen2.errors import UserError
 from omnigen2.runner.recipe.messages import building, explain
 from omnigen2.runner.recipe.recipe import Document, as_yaml
 
@@ -41,7 +42,11 @@ def read_block(
     arguments = [f"--config={as_yaml(document)}", *options]
     try:
         parsed = parser.parse_args(arguments)
+        with building():
+            return parser.instantiate(parsed)
     except ArgumentError as error:
         raise explain(error, parser, arguments, files).at(files[0]) from error
-    with building():
-        return parser.instantiate(parsed)
+    except UserError as error:
+        if not isinstance(error.__cause__, TypeError):
+            raise
+        raise explain(error.__cause__, parser, arguments, files).at(files[0]) from error  # no settings, or none at all

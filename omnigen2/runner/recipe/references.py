@@ -2,8 +2,10 @@
 
 import re
 from collections.abc import Callable, Mapping
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any, TypeVar
+
+from jsonargparse import Namespace
 
 from omnigen2.errors import UserError
 from omnigen2.runner.recipe.classes import nearest
@@ -50,18 +52,19 @@ class Places:
 
 
 def replaced(value: Any, change: Callable[[str], str]) -> Any:
-    """Change every string in nested mappings and lists; returns a copy."""
-    if isinstance(value, dict):
-        return {key: replaced(inner, change) for key, inner in value.items()}
-    if isinstance(value, list):
-        return [replaced(inner, change) for inner in value]
-    return change(value) if isinstance(value, str) else value
-
-
-def strings(value: Any) -> set[str]:
-    """Collect every string in nested mappings and lists, but not their keys."""
-    if isinstance(value, dict):
-        return {text for inner in value.values() for text in strings(inner)}
-    if isinstance(value, list):
-        return {text for inner in value for text in strings(inner)}
-    return {value} if isinstance(value, str) else set()
+    """A copy of nested values, also of what the parser has made, with every text and path changed."""
+    match value:
+        case Namespace():
+            copied = value.clone()
+            vars(copied).update({key: replaced(inner, change) for key, inner in vars(copied).items()})
+            return copied
+        case dict():
+            return {key: replaced(inner, change) for key, inner in value.items()}
+        case list() | tuple() | set():
+            return type(value)(replaced(inner, change) for inner in value)
+        case PurePath():
+            return type(value)(change(str(value)))
+        case str():
+            return change(value)
+        case _:
+            return value

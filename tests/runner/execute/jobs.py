@@ -43,6 +43,11 @@ def ends(job: Job) -> int:
     return int(job.ends)
 
 
+def does_nothing(job: Job) -> int:
+    """End at once."""
+    return 0
+
+
 def lasts(job: Job) -> int:
     """Start another process, leave the numbers of both, and last longer than any test."""
     other = subprocess.Popen(["sleep", str(LIMIT)])  # noqa: S607

@@ -15,11 +15,11 @@ from omnigen2.files import read_json
 from omnigen2.runner.execute.check import check
 from omnigen2.runner.keep.folder import LOCK
 from omnigen2.runner.keep.metrics import read_metrics
-from omnigen2.training.parts.loader import StepLoader
 from tests.runner.recipes import PLAIN, checkpoints_every, config_of, write
 from tests.runner.runs import outcome, run_with
 from tests.runner.stage_parts import Linear
 from tests.runner.stops import Raise
+from tests.runner.toy_parts import StepLoader
 
 HERE = "tests.runner.execute.test_check"
 BATCHES = [torch.randn(4, 3, generator=torch.Generator().manual_seed(seed)) for seed in (7, 8)]

@@ -2,11 +2,12 @@
 
 import importlib
 import io
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Executor, Future
 from concurrent.futures import wait as wait_for_one
-from contextlib import redirect_stdout
+from contextlib import ExitStack, redirect_stdout
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,14 +20,15 @@ from typing_extensions import override
 
 from omnigen2.cli import main
 from omnigen2.files import read_json, write_json
-from omnigen2.runner.execute import Elsewhere, execute
+from omnigen2.runner.execute import Elsewhere, execute, local
 from omnigen2.runner.execute.worker import Job, job_of, work
 from omnigen2.runner.keep import claim, locked
 from omnigen2.runner.keep.resume import committed_checkpoint
 from omnigen2.runner.plan import Cell, Config, Place, Plan, Report, Results, Row, Run
+from tests.runner import forked
+from tests.runner.forked import torchrun
 from tests.runner.recipes import PLAIN, write
 from tests.runner.runs import outcome
-from tests.training.rank_parts import Launcher
 
 EXECUTE = importlib.import_module("omnigen2.runner.execute.execute")
 PLACE = Place(2, 1, 1)
@@ -232,6 +234,23 @@ def test_an_executor_that_takes_nothing_is_shut(tmp_path: Path) -> None:
     assert hand.shut == [(True, True)]
 
 
+def test_what_is_left_elsewhere_is_stopped_before_its_folder_is_deleted(tmp_path: Path) -> None:
+    plan, _ = graph(tmp_path / "x", [[], [0]])
+    assert carried_out(plan, Hand(lambda count: 0))[0] == 0
+    stopped: list[tuple[str, bool]] = []
+
+    def stop(folders: Iterable[Path]) -> None:
+        stopped.extend((folder.name, (folder / "run.json").exists()) for folder in folders)
+
+    hand = Hand(lambda count: 0)
+    elsewhere = Elsewhere(lambda: hand, dict.fromkeys(plan.runs, PLACE), 2, 3, stop)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(EXECUTE, "wait", hand.wait)
+        assert execute(plan, restart=True, elsewhere=elsewhere) == 0
+    assert sorted(stopped) == [("s0", True), ("s1", True)]
+    assert hand.submitted == ["s0", "s1"]
+
+
 def test_weights_that_have_changed_since_are_refused_before_an_executor_is_made(tmp_path: Path) -> None:
     plan, runs = graph(tmp_path / "x", [[], [0]])
     assert carried_out(plan, Hand(lambda count: 0))[0] == 0
@@ -243,28 +262,22 @@ def test_weights_that_have_changed_since_are_refused_before_an_executor_is_made(
     assert (hand.submitted, hand.shut) == ([], [])
 
 
-@pytest.fixture
-def pair(tmp_path: Path) -> Iterator[Launcher]:
-    (tmp_path / "pair").mkdir()
-    launcher = Launcher(tmp_path / "pair")
-    yield launcher
-    launcher.close()
-
-
-def alone(recipe: str, folder: str) -> None:
-    """Run a recipe on both processes of a pair."""
-    assert main(["run", recipe, "--out", folder]) == 0
-
-
+@pytest.mark.parametrize("started", ["forked", pytest.param("anew", marks=pytest.mark.slow)])
 def test_a_run_of_two_devices_in_a_study_is_the_run_alone(
-    pair: Launcher, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    started: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    """The runner starts a process, and Lightning one for the other device."""
+    if started == "forked":
+        monkeypatch.setattr(local, "_child", partial(forked.child, forked.serve()))
     monkeypatch.chdir(tmp_path)
-    plain = write(tmp_path / "plain.yaml", PLAIN, {"trainer": {"devices": 2, "strategy": "ddp"}})
-    write(tmp_path / "study.yaml", {"study": {"base": "plain.yaml", "seeds": [3], "rows": {"two": {}}}})
+    write(Path("plain.yaml"), PLAIN, {"trainer": {"devices": 2, "strategy": "ddp"}})
+    write(Path("study.yaml"), {"study": {"base": "plain.yaml", "seeds": [3], "rows": {"two": {}}}})
     assert main(["run", "study.yaml", "--executor=local", "--jobs=1"]) == 0
     assert "| two | " in capsys.readouterr().out
-    assert pair(alone, str(plain), str(tmp_path / "alone")) == [0, 0], pair.log()
+    with ExitStack() as stack:
+        words = [(tmp_path / f"log{rank}", environment) for rank, environment in enumerate(torchrun())]
+        pair = [stack.enter_context(forked.run(log, "plain.yaml", "--out=alone", **each)) for log, each in words]
+        assert [process.wait() for process in pair] == [0, 0], [process.said() for process in pair]
     study = Path("runs/study/two/seed_3")
     saved = torch.load(committed_checkpoint(study) or study, weights_only=True)["callbacks"]
     (point,) = (state for name, state in saved.items() if "ResumePoint" in name)

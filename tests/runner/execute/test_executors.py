@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from omnigen2.errors import UserError
-from omnigen2.runner.execute.executors import executor_for
+from omnigen2.runner.execute.elsewhere import executor_for
 from omnigen2.runner.execute.local import LocalProcesses
 from omnigen2.runner.plan.machines import Machines, Place
 from tests.runner.execute.jobs import Job, ends, gone, is_parent, lasts, leaves, wait_for
@@ -84,7 +84,7 @@ def test_an_interrupted_executor_leaves_no_process(tmp_path: Path) -> None:
     first = processes.submit(lasts, job(tmp_path / "one"))
     second = processes.submit(ends, job(tmp_path / "two"))
     numbers = wait_for(tmp_path / "one" / "left").split()
-    processes.__exit__(KeyboardInterrupt, KeyboardInterrupt(), None)
+    processes.shutdown(cancel_futures=True)
     assert first.result() == -signal.SIGKILL
     with pytest.raises(CancelledError):
         second.result()
@@ -113,7 +113,7 @@ def test_a_job_of_several_devices_is_a_command(end: str, tmp_path: Path) -> None
 
 
 def test_more_gpus_than_there_are_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("omnigen2.runner.execute.executors.visible_gpus", lambda: GPUS)
+    monkeypatch.setattr("omnigen2.runner.execute.elsewhere.visible_gpus", lambda: GPUS)
     places = [Place(1, 1, 3), Place(4, 1, 4)]
     with pytest.raises(UserError, match="a run asks for 4 GPUs, and this machine has 3"):
         executor_for(Machines("local"), places, jobs=1, threads=1)

@@ -19,8 +19,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from omnigen2.errors import UserError
-from omnigen2.runner.execute.executors import executor_for
-from omnigen2.runner.execute.slurm import ENDED, GoesOn, Slurm, name_of
+from omnigen2.runner.execute.elsewhere import executor_for
+from omnigen2.runner.execute.slurm import ENDED, GoesOn, Slurm, name_of, stop
 from omnigen2.runner.plan.machines import Machines
 from tests.runner.execute.jobs import LIMIT, Job, ends, stops_once
 
@@ -37,6 +37,8 @@ SCRIPTS = {
         [ -e $CLUSTER/requeues ] && echo >> $CLUSTER/requeues && [ $(($(wc -l < $CLUSTER/requeues) % 2)) = 0 ] && exit
         cat $CLUSTER/queue""",
     "sacct": "echo '  OUT_OF_MEMORY '",
+    "scancel": """
+        for number; do sed -i "/^$number /d" $CLUSTER/queue; done""",
     "srun": "exit 1",
     "scontrol": "exit 1",
 }
@@ -132,6 +134,29 @@ def test_a_command_finds_its_jobs_again(cluster: Cluster) -> None:
         for job in jobs:
             cluster.end(job, 0)
         assert [future.result(LIMIT) for future in futures] == [0, 0]
+
+
+def test_jobs_of_runs_that_start_over_are_ended_in_the_queue(cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
+    jobs = [cluster.job(name) for name in ("one", "two", "other")]
+    with cluster.watched() as slurm:
+        for job in jobs:
+            slurm.submit(ends, job)
+        cluster.wait_for(3)
+    said: list[str] = []
+    folders = [Path(job.folder) for job in jobs[:2]]
+    stop(folders, said.append, seconds=0.01)
+    assert [line.split()[1] for line in cluster.queue()] == [name_of(jobs[2].folder)]
+    assert said == ["ends jobs of these runs in SLURM's queue: 7 8"]
+    stop(folders, said.append, seconds=0.01)
+    stop([], said.append)
+    assert len(said) == 1
+    monkeypatch.setattr("omnigen2.runner.execute.slurm.LOOKS", 3)
+    (cluster.home / "scancel").write_text("#!/bin/sh\n")
+    with pytest.raises(UserError, match="do not leave SLURM's queue"):
+        stop([Path(jobs[2].folder)], said.append, seconds=0.01)
+    (cluster.home / "away").touch()
+    with pytest.raises(UserError, match="SLURM's queue cannot be read"):
+        stop(folders, said.append, seconds=0.01)
 
 
 def test_a_job_that_is_missing_once_is_not_over(cluster: Cluster) -> None:

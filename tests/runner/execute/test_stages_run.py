@@ -17,7 +17,7 @@ import torch
 from omnigen2.cli import main
 from omnigen2.files.text import read_json
 from omnigen2.runner.keep import fingerprint, read_optimizer
-from omnigen2.runner.keep.folder import emptied
+from omnigen2.runner.keep.folder import claim, emptied
 from omnigen2.runner.keep.metrics import read_metrics
 from omnigen2.runner.recipe.recipe import Document
 from tests.runner import stage_parts
@@ -158,6 +158,38 @@ def test_old_results_are_not_kept_beside_new_weights(capsys: pytest.CaptureFixtu
     for stage in ("b", "c"):
         (RUNS / stage).rename(f"old_{stage}")
     assert main(["run", "stages.yaml", str(again)]) == 0
+
+
+def test_stages_go_on_in_another_folder(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["run", "stages.yaml"]) == 0
+    RUNS.rename("moved")
+    for out in ("moved", str(Path("moved").absolute())):
+        capsys.readouterr()
+        assert main(["run", "stages.yaml", f"--out={out}"]) == 0
+        assert "b is finished (3 steps)" in capsys.readouterr().out
+        assert f"weights: {out}/a/weights" in Path("moved/b/config.yaml").read_text()
+    emptied(Path("moved/a"))
+    assert main(["run", "stages.yaml", "--out=moved", "--stages.a.model.init_args.lr=0.5"]) == 2
+    assert "was started from other weights than a has now" in capsys.readouterr().err
+
+
+def test_weights_of_a_like_name_elsewhere_are_no_start(capsys: pytest.CaptureFixture[str]) -> None:
+    write_stages({"a": {"recipe": PLAIN, "overrides": {"model.init_args.lr": 0.5}}})
+    assert main(["run", "stages.yaml", "--out=other"]) == 0
+    own = {"start": "nothing", "overrides": {"model.init_args.weights": "other/a/weights"}}
+    write_stages({"a": {"recipe": PLAIN}, "b": {"recipe": PLAIN} | own})
+    assert main(["run", "stages.yaml"]) == 0
+    write_stages({"a": {"recipe": PLAIN}, "b": {"recipe": PLAIN}})
+    assert main(["run", "stages.yaml"]) == 2
+    assert "weights: 'other/a/weights', now 'runs/stages/a/weights'" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["study.yaml", "stages.yaml"])
+def test_a_folder_of_an_older_version_is_told(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    claim(RUNS)
+    (RUNS / name).touch()
+    assert main(["run", "stages.yaml"]) == 2
+    assert f"runs/stages was made by an older version of the runner ({name})\n  --restart" in capsys.readouterr().err
 
 
 def test_a_run_that_leaves_no_weights_is_known_by_its_summary(capsys: pytest.CaptureFixture[str]) -> None:

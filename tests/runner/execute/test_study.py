@@ -1,10 +1,7 @@
 """Studies: planned, run in parallel, killed, continued, failing; and what they write."""
 
 import json
-import os
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -18,7 +15,8 @@ from omnigen2.files import read_json
 from omnigen2.runner.keep.folder import claim
 from omnigen2.runner.keep.metrics import read_metrics
 from omnigen2.runner.plan import Config, Plan
-from tests.paths import ROOT
+from tests.runner import forked
+from tests.runner.forked import Forked
 from tests.runner.recipes import PARTS, PLAIN, checkpoints_every, planned, write
 from tests.runner.runs import run_with
 
@@ -47,17 +45,10 @@ def configs(plan: Plan) -> dict[tuple[str, int | None], Config]:
     return {cell: run.config for cell, runs in plan.cells.items() for run in runs.values()}
 
 
-def start(*words: str) -> subprocess.Popen[str]:
-    """Start the command in a process of its own."""
-    environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, "-m", "omnigen2", "run", *words]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment)
-
-
-def wait_for(happens: Callable[[], bool], running: subprocess.Popen[str], seconds: float = 300.0) -> None:
+def wait_for(happens: Callable[[], bool], running: Forked, seconds: float = 100.0) -> None:
     deadline = time.monotonic() + seconds
     while not happens():
-        assert running.poll() is None, running.communicate()[0]
+        assert running.poll() is None, running.said()
         assert time.monotonic() < deadline, "it did not happen in time"
         time.sleep(0.02)
 
@@ -128,7 +119,7 @@ def reference() -> dict[tuple[str, int], str]:
 
 
 def test_a_killed_study_goes_on_to_the_same_numbers(capsys: pytest.CaptureFixture[str]) -> None:
-    slow = {"trainer": {"max_steps": 30, "val_check_interval": 10}, "data": {"init_args": {"delay": 0.08, "steps": 40}}}
+    slow = {"trainer": {"max_steps": 30, "val_check_interval": 10}, "data": {"init_args": {"delay": 0.06, "steps": 40}}}
     write(Path("parts/plain.yaml"), PLAIN, slow, checkpoints_every(4))
     plan = planned()
     cells = {key: plan.cell_folder(*key) for key in plan.cells}
@@ -138,13 +129,13 @@ def test_a_killed_study_goes_on_to_the_same_numbers(capsys: pytest.CaptureFixtur
         points = [read_json(folder / "checkpoints/resume.json") for folder in cells.values() if folder not in done]
         return bool(done) and any(point is not None and point["step"] <= 16 for point in points)
 
-    killed = start("study.yaml", "--jobs=2")
-    wait_for(in_the_middle, killed)
-    killed.send_signal(signal.SIGKILL)
-    killed.communicate()
-    time.sleep(1.0)
+    with forked.run(Path("log"), "study.yaml", "--jobs=2") as killed:
+        wait_for(in_the_middle, killed)
+        killed.send_signal(signal.SIGKILL)
+        killed.wait()
+    time.sleep(0.2)
     sizes = {key: (folder / "metrics.csv").stat() for key, folder in cells.items() if (folder / "metrics.csv").exists()}
-    time.sleep(0.5)
+    time.sleep(0.3)
     for key, before in sizes.items():
         assert (cells[key] / "metrics.csv").stat().st_mtime_ns == before.st_mtime_ns, "a child outlived its parent"
     finished = {f: (f / "run.json").stat().st_mtime_ns for f in cells.values() if (f / "run.json").exists()}
@@ -174,17 +165,17 @@ def test_a_killed_study_goes_on_to_the_same_numbers(capsys: pytest.CaptureFixtur
 
 
 def test_ctrl_c_stops_the_children_and_says_how_to_go_on() -> None:
-    write(Path("parts/plain.yaml"), PLAIN, {"data": {"init_args": {"delay": 0.5}}}, checkpoints_every(1))
-    running = start("study.yaml", "--jobs=2", "--study.seeds=[0]")
+    write(Path("parts/plain.yaml"), PLAIN, {"data": {"init_args": {"delay": 0.3}}}, checkpoints_every(1))
     cells = [Path("runs/study") / row / "seed_0" for row in ("zeta", "alpha")]
-    wait_for(lambda: all((cell / "checkpoints/resume.json").exists() for cell in cells), running)
-    running.send_signal(signal.SIGINT)
-    text, _ = running.communicate(timeout=30)
-    assert running.returncode == 130
+    with forked.run(Path("log"), "study.yaml", "--jobs=2", "--study.seeds=[0]") as running:
+        wait_for(lambda: all((cell / "checkpoints/resume.json").exists() for cell in cells), running)
+        running.send_signal(signal.SIGINT)
+        assert running.wait() == 130
+        text = running.said()
     assert "the same command goes on from the last checkpoint" in text
     assert "Traceback" not in text
     rows = [(cell / "metrics.csv").read_text() for cell in cells]
-    time.sleep(0.8)
+    time.sleep(0.5)
     assert [(cell / "metrics.csv").read_text() for cell in cells] == rows
     assert not any((cell / "run.json").exists() for cell in cells)
 

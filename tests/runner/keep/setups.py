@@ -13,10 +13,9 @@ from lightning.pytorch.utilities import CombinedLoader
 from torch import Tensor
 
 from omnigen2.runner.plan import Config, parse
-from omnigen2.training.parts.loader import StepLoader
 from tests.runner.recipes import PARTS, PLAIN, checkpoints_every, write
 from tests.runner.runs import outcome, run_with
-from tests.runner.toy_parts import Data, EpochNet
+from tests.runner.toy_parts import Data, EpochNet, StepLoader
 
 HERE = "tests.runner.keep.setups"
 Kind = Literal["steps", "shuffled", "several"]

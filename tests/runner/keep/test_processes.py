@@ -1,11 +1,10 @@
 """Two processes that a launcher, or Lightning, starts: the first one decides, the other one follows, both end."""
 
-import os
-import subprocess
-import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
+from tempfile import mkdtemp
 from typing import Any
 
 import pytest
@@ -15,10 +14,11 @@ from omnigen2.files.text import read_json
 from omnigen2.runner.keep import processes
 from omnigen2.runner.keep.metrics import read_metrics
 from omnigen2.runner.keep.resume import committed_checkpoint
+from tests.runner import forked
+from tests.runner.forked import Forked, torchrun
 from tests.runner.recipes import PLAIN, write
 from tests.runner.stage_recipes import PLAIN as STAGE
 from tests.runner.stage_recipes import weights
-from tests.training.rank_parts import Launcher
 
 TWO = {"trainer": {"devices": 2, "strategy": "ddp"}}
 STAGES: dict[str, Any] = {
@@ -26,33 +26,22 @@ STAGES: dict[str, Any] = {
 }
 
 
-def command(late: int, status: int, *words: str) -> None:
-    """Run a command on both processes, one of which comes a little later."""
-    if int(os.environ["RANK"]) == late:
-        time.sleep(1.0)
-    got = main(["run", *words])
-    assert got == status, f"ended with {got}"
-
-
 Run = Callable[..., str]
 
 
-@pytest.fixture(scope="module")
-def launcher(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Launcher]:
-    launcher = Launcher(tmp_path_factory.mktemp("pair"))
-    yield launcher
-    launcher.close()
-
-
 @pytest.fixture
-def both(launcher: Launcher) -> Run:
-    """Runs a command by two processes, as torchrun does; returns what they said."""
+def both(tmp_path: Path) -> Run:
+    """Runs a command by two processes, as torchrun does, one of which comes a little later; returns what they said."""
 
     def run_both(late: int, *words: str, status: int = 0) -> str:
-        for rank in range(2):
-            (launcher.folder / f"rank{rank}.log").unlink(missing_ok=True)
-        assert launcher(command, late, status, *words) == [0, 0], launcher.log()
-        return launcher.log()
+        with ExitStack() as stack:
+            logs = [Path(mkdtemp(dir=tmp_path), "log") for _ in range(2)]
+            pair: list[Forked] = []
+            for rank, environment in sorted(enumerate(torchrun()), key=lambda one: one[0] == late):
+                pair.append(stack.enter_context(forked.run(logs[rank], *words, **environment)))
+                time.sleep(0.4 if len(pair) == 1 else 0.0)
+            assert [process.wait() for process in pair] == [status, status], [process.said() for process in pair]
+            return "".join(process.said() for process in pair)
 
     return run_both
 
@@ -108,10 +97,9 @@ def test_another_number_of_processes_goes_on_with_the_same_numbers(
 
 def test_lightning_starts_the_other_process_of_stages(tmp_path: Path) -> None:
     recipe = write(tmp_path / "s.yaml", STAGES, TWO)
-    words = [sys.executable, "-m", "omnigen2", "run", str(recipe), "--out", str(tmp_path / "run")]
-    done = subprocess.run(words, capture_output=True, text=True, timeout=200, check=False)
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.count("| stage | starts from |") == 1
+    with forked.run(tmp_path / "log", str(recipe), "--out", str(tmp_path / "run")) as running:
+        assert running.wait() == 0, running.said()
+        assert running.said().count("| stage | starts from |") == 1
     assert list((read_json(tmp_path / "run" / "report.json") or {})["stages"]) == ["a", "b"]
 
 

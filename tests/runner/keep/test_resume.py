@@ -1,8 +1,10 @@
 """A run that is ended at any moment and continued gives the same numbers and weights, bit for bit."""
 
+import math
 import random
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,11 +12,15 @@ import torch
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from omnigen2.files import read_json
+from omnigen2.errors import UserError
+from omnigen2.files import read_json, write_json
+from omnigen2.runner.keep import read_metrics, read_summary
 from omnigen2.runner.keep.pointer import roll_back
 from omnigen2.runner.keep.resume import ResumePoint
 from omnigen2.runner.keep.state import random_states, set_random_states
+from omnigen2.runner.plan import parse
 from tests.runner.keep.setups import HOOKS, Setup, config_of, fresh, setups, whole
+from tests.runner.recipes import PARTS, write
 from tests.runner.runs import in_child, outcome, run_with
 from tests.runner.stops import Lines, Raise, Stopped
 from tests.runner.toy_parts import Kill
@@ -84,6 +90,18 @@ def test_killed_and_continued_equals_uninterrupted(tmp_path: Path) -> None:
     assert outcome(tmp_path) == expected
 
 
+def test_what_an_epoch_has_gathered_before_a_stop_keeps_its_name(tmp_path: Path) -> None:
+    layers = (*Setup(4, 4, every=1, validation=0).layers, {"model": {"class_path": f"{PARTS}.RareNet"}})
+    config = parse([f"--config={write(tmp_path / 'recipe.yaml', *layers)}"])
+    run_with(config, tmp_path / "whole")
+    with pytest.raises(Stopped):
+        run_with(config, tmp_path / "run", Raise(Stopped(), "on_train_batch_start", 3))
+    run_with(config, tmp_path / "run")
+    whole, run = ([row for row in read_metrics(tmp_path / name) if "rare_epoch" in row] for name in ("whole", "run"))
+    assert len(whole) == 1
+    assert whole == run
+
+
 def test_rows_after_the_last_checkpoint_and_half_written_files_are_dropped(tmp_path: Path) -> None:
     ended(LONG, tmp_path, ("on_train_batch_end", 8))
     assert (tmp_path / "metrics.csv").read_text().count("\n") == 1 + 7 + 2
@@ -124,12 +142,33 @@ def test_wrong_intervals_are_refused(arguments: tuple[int, int]) -> None:
         ResumePoint(*arguments)
 
 
-def test_what_only_lacks_its_summary_says_the_same_again(tmp_path: Path) -> None:
-    config, folder = config_of(LONG), tmp_path / "run"
+RARELY = Setup(3, 2, every=1, validation=0)
+
+
+@pytest.mark.parametrize("setup", [LONG, RARELY], ids=["long", "shorter than the interval of its loggers"])
+def test_what_only_lacks_its_summary_says_the_same_again(setup: Setup, tmp_path: Path) -> None:
+    interval = {"trainer": {"log_every_n_steps": 50}} if setup is RARELY else {}
+    config, folder = parse([f"--config={write(tmp_path / 'recipe.yaml', *setup.layers, interval)}"]), tmp_path / "run"
     run_with(config, folder)
     whole_summary = read_json(folder / "run.json") or {}
     for name in ("run.json", "report.md", "report.json"):
         (folder / name).unlink()
     run_with(config, folder)
     assert whole_summary["epochs"] >= 1
+    assert "loss" in whole_summary["final"]
     assert (read_json(folder / "run.json") or {}) | {"seconds": 0} == whole_summary | {"seconds": 0}
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"final": None}, "run.json has final null, expected an object"),
+        ({"final": {"loss": "low"}}, 'run.json, final, has loss "low", expected a number'),
+        ({"steps": "4"}, 'run.json has steps "4", expected a whole number of at least 0'),
+    ],
+)
+def test_a_damaged_summary_is_told(change: dict[str, Any], words: str, tmp_path: Path) -> None:
+    write_json(tmp_path / "run.json", {"steps": 4, "seconds": 1.0, "final": {"loss": math.nan}} | change)
+    with pytest.raises(UserError, match="delete the file; the same command writes it again") as told:
+        read_summary(tmp_path)
+    assert words in str(told.value)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from omnigen2.commands.run import MACHINES, parse_run
 from omnigen2.errors import UserError
 from omnigen2.runner.plan.machines import FOR, Machines, Place, place
-from omnigen2.runner.recipe import read_block
+from omnigen2.runner.recipe import as_yaml, read_block, read_yaml
 
 SLURM = Machines("slurm")
 
@@ -48,6 +48,25 @@ def test_options_stand_over_the_block() -> None:
     assert made == Machines("slurm", gpus=4, time="10", memory=64.0, partition="big")
     assert [made.named(name) for name in ("gpus", "memory")] == ["--gpus", "machines.memory"]
     assert Machines().under({"gpus": 2}).under({"executor": "local"}).named("gpus") == "--gpus"
+
+
+@pytest.mark.parametrize("block", [["slurm"], None, "slurm", 7])
+def test_machines_are_a_mapping(block: Any, tmp_path: Path) -> None:
+    recipe = tmp_path / "a.yaml"
+    recipe.write_text(as_yaml({"machines": block}))
+    with pytest.raises(
+        UserError, match=r"machines is .*, expected settings\n  write `machines: {name: value}`\n.* line 1"
+    ):
+        read_block({"machines": Machines}, {"machines": block}, [], [recipe])
+
+
+@pytest.mark.parametrize(("written", "number"), [("90", 90), ("1:30:00", 5400)])
+def test_a_time_without_quotes_is_told(written: str, number: int, tmp_path: Path) -> None:
+    recipe = tmp_path / "a.yaml"
+    recipe.write_text(f"machines: {{executor: slurm, time: {written}}}")
+    made = read_block({"machines": Machines}, read_yaml(recipe), [], [recipe])["machines"]
+    with pytest.raises(UserError, match=rf"machines\.time is the number {number}, .*\n  write it in quotes"):
+        made.under({})
 
 
 @pytest.mark.parametrize(
