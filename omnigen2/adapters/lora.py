@@ -9,13 +9,11 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.distributed.tensor import DTensor
 
 from omnigen2.adapters.file import AdapterLayout, Pair, read_lora, write_lora
 from omnigen2.adapters.scaled import ScaledAdapter
 from omnigen2.dit import DiffusionTransformer, released_key
 from omnigen2.errors import UserError, check_choice
-from omnigen2.shards import is_first_process, local_part, part_of, reshard, whole
 
 ATTENTION = ("attention.query", "attention.key", "attention.value", "attention.output")
 """The layers that the official fine-tuning adapts."""
@@ -76,6 +74,8 @@ def add_lora(model: DiffusionTransformer, lora: LoRA) -> None:
         >>> sum(parameter.numel() for parameter in dit.parameters() if parameter.requires_grad)
         16128
     """
+    from torch.distributed.tensor import DTensor
+
     if next(_adapted(model), None) is not None:
         raise UserError("the transformer has adapters already", "add_lora is called once, on a plain transformer")
     if any(isinstance(parameter, DTensor) for parameter in model.parameters()):
@@ -162,6 +162,8 @@ def save_lora(model: DiffusionTransformer, folder: str | Path, layout: AdapterLa
     Raises:
         UserError: If the transformer has no such adapter.
     """
+    from omnigen2.shards import is_first_process
+
     state = adapter_state(model)
     pairs = {
         released_key(f"{name}.weight").removesuffix(".weight"): Pair(
@@ -217,6 +219,8 @@ def adapter_state(module: nn.Module) -> dict[str, Tensor]:
 
     Of sharded adapters every process must call it.
     """
+    from omnigen2.shards import local_part, reshard, whole
+
     reshard(module)
     return {name: whole(local_part(value), value) for name, value in module.named_parameters() if is_adapter(name)}
 
@@ -228,6 +232,8 @@ def load_adapter_state(module: nn.Module, state: Mapping[str, Tensor]) -> None:
     Raises:
         ValueError: If names or shapes differ.
     """
+    from omnigen2.shards import local_part, part_of, reshard
+
     reshard(module)
     adapters = {name: value for name, value in module.named_parameters() if is_adapter(name)}
     if differing := sorted(adapters.keys() ^ state.keys()):

@@ -25,7 +25,8 @@ from omnigen2.rope import PositionScheme
 WEIGHTS = "diffusion_pytorch_model"
 INDEX = f"{WEIGHTS}.safetensors.index.json"
 
-
+FOUR = 4
+"""Parameters begin at addresses that are multiples of so many elements: MKL rounds float32 otherwise at others."""
 IMPLIED = "expected the keys that config.json implies"
 EXPORT = "`omnigen2 export FILE --base FOLDER --out NEW` writes a file of weights as a model folder"
 
@@ -42,7 +43,13 @@ def load_transformer(
     positions: PositionScheme | None = None,
     backend: AttentionBackend = "auto",
 ) -> DiffusionTransformer:
-    """Read a transformer, one tensor after another, each straight to its place.
+    """Load a transformer.
+
+    On the host, parameters of the dtype that the file has are pages of the file (but where they begin at an odd
+    address in it): nothing is read before it is used, all processes share it, and what is written into a parameter
+    stays in this process. Such a file may be deleted, or replaced by renaming as `save_transformer` does; never write
+    into it in place while a model works out of it (`omnigen2.files.MappedFiles` tells). To another dtype or device,
+    one tensor after another is copied.
 
     Args:
         dtype: Of the parameters; by default as stored.
@@ -169,7 +176,9 @@ def _place(
             f"{path}: {key} has shape {tuple(tensor.shape)}, but config.json implies {tuple(expected.shape)}; "
             "the two are of different models: take both from one"
         )
-    placed = torch.empty(tensor.shape, dtype=dtype or tensor.dtype, device=device).copy_(tensor)
+    placed = tensor.to(device, dtype)
+    if placed.data_ptr() % (FOUR * placed.element_size()):
+        placed = placed.clone()
     setattr(owner, leaf, nn.Parameter(placed, requires_grad=placed.is_floating_point()))
 
 

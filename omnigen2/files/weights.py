@@ -99,10 +99,10 @@ def check_tensors(path: Path, tensors: Mapping[str, Tensor], error: type[UserErr
     Raises:
         UserError: At the first key of such a type.
     """
-    check_types(path, {key: Stored(_named(one.dtype), tuple(one.shape)) for key, one in tensors.items()}, error)
+    check_types(path, {key: Stored(named(one.dtype), tuple(one.shape)) for key, one in tensors.items()}, error)
 
 
-def _named(dtype: torch.dtype) -> str:
+def named(dtype: torch.dtype) -> str:
     """What safetensors calls a type of reals; others by torch's name."""
     size = {torch.float64: "F64", torch.float32: "F32", torch.bfloat16: "BF16", torch.float16: "F16"}
     return size.get(dtype, str(dtype).removeprefix("torch."))

@@ -4,6 +4,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, get_args
 
+import torch
+
 from omnigen2.encoders import HiddenStateBridge, KeptTemplate, KeptTokens
 from omnigen2.files import Fields, read_object
 from omnigen2.flow import FixedShift, IdentityShift, SquareRootShift, TimeShift
@@ -67,6 +69,17 @@ class ModelFolder:
     def part(self, name: str) -> Path:
         """The subfolder of a part."""
         return self.path / name
+
+    def on_host(self, device: torch.device, rest: torch.device) -> list[Path]:
+        """Files of weights of the parts that lie in the host's memory.
+
+        Args:
+            device: Where the transformer is.
+            rest: Where the vision-language model and the autoencoder are.
+        """
+        places = {"transformer": device, "mllm": rest, "vae": rest}
+        parts = [name for name, place in places.items() if place.type == "cpu"]
+        return [path for name in parts for path in sorted(self.part(name).glob("*.safetensors"))]
 
     def config(self, part: str, name: str = "config.json") -> dict[str, Any]:
         """The configuration of a part, from a file in its subfolder.

@@ -21,7 +21,7 @@ from omnigen2.encoders import (
     VAEMemory,
     load_codec,
 )
-from omnigen2.files import check_most
+from omnigen2.files import MappedFiles, check_most
 from omnigen2.flow import SquareRootShift, TimeShift
 from omnigen2.generate.branches import EncodedSample
 from omnigen2.generate.denoise import Progress, denoise
@@ -45,6 +45,7 @@ class Generator:
         offload: `"idle"` keeps the vision-language model and the autoencoder in the host's memory while they have
             nothing to do, for the price of a copy per call; `"none"` leaves them where they are.
         name: Of the model, for the parameters of its pictures.
+        files: That the models work out of; looked at before each call.
 
     Raises:
         GenerateError: If the three models do not fit together.
@@ -68,6 +69,7 @@ class Generator:
         shift: TimeShift | None = None,
         offload: Offload = "none",
         name: str = "",
+        files: MappedFiles | None = None,
     ) -> None:
         config = transformer.config
         pairs = (("text states", vlm.dim, config.text_dim), ("latents", vae.channels, config.in_channels))
@@ -81,6 +83,7 @@ class Generator:
         self.plan = Planner(vae.reduction * config.patch_size, config.max_references)
         self.shift = SquareRootShift(LATENT_SIDE / config.patch_size) if shift is None else shift
         self.name = name
+        self.files = files
         self.adapters: tuple[str, ...] = ()
 
     @classmethod
@@ -116,7 +119,8 @@ class Generator:
         )
         vae = load_codec(folder.part("vae"), dtype, rest, vae_memory)
         shift = folder.shift(transformer.config.patch_size)
-        return cls(transformer, vlm, vae, shift, offload, folder.path.resolve().name)
+        files = MappedFiles(folder.on_host(device, rest), dtype, GenerateError)
+        return cls(transformer, vlm, vae, shift, offload, folder.path.resolve().name, files)
 
     def __call__(
         self,
@@ -169,8 +173,9 @@ class Generator:
         """Draw different requests (prompts, sizes, numbers of references) in one packed batch, one picture for each.
 
         Raises:
-            GenerateError: If there is no request, or one cannot be used.
+            GenerateError: If there is no request, one cannot be used, or the model's files were written over.
         """
+        self._check_files()
         if not requests:
             raise GenerateError("got no requests", "give at least one")
         plans = [self.plan(request) for request in requests]
@@ -202,8 +207,10 @@ class Generator:
             **sampling: See `Sampling`.
 
         Raises:
-            GenerateError: If the last message is not the user's, or there are too many images.
+            GenerateError: If the last message is not the user's, there are too many images, or the model's files
+                were written over.
         """
+        self._check_files()
         if not messages or messages[-1].speaker != "user":
             said = f"the last of them is the {messages[-1].speaker}'s" if messages else "there is nothing to answer"
             raise GenerateError(f"got {len(messages)} messages, {said}", "end the conversation with a user message")
@@ -229,6 +236,10 @@ class Generator:
         """
         load_lora(self.transformer, path, f"adapter_{len(self.adapters)}", scale)
         self.adapters = (*self.adapters, ScaledAdapter(Path(path), scale).name)
+
+    def _check_files(self) -> None:
+        if self.files is not None:
+            self.files.check()
 
     @torch.no_grad()
     def _draw(

@@ -1,5 +1,6 @@
-"""The estimate knows the weights exactly, and the request's size in its work space."""
+"""The estimate knows the weights exactly, and the request's size in its work space; files that models work out of."""
 
+import os
 import shutil
 from pathlib import Path
 
@@ -7,6 +8,7 @@ import pytest
 import torch
 from PIL import Image
 
+from omnigen2.encoders import Message
 from omnigen2.generate import Generator, ModelFolder, Request, Sampling
 from omnigen2.generate.errors import GenerateError
 from omnigen2.generate.memory import Estimate, estimate, planner_of
@@ -67,3 +69,24 @@ def test_broken_and_missing_weights(model: Path, tmp_path: Path) -> None:
     file.unlink()
     with pytest.raises(GenerateError, match=r"has no \.safetensors file"):
         need(copy, Request(prompt="a", height=32, width=32))
+
+
+@pytest.mark.parametrize("part", ["transformer", "mllm", "vae"])
+def test_nothing_is_drawn_by_a_model_whose_file_was_written_over(model: Path, tmp_path: Path, part: str) -> None:
+    copy = shutil.copytree(model, tmp_path / "copy")
+    generator = Generator.from_folder(copy)
+    generator("a cube", height=32, width=32, steps=1, seed=0)
+    (file,) = (copy / part).glob("*.safetensors")
+    later = file.stat().st_mtime_ns + 10**9
+    os.utime(file, ns=(later, later))  # as if it had been: pages that are gone would end this process
+    with pytest.raises(GenerateError, match=f"{part}/.* was written over"):
+        generator("a cube", height=32, width=32, steps=1, seed=0)
+    with pytest.raises(GenerateError, match="written over"):
+        generator.chat([Message("user", "hello")], max_new_tokens=1)
+
+
+def test_parts_that_are_read_into_memory_are_not_looked_at(model: Path) -> None:
+    folder, here, there = ModelFolder(model), torch.device("cpu"), torch.device("cuda")
+    assert [path.parent.name for path in folder.on_host(here, here)] == ["transformer", "mllm", "vae"]
+    assert [path.parent.name for path in folder.on_host(there, here)] == ["mllm", "vae"]
+    assert folder.on_host(there, there) == []
