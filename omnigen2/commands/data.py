@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
@@ -17,8 +17,9 @@ from omnigen2.data.samples import DataError, LatentType, Origins
 from omnigen2.encoders import HiddenStateBridge, KeptTemplate, PromptRules, load_codec
 from omnigen2.errors import user_errors
 from omnigen2.pictures import AnimatedImages, ImageReader, ResizePolicy
-from omnigen2.training.flow_matching import CodecLatents, TextStates, VLMStates
-from omnigen2.training.parts import Precision, VLMFolder
+
+if TYPE_CHECKING:  # they import Lightning
+    from omnigen2.training.flow_matching import CodecLatents, VLMStates
 
 USAGE = """\
 usage: omnigen2 data COMMAND …
@@ -78,11 +79,13 @@ class LatentSettings:
     reference_pixels: tuple[int, ...] = ()
     latent_type: LatentType | None = None
 
-    def encoder(self, device: str | None) -> CodecLatents | None:
+    def encoder(self, device: str | None) -> "CodecLatents | None":
         """What they ask for; None without `vae`. The codec is in float32, as trainings load theirs."""
         sizes = _given(self, "vae", "latents", "codec")
         if self.vae is None:
             return None
+        from omnigen2.training.flow_matching import CodecLatents
+
         stored_as = sizes.pop("latent_type", "float16")
         with user_errors():
             return CodecLatents(load_codec(self.vae, device=device_of(device)), ResizePolicy(**sizes), stored_as)
@@ -99,14 +102,17 @@ class StateSettings:
     """
 
     vlm: Path | None = None
-    vlm_type: Precision | None = None
+    vlm_type: Literal["float32", "bfloat16"] | None = None
     vlm_template: KeptTemplate | None = None
 
-    def encoder(self, device: str | None, max_text: int | None) -> VLMStates | None:
+    def encoder(self, device: str | None, max_text: int | None) -> "VLMStates | None":
         """What they ask for; None without `vlm`."""
         _given(self, "vlm", "text states", "model")
         if self.vlm is None:
             return None
+        from omnigen2.training.flow_matching import TextStates, VLMStates
+        from omnigen2.training.parts import VLMFolder
+
         with user_errors():
             bridge = HiddenStateBridge(template=self.vlm_template or "keep")
             rules = PromptRules(max_tokens=MAX_TEXT if max_text is None else max_text, overflow="cut")
@@ -131,8 +137,8 @@ class ChunkSettings:
         device: With --vae or --vlm, where it works (default: cuda if there is one).
     """
 
-    spec: Path = field(metadata=POSITIONAL)
-    out: Path = field(metadata=POSITIONAL)
+    spec: str = field(metadata=POSITIONAL)
+    out: str = field(metadata=POSITIONAL)
     strict: bool = False
     threads: int = 4
     chunk_mb: float = 64
@@ -150,14 +156,14 @@ class InspectSettings:
     """What is looked at.
 
     Attributes:
-        path: Chunks, or a yml, jsonl or json file, or a folder of pictures.
+        path: Chunks, here or far away, or a yml, jsonl or json file, or a folder of pictures.
         out: Picture of some samples.
         each: Samples of each source in the picture.
         seed: Of their choice.
         animated: What to do with animations.
     """
 
-    path: Path = field(metadata=POSITIONAL)
+    path: str = field(metadata=POSITIONAL)
     out: Path = Path("contact_sheet.png")
     each: int = 12
     seed: int = 0
@@ -215,7 +221,7 @@ def _run_optimize(chosen: ChunkSettings) -> None:
     for source in report.sources:
         print(f"{source.name}: {source.written} samples, {source.bad} bad records left out, ratio {source.ratio:.4g}")
     if report.bad:
-        print(f"what is wrong with the {len(report.bad)} bad records: {chosen.out / BAD_FILE}")
+        print(f"what is wrong with the {len(report.bad)} bad records: {Path(chosen.out) / BAD_FILE}")
         print(f"  the first: {report.bad[0]}")
     _print_origins(settings.origins)
     print(f"wrote {chosen.out}")

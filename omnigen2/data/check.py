@@ -1,15 +1,17 @@
 """What is wrong with data as a whole, found before the first step: every line is read, no picture is opened."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import assert_never
+
+import numpy as np
 
 from omnigen2.data.batches import TokenBudget
 from omnigen2.data.captions import has_captions
-from omnigen2.data.folder import open_folder
+from omnigen2.data.chunks import SizeTable, StreamingSource
+from omnigen2.data.folder import has_chunks, open_folder
 from omnigen2.data.jsonl import BadRecords, read_records
-from omnigen2.data.samples import BadRecord, DataError, Source
+from omnigen2.data.samples import BadRecord, ByteLength, DataError, Source
 from omnigen2.data.spec import read_spec
 from omnigen2.data.text_limit import TextLimit
 
@@ -57,11 +59,11 @@ def check_data(path: str | Path, bad_records: BadRecords = "refuse", texts: Text
             and line.
     """
     place, found = Path(path), Looked()
-    if not (place.is_file() or has_captions(place)):
-        opened = open_folder(place)
+    if has_chunks(path) or not (place.is_file() or has_captions(place)):
+        opened = open_folder(path)
         for name, source in opened.sources.items():
-            if opened.weights[name] > 0:
-                found = found.together(_in_chunks(source, f"{name} in {place}", texts))
+            if opened.weights[name] > 0 and isinstance(source, StreamingSource):
+                found = found.together(_in_chunks(source, f"{name} in {path}", texts))
         return found
     for entry in read_spec(place):
         for file in entry.files:
@@ -77,21 +79,30 @@ def check_data(path: str | Path, bad_records: BadRecords = "refuse", texts: Text
     return found
 
 
-def _in_chunks(source: Source, called: str, texts: TextLimit | None) -> Looked:
-    sizes = [source.sizes(index) for index in range(len(source))]
-    counts = [len(one.references) for one in sizes]
-
+def _in_chunks(source: StreamingSource, called: str, texts: TextLimit | None) -> Looked:
     def name(index: int) -> str:
         return f"sample {index} of {called} ({source[index].key})"
 
     if texts is not None and (texts.reads_stored or source.origins().states is None):
-        largest = max(one.text_tokens for one in sizes)  # where longer ones were cut, it is the limit
-        for index, one in enumerate(sizes):
-            if one.text_tokens > texts.most or one.text_tokens == largest:
-                sample = source[index]
-                texts.check(name(index), sample.instruction, sample.answer or "", len(sample.references))
-    undrawn = next((index for index, one in enumerate(sizes) if one.target is None), None)
-    return Looked(max(counts), name(counts.index(max(counts))), "" if undrawn is None else name(undrawn))
+        for index in _perhaps_too_long(source.table, texts):
+            sample = source[index]
+            texts.check(name(index), sample.instruction, sample.answer or "", len(sample.references))
+    found = source.envelope()
+    undrawn = "" if found.first_undrawn is None else name(found.first_undrawn)
+    return Looked(found.references, name(found.first_with_most), undrawn)
+
+
+def _perhaps_too_long(table: SizeTable, texts: TextLimit) -> Iterator[int]:
+    """Samples whose texts may be above a limit, by their number of bytes."""
+    template, each = texts.bound.template, texts.bound.per_reference
+    if isinstance(texts.bound, ByteLength):
+        if table.most_bytes + template + each * table.envelope.references <= texts.most:
+            return
+        for samples, _ in table.slices():
+            at_most = table.text_bytes[samples].astype(np.int64) + template + each * table.counts[samples]
+            yield from (np.flatnonzero(at_most > texts.most) + samples.start).tolist()
+    else:
+        yield from range(len(table))
 
 
 def check_budget(sources: Mapping[str, Source], budget: TokenBudget) -> dict[str, int]:
@@ -102,19 +113,20 @@ def check_budget(sources: Mapping[str, Source], budget: TokenBudget) -> dict[str
     """
     above: dict[str, int] = {}
     for name, source in sources.items():
-        for index in range(len(source)):
-            cost = budget.cost(source.sizes(index))
-            if cost <= budget.tokens:
-                continue
-            match budget.oversized:
-                case "refuse":
-                    raise DataError(
-                        f"{source[index].key} of {name} takes {cost} tokens, a batch has {budget.tokens}",
-                        "raise the budget, or lower max_pixels or reference_pixels of its resize policy",
-                        {"oversized": "leave such samples out with {} set to skip (in a recipe, of its budget)"},
-                    )
-                case "skip":
-                    above[name] = above.get(name, 0) + 1
-                case _:
-                    assert_never(budget.oversized)
+        if budget.most(source.envelope()) <= budget.tokens:
+            continue
+        start = 0
+        for block in source.blocks():
+            costs = budget.costs(block)
+            large = np.flatnonzero(costs > budget.tokens)
+            if len(large) and budget.oversized == "refuse":
+                first = int(large[0])
+                raise DataError(
+                    f"{source[start + first].key} of {name} takes {costs[first]} tokens, a batch has {budget.tokens}",
+                    "raise the budget, or lower max_pixels or reference_pixels of its resize policy",
+                    {"oversized": "leave such samples out with {} set to skip (in a recipe, of its budget)"},
+                )
+            if len(large):
+                above[name] = above.get(name, 0) + len(large)
+            start += len(block)
     return above

@@ -1,5 +1,6 @@
 """Opening a mixture by its path, as jsonl files or as chunks."""
 
+import json
 from pathlib import Path
 from typing import NamedTuple
 
@@ -7,10 +8,13 @@ from omnigen2.data.captions import has_captions
 from omnigen2.data.chunks import StreamingSource
 from omnigen2.data.jsonl import BadRecords, JsonlSource
 from omnigen2.data.optimize import BAD_FILE, REPORT_FILE
+from omnigen2.data.remote import is_remote, read_remote
 from omnigen2.data.samples import BadRecord, DataError, Source, TextLength
 from omnigen2.data.spec import read_spec
-from omnigen2.files import inside, read_object
+from omnigen2.files import Fields, inside, object_in, read_object
 from omnigen2.pictures import ImageReader
+
+REMEDY = "copy it anew or write the folder again"
 
 
 class Opened(NamedTuple):
@@ -40,7 +44,8 @@ def open_data(
 
     Args:
         path: A yml, jsonl or json file in the official layout; the folder that `omnigen2 data optimize` wrote; the
-            folder of one of its sources; or a folder of pictures with captions.
+            folder of one of its sources, either also as a URL such as `s3://BUCKET/FOLDER`; or a folder of pictures
+            with captions.
         bad_records: What happens to bad records of jsonl files. Chunks have none.
         text: Counts the text tokens of jsonl files. Chunks bring their counts.
         reader: Decodes the images of jsonl files to find their sizes.
@@ -50,7 +55,7 @@ def open_data(
         DataError: If the path is neither, or what it holds cannot be used.
     """
     place = Path(path)
-    if place.is_file() or has_captions(place):
+    if not has_chunks(path) and (place.is_file() or has_captions(place)):
         sources: dict[str, Source] = {}
         bad: list[BadRecord] = []
         undecoded: list[BadRecord] = []
@@ -61,15 +66,32 @@ def open_data(
             bad += source.bad
             undecoded += source.broken
         return Opened(sources, {entry.name: entry.ratio for entry in entries}, tuple(bad), tuple(undecoded))
-    return open_folder(place)
+    return open_folder(path)
 
 
-def open_folder(folder: Path) -> Opened:
+def has_chunks(path: str | Path) -> bool:
+    """Whether a path is that of a folder of chunks: of one that is far away, what else it should be."""
+    return is_remote(path) or any((Path(path) / name).is_file() for name in ("index.json", REPORT_FILE))
+
+
+def open_folder(path: str | Path) -> Opened:
     """Open what `omnigen2 data optimize` wrote, or one of its sources.
 
     Raises:
         DataError: If it is something else, or damaged.
     """
+    if is_remote(path):
+        url = str(path).rstrip("/")
+        content = read_remote(url, REPORT_FILE)
+        if content is None:
+            return Opened({url.rpartition("/")[2]: StreamingSource(url)}, {url.rpartition("/")[2]: 1.0}, ())
+        try:
+            report = object_in(json.loads(content), f"{url}/{REPORT_FILE}", DataError, REMEDY)
+        except (ValueError, RecursionError) as error:
+            raise DataError(f"{url}/{REPORT_FILE} is no JSON ({error})", REMEDY) from error
+        weights = _weights(report, url)
+        return Opened({name: StreamingSource(f"{url}/{name}") for name in weights}, weights, ())
+    folder = Path(path)
     if (folder / "index.json").is_file():
         name = folder.name or folder.resolve().name
         return Opened({name: StreamingSource(folder)}, {name: 1.0}, ())
@@ -85,23 +107,32 @@ def open_folder(folder: Path) -> Opened:
             "(a.jpg beside a.txt); check the path, or write the folder with `omnigen2 data optimize` (one that was "
             "stopped halfway has none)"
         )
-    remedy = "copy it anew or write the folder again"
+    weights = _weights(read_object(report, DataError, REMEDY), str(folder))
+    return Opened({name: StreamingSource(folder / name) for name in weights}, weights, ())
+
+
+def _weights(report: Fields, folder: str) -> dict[str, float]:
+    """The sources of a folder, and their ratios.
+
+    Raises:
+        DataError: If there is none, or one that is to be drawn from is empty.
+    """
     weights: dict[str, float] = {}
     empty: list[str] = []
-    for entry in read_object(report, DataError, remedy).objects("sources"):
+    for entry in report.objects("sources"):
         name, ratio = entry.text("name"), entry.number("ratio", low=0)
-        inside(folder, name, f"{entry.where} the name", DataError)
+        inside(Path(folder), name, f"{entry.where} the name", DataError)
         if name in weights or name in empty:
-            raise DataError(f"{report} names {name} twice", remedy)
+            raise DataError(f"{report.where} names {name} twice", REMEDY)
         if entry.whole("written", low=0):
             weights[name] = ratio
         elif ratio:
             empty.append(name)
     if not weights and not empty:
-        raise DataError(f"{report} names no sources", remedy)
+        raise DataError(f"{report.where} names no sources", REMEDY)
     if empty:
         raise DataError(
-            f"{', '.join(empty)} of {folder} has no records, but a share of the draws; {folder / BAD_FILE} says what "
+            f"{', '.join(empty)} of {folder} has no records, but a share of the draws; {folder}/{BAD_FILE} says what "
             "is wrong with them: mend that and write the folder again, or name the folders of single sources"
         )
-    return Opened({name: StreamingSource(folder / name) for name in weights}, weights, ())
+    return weights

@@ -1,8 +1,11 @@
 """What a mixture holds: counts, tasks, sizes, and a picture of some of its samples."""
 
+from bisect import bisect
 from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from statistics import median
+from itertools import accumulate
+from typing import TypeVar
 
 import numpy as np
 
@@ -10,6 +13,7 @@ from omnigen2.data.samples import DataError, Sample, Size, Source
 from omnigen2.files import check_most
 from omnigen2.pictures import ImageReader, Panel, Section, sheet_png, to_pixels
 
+Value = TypeVar("Value")
 LARGEST = 320
 """Longest side in pixels of a picture as it is handed to the sheet, which shows it smaller still."""
 
@@ -48,18 +52,33 @@ def summarise(source: Source) -> Summary:
     """
     if not len(source):
         raise DataError("the source has no samples; fill it")
-    sizes = [source.sizes(index) for index in range(len(source))]
-    words = sorted(size.text_tokens for size in sizes)
-    targets = sorted((size.target for size in sizes if size.target is not None), key=lambda s: (s[0] * s[1], s))
-    counts = [len(size.references) for size in sizes]
+    words: Counter[int] = Counter()
+    targets: Counter[int] = Counter()
+    counts: Counter[int] = Counter()
+    for block in source.blocks():
+        sizes = block.targets[block.targets[:, 0] > 0].astype(np.int64)
+        for counter, values in (
+            (words, block.text_tokens),
+            (targets, sizes[:, 0] << 32 | sizes[:, 1]),
+            (counts, block.counts),
+        ):
+            counter.update(dict(zip(*map(np.ndarray.tolist, np.unique(values, return_counts=True)), strict=True)))
+    drawn = {(key >> 32, key & (2**32 - 1)): number for key, number in targets.items()}
+    ordered = sorted(drawn, key=lambda size: (size[0] * size[1], size))
     return Summary(
-        samples=len(sizes),
-        tasks=dict(Counter(source.task(index) for index in range(len(source))).most_common()),
-        references=dict(sorted(Counter(counts).items())),
-        text_tokens=(words[0], int(median(words)), words[-1]),
-        targets=(targets[0], targets[len(targets) // 2], targets[-1]) if targets else (),
-        first_with_most=source[counts.index(max(counts))].key,
+        samples=len(source),
+        tasks=dict(Counter(source.tasks()).most_common()),
+        references=dict(sorted(counts.items())),
+        text_tokens=(min(words), _middle(sorted(words), words), max(words)),
+        targets=(ordered[0], _middle(ordered, drawn), ordered[-1]) if ordered else (),
+        first_with_most=source[source.envelope().first_with_most].key,
     )
+
+
+def _middle(ordered: Sequence[Value], counts: Mapping[Value, int]) -> Value:
+    """The value in the middle, the larger one of two."""
+    ends = list(accumulate(counts[value] for value in ordered))
+    return ordered[bisect(ends, ends[-1] // 2)]
 
 
 def contact_sheet(sources: dict[str, Source], each: int, seed: int, reader: ImageReader) -> bytes:

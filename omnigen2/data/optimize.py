@@ -11,6 +11,7 @@ from typing import NamedTuple, TypeVar
 from omnigen2.data.batches import resized
 from omnigen2.data.chunks import ChunkWriter
 from omnigen2.data.jsonl import count_records, read_records
+from omnigen2.data.remote import is_remote
 from omnigen2.data.samples import (
     BadRecord,
     ByteLength,
@@ -129,9 +130,15 @@ def optimize(
         progress: Is told after every record.
 
     Raises:
-        DataError: If the spec is wrong, the folder is a file or has files, an entry has no usable record, or (strict) a
-            record is bad. The report is written before, except when strict.
+        DataError: If the spec is wrong, the folder is far away, a file or has files, an entry has no usable record, or
+            (strict) a record is bad. The report is written before, except when strict.
     """
+    if is_remote(out):
+        raise DataError(
+            f"{out} is far away, and chunks are written to a disk",
+            "write to a folder, then copy all of it with the store's own tool, such as `aws s3 sync` "
+            "(docs/data_far_away.md)",
+        )
     entries = read_spec(spec)
     folder = Path(out)
     if folder.is_file():

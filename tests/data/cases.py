@@ -2,12 +2,15 @@
 
 import io
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from PIL import Image
 
 from omnigen2.data import ListSource, Planner, Sample, SampleSizes, Source, TokenBudget
+from omnigen2.data.samples import Chunks
 from omnigen2.pictures import ResizePolicy
 
 POLICY = ResizePolicy(max_pixels=64 * 64, multiple=8, reference_pixels=(32 * 32,))
@@ -45,6 +48,25 @@ class Sizes(Source):
 
     def sizes(self, index: int) -> SampleSizes:
         return self.all[index]
+
+
+class Chunked(Sizes):
+    """Samples of one token in chunks; remembers which chunks it was told of."""
+
+    def __init__(self, lengths: list[int], window: int = 64) -> None:
+        super().__init__([SampleSizes(1, (), None)] * sum(lengths))
+        self.lengths = np.array(lengths)
+        self.window = window
+        self.announced: list[list[int]] = []
+
+    def chunks(self) -> Chunks:
+        return Chunks(self.lengths, self.window)
+
+    def chunk(self, number: int) -> int:
+        return int(np.searchsorted(np.cumsum(self.lengths), number, "right"))
+
+    def soon(self, chunks: Sequence[int]) -> None:
+        self.announced.append(list(chunks))
 
 
 def texts(count: int, tokens: int = 1) -> Sizes:

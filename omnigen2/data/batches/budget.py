@@ -2,9 +2,13 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Literal, TypeAlias
 
-from omnigen2.data.samples import DataError, SampleSizes
+import numpy as np
+from jaxtyping import Int32, Int64
+
+from omnigen2.data.samples import DataError, Envelope, SampleSizes, SizeColumns
 from omnigen2.files import check_most
 from omnigen2.layout import ImageSegment, Layout, Segment, TextSegment
 from omnigen2.pictures import ResizePolicy
@@ -60,6 +64,27 @@ class TokenBudget:
         """Tokens of a sample, at most; at least 1."""
         return max(1, sizes.text_tokens + sum(segment.tokens for segment in self.images(sizes)))
 
+    def costs(self, sizes: SizeColumns) -> Int64[np.ndarray, " samples"]:
+        """Tokens of many samples, each the same as by `cost`."""
+        owners = np.repeat(np.arange(len(sizes)), sizes.counts)
+        together = sizes.counts[owners]  # how many references each one is one of
+        images = np.zeros(len(owners), dtype=np.int64)
+        for count in np.unique(together).tolist():
+            own = together == count
+            images[own] = _tokens(sizes.references[own], self.resize, count)
+        tokens = np.bincount(owners, images, len(sizes)).astype(np.int64)
+        drawn = sizes.targets[:, 0] > 0
+        tokens[drawn] += _tokens(sizes.targets[drawn], self.resize, 0)
+        return np.maximum(tokens + sizes.text_tokens, 1)
+
+    def most(self, envelope: Envelope) -> int:
+        """No sample that an envelope bounds takes more tokens."""
+        limits = self.resize.reference_pixels
+        area = self.resize.multiple**2
+        counts = range(1, envelope.references + 1)
+        references = max((count * (limits[min(count, len(limits)) - 1] // area) for count in counts), default=0)
+        return max(1, envelope.text_tokens + self.resize.max_pixels // area + references)
+
     def layout(self, texts: Sequence[int], images: Sequence[Sequence[ImageSegment]]) -> Layout:
         """The plan of a batch, once the encoder has said how long each text is.
 
@@ -82,3 +107,18 @@ class TokenBudget:
                 "the text lengths that the sources count are too small for this encoder: give them another TextLength"
             )
         return layout
+
+
+def _tokens(
+    images: Int32[np.ndarray, "images 2"], resize: ResizePolicy, references: int
+) -> Int64[np.ndarray, " images"]:
+    """Of images of so many pixels, each of which is a target or one of so many references."""
+    keys, place = np.unique(images[:, 0].astype(np.int64) << 32 | images[:, 1], return_inverse=True)
+    fitted = [_image_tokens(resize, references, key >> 32, key & (2**32 - 1)) for key in keys.tolist()]
+    return np.array(fitted, dtype=np.int64)[place]
+
+
+@lru_cache(maxsize=2**16)
+def _image_tokens(resize: ResizePolicy, references: int, height: int, width: int) -> int:
+    fit = resize.reference_size(height, width, references) if references else resize.size(height, width)
+    return fit[0] * fit[1] // resize.multiple**2

@@ -9,7 +9,7 @@ from PIL import Image
 
 from omnigen2.data.batches.budget import TokenBudget
 from omnigen2.data.batches.dropout import ConditionDropout
-from omnigen2.data.batches.planner import Pick
+from omnigen2.data.batches.stream import Pick
 from omnigen2.data.samples import (
     DataError,
     ImageFile,

@@ -3,7 +3,8 @@
 from dataclasses import dataclass
 from typing import Literal, NamedTuple, TypeAlias, assert_never
 
-from omnigen2.data.batches.planner import Pick, uniform
+from omnigen2.data.batches.planner import uniform
+from omnigen2.data.batches.stream import Pick
 from omnigen2.data.samples import DataError
 
 ReferencesDrop: TypeAlias = Literal["with_prompt", "independently"]

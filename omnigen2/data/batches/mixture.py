@@ -4,14 +4,15 @@ import signal
 import warnings
 from collections import deque
 from collections.abc import Iterator
-from typing import Any, Literal, NotRequired, TypeAlias, TypedDict, assert_never
+from typing import Any, Literal, NotRequired, TypeAlias, TypedDict, assert_never, cast
 
 import torch
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from omnigen2.data.batches.collate import Batch, Collate
-from omnigen2.data.batches.planner import Pick, Planner, PlannerState
+from omnigen2.data.batches.planner import Plan, Planner, PlannerState, RankState
 from omnigen2.data.batches.ranks import Exchange, LeftOut, Replica
+from omnigen2.data.batches.stream import Pick
 from omnigen2.data.samples import DataError
 from omnigen2.files import MOST_STEPS, check_most
 
@@ -26,7 +27,7 @@ class MixtureState(TypedDict):
     """What a checkpoint keeps of a `Mixture`.
 
     Attributes:
-        planner: Where the plan is after the last batch that was handed out.
+        planner: Where all ranks are after the last batch that was handed out.
         broken: How often a broken sample was skipped so far, by any rank.
         named: What is wrong with the first of them.
         lost: Planned steps without a batch, because all of its samples were broken; none if it is missing.
@@ -43,8 +44,8 @@ class Mixture:
 
     The law: after any number of batches, a new mixture that loads the state of this one yields exactly the batches
     that this one would have yielded. It holds for any number of workers, before and after. With another number of
-    ranks the steps are cut anew, but no sample of an epoch is lost or repeated. Lightning saves and restores the
-    state by itself, and does so between the right batches because the loader has a length.
+    ranks the rest of each epoch is shared out anew, but no sample is lost or repeated. Lightning saves and restores
+    the state by itself, on all ranks, and does so between the right batches because the loader has a length.
 
     Args:
         planner: Sources, weights, budget, seed.
@@ -58,6 +59,7 @@ class Mixture:
     Attributes:
         broken: How often a broken sample was skipped, by any rank; of validation, in its last turn.
         named: What is wrong with the first `NAMED` of them.
+        position: Where this rank is after the last batch that was handed out; None before it is known which it is.
 
     Raises:
         DataError: If a number is out of range.
@@ -86,8 +88,10 @@ class Mixture:
         self.replica = replica
         self.broken = 0
         self.named: list[str] = []
-        self._first = planner.state_dict()
-        self._state = self._first
+        self._begun = planner.state()
+        self.position: RankState | None = None
+        self._rank: Replica | None = None
+        self._told: tuple[object, Exchange] | None = None
         self._lost = 0
         self._loaded = False
 
@@ -111,14 +115,20 @@ class Mixture:
             case _:
                 assert_never(self.epochs)
         if again:
-            self._state, self._lost, self.broken, self.named = self._first, 0, 0, []
+            self._begun, self.position = self.planner.state(), None
+            self._lost, self.broken, self.named = 0, 0, []
         self._loaded = False
-        left = self.steps - (self._state["step"] - self._lost) % self.steps
+        replica = self.replica or Replica.here()
+        if self.position is None:
+            self._rank, self.position = replica, self.planner.begin(replica, self._begun).state()
+        elif replica != self._rank:
+            raise DataError(f"this loader was begun as {self._rank} and is now {replica}; load its state first")
+        left = self.steps - (self.position["step"] - self._lost) % self.steps
         in_a_row = steps = 0
-        replica, exchange = self.replica or Replica.here(), self._exchange()
+        exchange = self._exchange() if self.collate.broken == "skip" else None
         while left:
             for batch in self._planned(left, replica):
-                found = exchange(len(batch), batch.broken) if exchange else LeftOut(len(batch), batch.broken)
+                found = exchange.left_out(len(batch), batch.broken) if exchange else LeftOut(len(batch), batch.broken)
                 self._note(found)
                 if found.fewest:
                     left, in_a_row, steps = left - 1, 0, 0
@@ -129,8 +139,14 @@ class Mixture:
                     self._check_lost(found, in_a_row, steps, replica, exchange)
 
     def _exchange(self) -> Exchange | None:
-        """What ranks that may leave samples out tell one another by; None if there is one, or they cannot talk."""
-        return Exchange() if self.collate.broken == "skip" and Replica.here().world > 1 else None
+        """What ranks tell one another by; None if there is one, or they cannot talk. All must call this together."""
+        here = Replica.here()
+        if here.world == 1 or self.replica not in (None, here):
+            return None
+        group = torch.distributed.group.WORLD
+        if self._told is None or self._told[0] is not group:
+            self._told = (group, Exchange())
+        return self._told[1]
 
     def _note(self, found: LeftOut) -> None:
         self.broken += len(found.broken)
@@ -138,8 +154,7 @@ class Mixture:
 
     def _planned(self, steps: int, replica: Replica) -> Iterator[Batch]:
         """The batches of the next steps of the plan, those without examples among them."""
-        self.planner.load_state_dict(self._state)
-        plan = _Plan(self.planner, steps, replica)
+        plan = _Steps(Plan(self.planner, replica, self.position), steps)
         data = _Reading(self.planner, self.collate)
         # a generator of its own: the loader must not draw from the global one, or a resumed run would differ
         own = torch.Generator().manual_seed(self.planner.seed)
@@ -153,7 +168,7 @@ class Mixture:
         ):
             if isinstance(batch, DataError):
                 raise batch
-            self._state = plan.states.popleft()
+            self.position = plan.states.popleft()
             for problem in batch.broken:
                 warnings.warn(f"left out: {problem}", stacklevel=2)
             yield batch
@@ -189,39 +204,55 @@ class Mixture:
 
     @property
     def skipped(self) -> dict[str, int]:
-        """How many samples of each source were above the budget and skipped, up to the last batch."""
-        return dict(self._state["skipped"])
+        """How many samples of each source were above the budget and skipped by this rank, up to the last batch."""
+        sources = {} if self.position is None else self.position["sources"]
+        return {name: sources[name]["skipped"] if name in sources else 0 for name in self.planner.names}
 
     def state_dict(self) -> MixtureState:
-        """Return the position after the last batch, for a checkpoint."""
-        return MixtureState(planner=self._state, broken=self.broken, named=list(self.named), lost=self._lost)
+        """Return the position of all ranks after the last batch, for a checkpoint; all of them must call this.
+
+        Raises:
+            DataError: If ranks are at different steps, or cannot tell one another where they are.
+        """
+        state = self._begun
+        if self.position is not None:
+            exchange = self._exchange()
+            ranks = [self.position] if exchange is None else cast(list[RankState], exchange.everyone(self.position))
+            if self._rank is not None and len(ranks) != self._rank.world:
+                raise DataError(f"{self._rank} has no process group to ask the other ranks for their position by")
+            if len({rank["step"] for rank in ranks}) > 1:
+                raise DataError(
+                    f"the position in the data was asked for where ranks are at the steps {[r['step'] for r in ranks]}",
+                    "ask for it on all ranks after the same batch",
+                )
+            state = self.planner.state(*ranks)
+        return MixtureState(planner=state, broken=self.broken, named=list(self.named), lost=self._lost)
 
     def load_state_dict(self, state: MixtureState) -> None:
         """Go to the position of a checkpoint, which a mixture of the same sources and seed has written."""
-        self.planner.load_state_dict(state["planner"])
-        self._state = self.planner.state_dict()
+        self.planner.check(state["planner"])
+        self._begun, self.position = state["planner"], None
         self.broken = state["broken"]
         self.named = list(state.get("named", ()))
         self._lost = state.get("lost", 0)
         self._loaded = True
 
 
-class _Plan(Sampler[tuple[Pick, ...]]):
-    """Hands out this rank's picks, and keeps the planner's state after each step until its batch has come back."""
+class _Steps(Sampler[tuple[Pick, ...]]):
+    """Hands out the picks of a plan, and keeps its state after each step until the batch has come back."""
 
-    def __init__(self, planner: Planner, steps: int, replica: Replica) -> None:
-        self.planner = planner
+    def __init__(self, plan: Plan, steps: int) -> None:
+        self.plan = plan
         self.steps = steps
-        self.replica = replica
-        self.states: deque[PlannerState] = deque()
+        self.states: deque[RankState] = deque()
 
     def __len__(self) -> int:
         return self.steps
 
     def __iter__(self) -> Iterator[tuple[Pick, ...]]:
         for _ in range(self.steps):
-            picks = self.planner.next_step(self.replica.world)[self.replica.rank]
-            self.states.append(self.planner.state_dict())
+            picks = self.plan.next_step()
+            self.states.append(self.plan.state())
             yield picks
 
 

@@ -1,67 +1,58 @@
-"""Which samples make the batch of which step on which rank: pure arithmetic, no files are read."""
+"""Which samples make the batch of which step on which rank: arithmetic on sizes, no sample is read."""
 
 import math
 import zlib
 from bisect import bisect
 from collections.abc import Mapping
-from dataclasses import dataclass
 from hashlib import blake2b
 from itertools import accumulate
-from typing import Literal, NamedTuple, TypeAlias, TypedDict, assert_never
-
-import numpy as np
+from typing import Literal, TypeAlias, TypedDict, assert_never
 
 from omnigen2.data.batches.budget import TokenBudget
+from omnigen2.data.batches.ranks import Replica
+from omnigen2.data.batches.stream import Pick, Stream, StreamState, cut_anew
 from omnigen2.data.samples import DataError, Source
 
 Mixing: TypeAlias = Literal["batch", "sample"]
 
 
-class Pick(NamedTuple):
-    """One sample of a batch.
-
-    Attributes:
-        source: Its name.
-        epoch: How often all of the source was drawn before, counted from 0.
-        number: Of the sample in the source.
-    """
-
-    source: str
-    epoch: int
-    number: int
-
-
-class PlannerState(TypedDict):
-    """Where a planner is; independent of ranks, workers, weights and budget.
+class RankState(TypedDict):
+    """Where one rank is.
 
     Attributes:
         step: Steps planned so far.
-        drawn: Samples drawn so far from each source, those skipped included, all ranks together.
-        skipped: Samples of each source that were above the budget.
-        lengths: Number of samples of each source.
-        seed: Of order and choice.
+        drawn: How many samples it has chosen a source for.
+        sources: Where it is in each source.
     """
 
     step: int
-    drawn: dict[str, int]
-    skipped: dict[str, int]
+    drawn: int
+    sources: dict[str, StreamState]
+
+
+class PlannerState(TypedDict):
+    """Where all ranks are; independent of workers, weights and budget.
+
+    Attributes:
+        ranks: Where each is; nothing at the start.
+        lengths: Number of samples of each source.
+        chunks: Of each source, a checksum of what its orders depend on beside the seed.
+        seed: Of order and choice.
+    """
+
+    ranks: list[RankState]
     lengths: dict[str, int]
+    chunks: dict[str, int]
     seed: int
-
-
-@dataclass(frozen=True)
-class _Order:
-    epoch: int
-    indices: np.ndarray
 
 
 class Planner:
     """Mixes sources by weight and packs batches up to a budget of tokens.
 
-    Each source is an endless stream: all of its samples in random order, then all again in another order. A sample is
-    drawn exactly once per epoch of its source, whatever the number of ranks; nothing is dropped at the end of an
-    epoch, batches go on into the next. The plan is a function of the seed and of how much was drawn: every rank makes
-    the plan of all ranks, and a run that goes on with another number of ranks goes on with the next sample.
+    Each source is an endless stream: all of its samples in random order, then all again in another order. Each rank
+    draws a part of every epoch, a share of the chunks, and so plans for itself alone; together they draw each sample
+    exactly once per epoch, whatever their number, and also where it changes in between. Nothing is dropped at the end
+    of an epoch, batches go on into the next; a rank may begin it before others have ended theirs.
 
     Args:
         sources: By name. A name is part of what its order depends on.
@@ -92,110 +83,160 @@ class Planner:
         self.names = [name for name in self.sources if weights[name] > 0]
         largest = max(weights.values())
         self._edges = list(accumulate(weights[name] / largest for name in self.names))
-        self._step = 0
-        self._drawn = dict.fromkeys(self.names, 0)
-        self._skipped = dict.fromkeys(self.names, 0)
-        self._in_a_row = dict.fromkeys(self.names, 0)
-        self._orders: dict[str, _Order] = {}
+        self._chunks: dict[str, int] = {}
 
-    def next_step(self, world: int) -> tuple[tuple[Pick, ...], ...]:
-        """Plan one step of `world` ranks: for each a batch of at least one sample.
+    def state(self, *ranks: RankState) -> PlannerState:
+        """Where ranks are, all of them in their order, or none at the start."""
+        if not self._chunks:
+            self._chunks = {name: _fingerprint(self.sources[name]) for name in self.names}
+        lengths = {name: len(self.sources[name]) for name in self.names}
+        return PlannerState(ranks=list(ranks), lengths=lengths, chunks=dict(self._chunks), seed=self.seed)
 
-        Raises:
-            DataError: If `world` is below 1, or a sample is above the budget and is to be refused.
-        """
-        if world < 1:
-            raise DataError(f"world must be at least 1 rank, got {world}")
-        source = self._choose("step", self._step) if self.mixing == "batch" else None
-        batches = tuple(self._pack(source) for _ in range(world))
-        self._step += 1
-        return batches
-
-    @property
-    def skipped(self) -> dict[str, int]:
-        """How many samples of each source were above the budget and skipped."""
-        return dict(self._skipped)
-
-    def state_dict(self) -> PlannerState:
-        """Where the planner is."""
-        return PlannerState(
-            step=self._step,
-            drawn=dict(self._drawn),
-            skipped=dict(self._skipped),
-            lengths={name: len(self.sources[name]) for name in self.names},
-            seed=self.seed,
-        )
-
-    def load_state_dict(self, state: PlannerState) -> None:
-        """Go on where another planner was. Weights, budget, mixing and ranks may be others than there.
+    def check(self, state: PlannerState) -> None:
+        """Refuse the state of a planner of other sources or another seed: no sample has the place it had there.
 
         Raises:
-            DataError: If the other had other sources or another seed: then no sample has the place it had there.
+            DataError: If it is.
         """
-        own = self.state_dict()
+        own = self.state()
+        if "ranks" not in state:
+            raise DataError(
+                "the checkpoint has the position of another version of this library in the data",
+                "start a new run from its weights alone",
+            )
+        remedy = "use the same data and seed to go on, or start a new run from the weights alone"
         if state["lengths"] != own["lengths"] or state["seed"] != own["seed"]:
             raise DataError(
                 f"the checkpoint was made with the sources {state['lengths']} (name: samples) and seed "
-                f"{state['seed']}, but these are {own['lengths']} and {own['seed']}; use the same data and seed to go "
-                "on, or start a new run from the weights alone"
+                f"{state['seed']}, but these are {own['lengths']} and {own['seed']}; {remedy}"
             )
-        self._step = state["step"]
-        self._drawn = dict(state["drawn"])
-        self._skipped = dict(state["skipped"])
+        if other := [name for name, chunks in own["chunks"].items() if state["chunks"][name] != chunks]:
+            raise DataError(
+                f"the checkpoint was made with other chunks of {', '.join(other)}, or with another window; {remedy}"
+            )
 
-    def _choose(self, kind: str, position: int) -> str:
-        return self.names[bisect(self._edges, uniform(self.seed, kind, position) * self._edges[-1])]
+    def begin(self, replica: Replica, state: PlannerState | None = None) -> "Plan":
+        """The plan of one rank, from the start or going on where ranks were.
 
-    def _pack(self, fixed: str | None) -> tuple[Pick, ...]:
-        """Take samples until the next does not fit; that one stays first in its stream."""
+        Weights, budget and mixing may be others than theirs. With another number of ranks, what is left of each epoch
+        is shared out anew.
+
+        Raises:
+            DataError: If the state is of other sources or another seed.
+        """
+        if state is not None:
+            self.check(state)
+        return Plan(self, replica, None if state is None else _of_rank(state, replica))
+
+    def choose(self, *key: int | str) -> str:
+        """A source by the weights, as a function of a key."""
+        return self.names[bisect(self._edges, uniform(self.seed, *key) * self._edges[-1])]
+
+
+class Plan:
+    """The batches of one rank, step by step; see `Planner.begin`."""
+
+    def __init__(self, planner: Planner, replica: Replica, state: RankState | None) -> None:
+        self.planner = planner
+        self.replica = replica
+        self._step = 0 if state is None else state["step"]
+        self._drawn = 0 if state is None else state["drawn"]
+        self._streams = {
+            name: Stream(
+                name,
+                planner.sources[name],
+                planner.budget,
+                planner.seed,
+                replica,
+                None if state is None else state["sources"][name],
+            )
+            for name in planner.names
+        }
+
+    def next_step(self) -> tuple[Pick, ...]:
+        """Plan one step: a batch of at least one sample. A sample that does not fit stays first in its stream.
+
+        Raises:
+            DataError: If a sample is above the budget and is to be refused, or all are.
+        """
+        planner = self.planner
+        fixed = planner.choose("step", self._step) if planner.mixing == "batch" else None
         picks: list[Pick] = []
-        room = self.budget.tokens
-        most = self.budget.max_samples or math.inf
+        room = planner.budget.tokens
+        most = planner.budget.max_samples or math.inf
         while len(picks) < most:
-            name = self._choose("sample", sum(self._drawn.values())) if fixed is None else fixed
-            pick = self._peek(name)
-            cost = self.budget.cost(self.sources[name].sizes(pick.number))
-            if cost > self.budget.tokens:
-                self._leave_out(pick, cost)
+            name = planner.choose("sample", self.replica.rank, self._drawn) if fixed is None else fixed
+            stream = self._streams[name]
+            pick, cost = stream.peek()
+            if cost > planner.budget.tokens:
+                _leave_out(stream, pick, cost)
             elif cost > room:
                 break
             else:
                 room -= cost
                 picks.append(pick)
-                self._drawn[name] += 1
-                self._in_a_row[name] = 0
+                stream.in_a_row = 0
+            stream.take()
+            self._drawn += 1
+        self._step += 1
         return tuple(picks)
 
-    def _peek(self, name: str) -> Pick:
-        epoch, place = divmod(self._drawn[name], len(self.sources[name]))
-        if name not in self._orders or self._orders[name].epoch != epoch:
-            generator = np.random.default_rng((self.seed, zlib.crc32(f"order {name}".encode()), epoch))
-            self._orders[name] = _Order(epoch, self.sources[name].order(generator))
-        return Pick(name, epoch, int(self._orders[name].indices[place]))
+    def state(self) -> RankState:
+        """Where this rank is."""
+        sources = {name: stream.state() for name, stream in self._streams.items()}
+        return RankState(step=self._step, drawn=self._drawn, sources=sources)
 
-    def _leave_out(self, pick: Pick, cost: int) -> None:
-        problem = (
-            f"sample {pick.number} of source {pick.source} takes {cost} tokens, a batch has {self.budget.tokens}; "
-            "raise the budget, or lower max_pixels or reference_pixels of its resize policy"
-        )
-        match self.budget.oversized:
-            case "refuse":
-                raise DataError(problem, arguments={"oversized": "set {} to skip"})
-            case "skip":
-                self._drawn[pick.source] += 1
-                self._skipped[pick.source] += 1
-                self._in_a_row[pick.source] += 1
-                length = len(self.sources[pick.source])
-                if self._in_a_row[pick.source] >= 2 * length:
-                    raise DataError(f"all {length} samples of source {pick.source} are above the budget: {problem}")
-            case _:
-                assert_never(self.budget.oversized)
+
+def _of_rank(state: PlannerState, replica: Replica) -> RankState | None:
+    """Where a rank is by the state of all, or by what it gets of what others have left."""
+    ranks = state["ranks"]
+    if not ranks:
+        return None
+    if len(ranks) == replica.world:
+        return ranks[replica.rank]
+    sources = {
+        name: cut_anew([rank["sources"][name] for rank in ranks], length, replica.world)[replica.rank]
+        for name, length in state["lengths"].items()
+    }
+    # choices of sources are functions of rank and number: no rank has come to the number of all choices together
+    return RankState(step=ranks[0]["step"], drawn=sum(rank["drawn"] for rank in ranks), sources=sources)
+
+
+def _leave_out(stream: Stream, pick: Pick, cost: int) -> None:
+    """Count a sample that is above the budget.
+
+    Raises:
+        DataError: If it is to be refused, or if all of its source are.
+    """
+    budget = stream.budget
+    problem = (
+        f"sample {pick.number} of source {pick.source} takes {cost} tokens, a batch has {budget.tokens}; "
+        "raise the budget, or lower max_pixels or reference_pixels of its resize policy"
+    )
+    match budget.oversized:
+        case "refuse":
+            raise DataError(problem, arguments={"oversized": "set {} to skip"})
+        case "skip":
+            stream.skipped += 1
+            stream.in_a_row += 1
+            length = len(stream.source)
+            if stream.in_a_row == length and all(
+                (budget.costs(block) > budget.tokens).all() for block in stream.source.blocks()
+            ):
+                raise DataError(f"all {length} samples of source {pick.source} are above the budget: {problem}")
+        case _:
+            assert_never(budget.oversized)
 
 
 def uniform(*key: int | str) -> float:
     """A random number in [0, 1) that is a function of its key (seed, purpose, position), and cheap."""
     digest = blake2b(" ".join(map(str, key)).encode(), digest_size=8).digest()
     return (int.from_bytes(digest) >> 11) / 2**53
+
+
+def _fingerprint(source: Source) -> int:
+    chunks = source.chunks()
+    return zlib.crc32(chunks.lengths.astype("<i8").tobytes(), chunks.window)
 
 
 def _check(sources: Mapping[str, Source], weights: Mapping[str, float], seed: int) -> None:

@@ -1,8 +1,9 @@
 """Which part of each step a process trains on, and what processes tell one another of samples that they left out."""
 
-from collections.abc import Sequence
+import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import cast
+from typing import Any, cast
 
 import torch
 import torch.distributed as dist
@@ -47,30 +48,41 @@ class LeftOut:
 
 
 class Exchange:
-    """Tells all ranks what each has left out of a step; each must make one and call it for every step.
+    """What ranks tell one another; each must make one, and call each method as often and in the same order.
 
-    It goes from host to host, and so waits for no device: two numbers for a step of which nothing was left out.
+    It goes from host to host, and so waits for no device.
     """
 
     def __init__(self) -> None:
         group = dist.new_group(backend="gloo") if "nccl" in dist.get_backend() else None
         self._group = cast(dist.ProcessGroup | None, group)
 
-    def __call__(self, examples: int, broken: Sequence[str]) -> LeftOut:
-        """The same on all ranks.
+    def left_out(self, examples: int, broken: Sequence[str]) -> LeftOut:
+        """The same on all ranks; two numbers are told for a step of which nothing was left out.
 
         Args:
             examples: What this rank has left.
             broken: What it has left out.
         """
         words = "\n".join(" ".join(problem.split()) for problem in broken).encode("utf-8", "replace")
-        most = torch.tensor([-examples, len(words)])
+        fewest, length = self._largest(-examples, len(words))
+        texts = self._gathered(words, length) if length else []
+        return LeftOut(-fewest, tuple(problem for text in texts if text for problem in text.decode().split("\n")))
+
+    def everyone(self, state: Mapping[str, Any]) -> list[dict[str, Any]]:
+        """What each rank gives, in their order: plain values that JSON can hold."""
+        content = json.dumps(state).encode()
+        (length,) = self._largest(len(content))
+        return [json.loads(text) for text in self._gathered(content, length)]
+
+    def _largest(self, *numbers: int) -> list[int]:
+        most = torch.tensor(numbers)
         dist.all_reduce(most, dist.ReduceOp.MAX, group=self._group)
-        fewest, length = -int(most[0]), int(most[1])
-        if not length:
-            return LeftOut(fewest, ())
-        padded = torch.frombuffer(bytearray(words.ljust(length)), dtype=torch.uint8)
+        return most.tolist()
+
+    def _gathered(self, content: bytes, length: int) -> list[bytes]:
+        """What each rank has, filled up with spaces to the length of the longest and cut again."""
+        padded = torch.frombuffer(bytearray(content.ljust(length)), dtype=torch.uint8)
         everyone = [torch.empty_like(padded) for _ in range(dist.get_world_size(self._group))]
         dist.all_gather(everyone, padded, group=self._group)
-        texts = [bytes(one.tolist()).decode().strip() for one in everyone]
-        return LeftOut(fewest, tuple(problem for text in texts if text for problem in text.split("\n")))
+        return [one.numpy().tobytes().strip() for one in everyone]

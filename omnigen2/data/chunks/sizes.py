@@ -1,77 +1,185 @@
-"""The sizes of all samples of a folder of chunks, in one file beside them."""
+"""The sizes of all samples of a folder of chunks, in one file beside them that is mapped and not read."""
 
+import json
 import zlib
-from collections.abc import Sequence
-from dataclasses import dataclass
-from itertools import accumulate
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Int8, Int32, Int64
+from jaxtyping import Int8, Int16, Int32, Int64
 from safetensors import SafetensorError, safe_open
+from typing_extensions import override
 
-from omnigen2.data.samples import TASKS, DataError, SampleSizes, Task
+from omnigen2.data.samples import BLOCK, TASKS, DataError, Envelope, SampleSizes, SizeColumns, Task
 from omnigen2.files import save_tensors
 
 SIZES_FILE = "samples.safetensors"
-FORMAT = "omnigen2 samples 2"
-ARRAYS = ("tasks", "text_tokens", "targets", "references", "borders")
+FORMAT = "omnigen2 samples 3"
+CHECKED = 4096
+"""Samples whose sizes have a checksum together."""
+KINDS: dict[str, tuple[Any, tuple[int, ...]]] = {
+    "tasks": (np.int8, ()),
+    "text_tokens": (np.int32, ()),
+    "text_bytes": (np.int32, ()),
+    "targets": (np.int32, (2,)),
+    "counts": (np.int16, ()),
+    "references": (np.int32, (2,)),
+    "starts": (np.int64, ()),
+    "checksums": (np.int64, ()),
+}
+DAMAGED = "copy it anew or write it again"
 
 
 @dataclass(frozen=True)
 class SizeTable:
-    """Task and sizes of each sample, as arrays.
+    """Task and sizes of each sample, as arrays that lie in the file.
+
+    What is asked for is checked when it is first read, `CHECKED` samples at a time.
 
     Attributes:
+        file: What messages call it.
         tasks: Position in `TASKS`.
         text_tokens: At most this many text tokens.
+        text_bytes: UTF-8 bytes of instruction and answer after Unicode composition.
         targets: (height, width) in pixels; (0, 0) without a target.
+        counts: Number of references.
         references: (height, width) of all references, sample by sample.
-        borders: Where the references of each sample start, and at the end their number.
+        starts: References before each `CHECKED` samples, and at the end their number.
+        checksums: Of each `CHECKED` samples.
+        envelope: What no sample exceeds.
+        most_bytes: No sample has more `text_bytes`.
     """
 
+    file: Path
     tasks: Int8[np.ndarray, " samples"]
     text_tokens: Int32[np.ndarray, " samples"]
+    text_bytes: Int32[np.ndarray, " samples"]
     targets: Int32[np.ndarray, "samples 2"]
+    counts: Int16[np.ndarray, " samples"]
     references: Int32[np.ndarray, "references 2"]
-    borders: Int64[np.ndarray, " borders"]
-
-    @classmethod
-    def of(cls, tasks: Sequence[Task], sizes: Sequence[SampleSizes]) -> "SizeTable":
-        """The table of samples, given the task and the sizes of each."""
-        references = [size for sample in sizes for size in sample.references]
-        return cls(
-            np.array([TASKS.index(task) for task in tasks], dtype=np.int8),
-            np.array([sample.text_tokens for sample in sizes], dtype=np.int32),
-            np.array([sample.target or (0, 0) for sample in sizes], dtype=np.int32).reshape(-1, 2),
-            np.array(references, dtype=np.int32).reshape(-1, 2),
-            np.array(list(accumulate((len(s.references) for s in sizes), initial=0)), dtype=np.int64),
-        )
+    starts: Int64[np.ndarray, " starts"]
+    checksums: Int64[np.ndarray, " blocks"]
+    envelope: Envelope
+    most_bytes: int
+    _sound: bytearray = field(repr=False)
 
     def __len__(self) -> int:
         return len(self.tasks)
 
+    @override
+    def __reduce__(self) -> Any:
+        return SizeTable.load, (self.file.parent,)
+
     def task(self, index: int) -> Task:
         """Task of one sample."""
+        self._check(index // CHECKED)
         return TASKS[int(self.tasks[index])]
 
-    def __getitem__(self, index: int) -> SampleSizes:
-        start, end = int(self.borders[index]), int(self.borders[index + 1])
-        references = tuple((int(height), int(width)) for height, width in self.references[start:end])
-        height, width = (int(side) for side in self.targets[index])
-        return SampleSizes(int(self.text_tokens[index]), references, (height, width) if height else None)
+    def task_counts(self) -> dict[Task, int]:
+        """How many samples there are of each task; all sizes are checked."""
+        counts = np.zeros(len(TASKS), dtype=np.int64)
+        for samples, _ in self.slices():
+            counts += np.bincount(self.tasks[samples], minlength=len(TASKS))
+        return {task: count for task, count in zip(TASKS, counts.tolist(), strict=True) if count}
 
-    def save(self, folder: Path) -> None:
-        """Write the table into a folder of chunks."""
-        arrays: dict[str, np.ndarray] = {name: getattr(self, name) for name in ARRAYS}
-        tensors = {name: torch.from_numpy(array) for name, array in arrays.items()}
-        kind = {"format": FORMAT, "tasks": " ".join(TASKS), "checksum": _checksum(arrays)}
-        save_tensors(tensors, folder / SIZES_FILE, kind)
+    def __getitem__(self, index: int) -> SampleSizes:
+        one = self.columns(np.array([index]))
+        references = tuple((height, width) for height, width in one.references.tolist())
+        height, width = one.targets[0].tolist()
+        return SampleSizes(int(one.text_tokens[0]), references, (height, width) if height else None)
+
+    def columns(self, numbers: Int64[np.ndarray, " numbers"]) -> SizeColumns:
+        """Sizes of some samples, in the order of their numbers."""
+        blocks = numbers // CHECKED
+        counts = self.counts[numbers].astype(np.int32)
+        rows = np.zeros(len(numbers), dtype=np.int64)
+        for block in np.unique(blocks).tolist():
+            self._check(block)
+            if self.starts[block] < self.starts[block + 1]:
+                own = blocks == block
+                before = np.cumsum(self.counts[block * CHECKED : (block + 1) * CHECKED], dtype=np.int64)
+                rows[own] = self.starts[block] + before[numbers[own] % CHECKED] - counts[own]
+        inside = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)
+        references = self.references[np.repeat(rows, counts) + inside]
+        return SizeColumns(self.text_tokens[numbers], self.targets[numbers], counts, references)
+
+    def blocks(self) -> Iterator[SizeColumns]:
+        """Sizes of all samples, not too many at a time."""
+        for samples, references in self.slices():
+            counts = self.counts[samples].astype(np.int32)
+            yield SizeColumns(self.text_tokens[samples], self.targets[samples], counts, self.references[references])
+
+    def slices(self) -> Iterator[tuple[slice, slice]]:
+        """All samples, not too many at a time, and where their references lie; all are checked."""
+        for start in range(0, len(self), BLOCK):
+            first, last = start // CHECKED, -(-min(start + BLOCK, len(self)) // CHECKED)
+            for block in range(first, last):
+                self._check(block)
+            samples = slice(start, min(start + BLOCK, len(self)))
+            yield samples, slice(int(self.starts[first]), int(self.starts[last]))
+
+    def save(self) -> None:
+        """Write the table into its folder."""
+        tensors = {name: torch.from_numpy(getattr(self, name)) for name in KINDS}
+        bounds = json.dumps({**asdict(self.envelope), "text_bytes": self.most_bytes})
+        kind = {"format": FORMAT, "tasks": " ".join(TASKS), "bounds": bounds}
+        save_tensors(tensors, self.file, kind | {"checksum": str(self._whole(bounds))})
+
+    def _whole(self, bounds: str) -> int:
+        """A checksum of what is read at once."""
+        return zlib.crc32(b"".join((bounds.encode(), self.starts.tobytes(), self.checksums.tobytes())))
+
+    def _check(self, block: int) -> None:
+        """Refuse sizes that are not those that were written.
+
+        Raises:
+            DataError: If they are not.
+        """
+        if not self._sound[block]:
+            if self._checksum(block) != self.checksums[block]:
+                raise DataError(f"{self.file} is damaged (its checksum is wrong)", DAMAGED)
+            self._sound[block] = 1
+
+    def _checksum(self, block: int) -> int:
+        own = slice(block * CHECKED, (block + 1) * CHECKED)
+        start, stop = self.starts[block : block + 2]
+        found = 0
+        for array in (self.tasks, self.text_tokens, self.text_bytes, self.targets, self.counts):
+            found = zlib.crc32(np.ascontiguousarray(array[own]).data, found)
+        return zlib.crc32(np.ascontiguousarray(self.references[start:stop]).data, found)
+
+    @classmethod
+    def of(
+        cls, folder: Path, tasks: Sequence[Task], sizes: Sequence[SampleSizes], text_bytes: Sequence[int]
+    ) -> "SizeTable":
+        """The table of a folder, given task, sizes and bytes of text of each sample, at least one."""
+        columns = SizeColumns.of(sizes)
+        before = np.concatenate([[0], np.cumsum(columns.counts, dtype=np.int64)])
+        blocks = -(-len(sizes) // CHECKED)
+        checksums = np.zeros(blocks, dtype=np.int64)
+        made = cls(
+            folder / SIZES_FILE,
+            np.array([TASKS.index(task) for task in tasks], dtype=np.int8),
+            columns.text_tokens,
+            np.array(text_bytes, dtype=np.int32),
+            columns.targets,
+            columns.counts.astype(np.int16),
+            columns.references,
+            before[np.minimum(np.arange(blocks + 1) * CHECKED, len(sizes))],
+            checksums,
+            Envelope.of([columns]),
+            max(text_bytes),
+            bytearray(b"\1" * blocks),
+        )
+        checksums[:] = [made._checksum(block) for block in range(blocks)]
+        return made
 
     @classmethod
     def load(cls, folder: Path) -> "SizeTable":
-        """Read the table of a folder of chunks.
+        """Map the table of a folder of chunks.
 
         Raises:
             DataError: If the file is missing, damaged, or of another format.
@@ -83,43 +191,44 @@ class SizeTable:
                 "write it again"
             )
         try:
-            with safe_open(file, "np") as opened:
+            with safe_open(file, "pt") as opened:
                 kind = opened.metadata() or {}
                 if kind.get("format") != FORMAT or kind.get("tasks") != " ".join(TASKS):
-                    raise DataError(f"{file} has the metadata {kind}, expected format {FORMAT!r}; write it again")
-                arrays = {name: opened.get_tensor(name) for name in ARRAYS}
-        except (SafetensorError, OSError) as error:
-            raise DataError(f"{file} is damaged ({error}); copy it anew or write it again") from error
-        wrong = _fault(arrays) or ("" if kind.get("checksum") == _checksum(arrays) else "its checksum is wrong")
-        if wrong:
-            raise DataError(f"{file} is damaged ({wrong}); copy it anew or write it again")
-        return cls(**arrays)
+                    raise DataError(
+                        f"{file} is of format {kind.get('format')!r} for the tasks {kind.get('tasks')!r}, expected "
+                        f"{FORMAT!r} for {' '.join(TASKS)!r}; write the folder again with `omnigen2 data optimize`"
+                    )
+                arrays = {name: opened.get_tensor(name).numpy() for name in KINDS}
+        except (SafetensorError, OSError, TypeError) as error:
+            raise DataError(f"{file} is damaged ({error})", DAMAGED) from error
+        if wrong := _misfit(arrays):
+            raise DataError(f"{file} is damaged ({wrong})", DAMAGED)
+        bounds = kind.get("bounds", "{}")
+        table = cls(file, **arrays, **_bounds(bounds), _sound=bytearray(len(arrays["checksums"])))
+        if kind.get("checksum") != str(table._whole(bounds)):
+            raise DataError(f"{file} is damaged (its checksum is wrong)", DAMAGED)
+        return table
 
 
-def _checksum(arrays: dict[str, np.ndarray]) -> str:
-    """Of all numbers of a table."""
-    return str(zlib.crc32(b"".join(arrays[name].tobytes() for name in ARRAYS)))
+def _bounds(text: str) -> dict[str, Any]:
+    """What the file says in its head, if it is whole; else anything, since the checksum of the head is wrong then."""
+    try:
+        found: dict[str, Any] = json.loads(text)
+        return {"most_bytes": found.pop("text_bytes"), "envelope": Envelope(**found)}
+    except (ValueError, TypeError, LookupError, RecursionError, AttributeError):
+        return {"most_bytes": 0, "envelope": Envelope(0, 0, 0, None, 0, 0)}
 
 
-def _fault(arrays: dict[str, np.ndarray]) -> str:
+def _misfit(arrays: dict[str, np.ndarray]) -> str:
     """How the arrays of a table do not fit one another, empty if they do."""
-    tasks, text_tokens, targets, references, borders = (arrays[name] for name in ARRAYS)
-    samples = tasks.size
-    expected = {
-        "tasks": (np.int8, (samples,)),
-        "text_tokens": (np.int32, (samples,)),
-        "targets": (np.int32, (samples, 2)),
-        "references": (np.int32, (references.size // 2, 2)),
-        "borders": (np.int64, (samples + 1,)),
-    }
-    for name, (kind, shape) in expected.items():
-        if arrays[name].dtype != kind or arrays[name].shape != shape:
+    samples, references = arrays["tasks"].size, arrays["references"].size // 2
+    blocks = -(-samples // CHECKED)
+    lengths = dict.fromkeys(KINDS, samples) | {"references": references, "starts": blocks + 1, "checksums": blocks}
+    for name, (kind, rest) in KINDS.items():
+        if arrays[name].dtype != kind or arrays[name].shape != (lengths[name], *rest):
             found = f"{arrays[name].dtype} and shape {arrays[name].shape}"
-            return f"{name} is of type {found}, expected {np.dtype(kind)} and {shape}"
-    if not ((tasks >= 0) & (tasks < len(TASKS))).all():
-        return f"a task is none of the {len(TASKS)} there are"
-    if borders[0] != 0 or borders[-1] != len(references) or (np.diff(borders) < 0).any():
-        return "the borders of references are not in order"
-    if min(text_tokens.min(initial=0), targets.min(initial=0), references.min(initial=1) - 1) < 0:
-        return "a size is negative"
-    return "" if ((targets > 0).all(1) | (targets == 0).all(1)).all() else "a target has one side of 0"
+            return f"{name} is of type {found}, expected {np.dtype(kind)} and {(lengths[name], *rest)}"
+    starts = arrays["starts"]
+    if starts[0] != 0 or starts[-1] != references or (np.diff(starts) < 0).any():
+        return "the starts of references are not in order"
+    return "" if samples else "it has no samples"

@@ -1,8 +1,7 @@
 """Reading the chunks that `omnigen2 data optimize` writes."""
 
-import os
-import struct
-from itertools import accumulate
+from collections import OrderedDict
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,24 +9,29 @@ import numpy as np
 from jaxtyping import Int64
 from typing_extensions import override
 
-from omnigen2.data.chunks.index import chunk_lengths
+from omnigen2.data.chunks.index import ChunkIndex
+from omnigen2.data.chunks.open_chunk import OpenChunk
 from omnigen2.data.chunks.record import decode
 from omnigen2.data.chunks.sizes import SizeTable
-from omnigen2.data.samples import DataError, Origins, Sample, SampleSizes, Source, Task
+from omnigen2.data.remote import chunk_files, is_remote
+from omnigen2.data.samples import Chunks, DataError, Envelope, Origins, Sample, SampleSizes, SizeColumns, Source, Task
 
-UNREADABLE = (OSError, ValueError, LookupError, TypeError, RuntimeError, AssertionError, EOFError, struct.error)
-"""What litdata raises on chunks that it did not write."""
+MOST_OPEN = 128
+"""Chunks that a process has open at a time."""
 
 
 class StreamingSource(Source):
-    """Samples in litdata chunks, read through a plain `StreamingDataset`, one at a time and in any order.
+    """Samples in litdata chunks, read one at a time and in any order.
 
-    Chunks are mapped into memory, not copied. An epoch goes through groups of `window` chunks, groups and the samples
-    of a group in random order, so that on slow disks few chunks are open at a time.
+    Sizes are mapped into memory, not copied; they and the chunks are checked when they are first read. An epoch goes
+    through groups of chunks in random order, and through the samples of a group in random order, so that few chunks
+    are open at a time.
 
     Args:
-        folder: Written by `omnigen2 data optimize`: `index.json`, chunks and the sizes of the samples.
-        window: Chunks that are mixed with one another, at least 1.
+        folder: Written by `omnigen2 data optimize`: `index.json`, chunks and the sizes of the samples. A local folder,
+            or a URL such as `s3://BUCKET/FOLDER`, whose chunks are fetched when they are needed.
+        window: Chunks that are mixed with one another, at least 1: over all ranks, each of which has at least 16 if
+            the window has.
 
     Raises:
         DataError: If a file is missing, truncated or of another format.
@@ -36,66 +40,83 @@ class StreamingSource(Source):
     def __init__(self, folder: str | Path, window: int = 64) -> None:
         if window < 1:
             raise DataError(f"window must be at least 1 chunk, got {window}")
-        self.folder = Path(folder)
+        self.folder = str(folder) if is_remote(folder) else Path(folder)
         self.window = window
-        self.chunks = chunk_lengths(self.folder)
-        self.table = SizeTable.load(self.folder)
-        if len(self.table) != sum(self.chunks):
+        self.files = chunk_files(folder)
+        self.index = ChunkIndex.load(self.files.root, self.folder)
+        if isinstance(self.folder, Path):
+            self.index.check_files(self.folder)
+        self.table = SizeTable.load(self.files.root)
+        self._borders = np.concatenate([[0], np.cumsum(self.index.records)])
+        if len(self.table) != self._borders[-1]:
             raise DataError(
-                f"{self.folder} has the sizes of {len(self.table)} samples, but {sum(self.chunks)} in its chunks; "
+                f"{self.folder} has the sizes of {len(self.table)} samples, but {self._borders[-1]} in its chunks; "
                 "files of two runs are mixed, write the folder again"
             )
-        self._origins = Origins.load(self.folder)
-        self._dataset: tuple[int, Any] | None = None
+        self._origins = Origins.load(self.files.root)
+        self._open: OrderedDict[int, OpenChunk] = OrderedDict()
 
     def __len__(self) -> int:
         return len(self.table)
 
     def __getitem__(self, index: int) -> Sample:
+        return decode(self.record(index), f"sample {index} of {self.folder}", self._origins)
+
+    def record(self, index: int) -> bytes:
+        """The bytes of one sample, as `omnigen2 data optimize` made them.
+
+        Raises:
+            IndexError: If there is no such sample.
+            DataError: If it cannot be read.
+        """
         if not 0 <= index < len(self):
             raise IndexError(f"{self.folder} has samples 0 to {len(self) - 1}, got {index}")
-        name = f"sample {index} of {self.folder}"
-        try:
-            record = self._open()[index]
-        except UNREADABLE as error:
-            remedy = "copy the chunk anew or write the folder again"
-            raise DataError(f"{name} cannot be read ({error})", remedy) from error
-        return decode(record, name, self._origins)
+        chunk = int(np.searchsorted(self._borders, index, "right")) - 1
+        return self._chunk(chunk).record(index - int(self._borders[chunk]))
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_dataset": None}
+        return {**self.__dict__, "_open": OrderedDict()}
 
     @override
     def sizes(self, index: int) -> SampleSizes:
         return self.table[index]
 
     @override
+    def columns(self, numbers: Sequence[int] | Int64[np.ndarray, " numbers"]) -> SizeColumns:
+        return self.table.columns(np.asarray(numbers, dtype=np.int64))
+
+    @override
+    def blocks(self) -> Iterator[SizeColumns]:
+        return self.table.blocks()
+
+    @override
+    def envelope(self) -> Envelope:
+        return self.table.envelope
+
+    @override
     def task(self, index: int) -> Task:
         return self.table.task(index)
+
+    @override
+    def tasks(self) -> dict[Task, int]:
+        return self.table.task_counts()
 
     @override
     def origins(self) -> Origins:
         return self._origins
 
-    def order(self, generator: np.random.Generator) -> Int64[np.ndarray, " samples"]:
-        """Chunks in random order, and samples in random order within every `window` of them."""
-        borders = list(accumulate(self.chunks, initial=0))
-        chunks = generator.permutation(len(self.chunks))
-        groups: list[np.ndarray] = []
-        for first in range(0, len(chunks), self.window):
-            group = [np.arange(borders[c], borders[c + 1]) for c in chunks[first : first + self.window]]
-            groups.append(generator.permutation(np.concatenate(group)))
-        return np.concatenate(groups).astype(np.int64)
+    @override
+    def chunks(self) -> Chunks:
+        return Chunks(self.index.records, self.window)
 
-    def _open(self) -> Any:
-        # one reader per process: a forked worker must not share its parent's files
-        if self._dataset is None or self._dataset[0] != os.getpid():
-            self._dataset = (os.getpid(), open_chunks(self.folder))
-        return self._dataset[1]
+    @override
+    def soon(self, chunks: Sequence[int]) -> None:
+        self.files.soon([self.index.name(chunk) for chunk in chunks])
 
-
-def open_chunks(folder: Path) -> Any:
-    """The records of a folder as litdata's `StreamingDataset`, which gives a `memoryview` for an index."""
-    from litdata import StreamingDataset
-
-    return StreamingDataset(str(folder))
+    def _chunk(self, number: int) -> OpenChunk:
+        if number not in self._open:
+            self._open[number] = self.index.open(number, self.files.need(self.index.name(number)))
+            if len(self._open) > MOST_OPEN:
+                self._open.popitem(last=False)[1].close()
+        self._open.move_to_end(number)
+        return self._open[number]

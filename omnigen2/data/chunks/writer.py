@@ -5,10 +5,16 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from omnigen2.data.chunks.index import ChunkIndex
 from omnigen2.data.chunks.record import decode, encode
 from omnigen2.data.chunks.sizes import SizeTable
-from omnigen2.data.chunks.streaming import open_chunks
-from omnigen2.data.samples import DataError, Origins, Sample, SampleSizes, Task
+from omnigen2.data.remote import write_checksums
+from omnigen2.data.samples import ByteLength, DataError, Origins, Sample, SampleSizes, Task
+from omnigen2.files import check_most
+
+MOST_REFERENCES = 2**15 - 1
+"""Of one sample."""
+TEXT = ByteLength()
 
 
 class ChunkWriter:
@@ -27,10 +33,11 @@ class ChunkWriter:
 
     Example:
         >>> from tempfile import TemporaryDirectory
+        >>> from omnigen2.data import StreamingSource
         >>> with TemporaryDirectory() as folder:
         ...     with ChunkWriter(folder) as writer:
         ...         writer.add(Sample("understanding", "2 + 2?", answer="4"), SampleSizes(4, (), None))
-        ...     decode(open_chunks(Path(folder))[0], "it").answer
+        ...     StreamingSource(folder)[0].answer
         '4'
     """
 
@@ -47,6 +54,7 @@ class ChunkWriter:
         self._writer: Any = BinaryWriter(str(self.folder), chunk_bytes=chunk_bytes)
         self._tasks: list[Task] = []
         self._sizes: list[SampleSizes] = []
+        self._text_bytes: list[int] = []
         self._checksums: list[int] = []
 
     def __len__(self) -> int:
@@ -74,6 +82,7 @@ class ChunkWriter:
         """
         if len(sizes.references) != len(sample.references) or (sizes.target is None) != (sample.target is None):
             raise DataError(f"{sample.key} got the sizes {sizes}, which belong to another sample; use `measure`")
+        check_most(f"references of {sample.key}", len(sizes.references), MOST_REFERENCES, DataError)
         for what, own in self.origins.named().items():
             brought = sample.origins.named()[what]
             if sample.target is not None and brought != own:
@@ -82,10 +91,11 @@ class ChunkWriter:
         self._writer[len(self)] = record
         self._tasks.append(sample.task)
         self._sizes.append(sizes)
+        self._text_bytes.append(TEXT.words(sample.instruction) + TEXT.words(sample.answer or ""))
         self._checksums.append(zlib.crc32(record))
 
     def close(self) -> None:
-        """Finish the chunks, read every record back, and write the table of sizes.
+        """Finish the chunks, read every record back, and write the table of sizes and the checksums of all files.
 
         Raises:
             DataError: If nothing was added, or a record is not what was given.
@@ -94,12 +104,28 @@ class ChunkWriter:
             raise DataError(f"{self.folder} got no samples; a source needs at least 1")
         self._writer.done()
         self._writer.merge(1)
-        records = open_chunks(self.folder)
-        for index, expected in enumerate(self._checksums):
-            name = f"sample {index} of {self.folder}"
-            record = bytes(records[index])
-            if zlib.crc32(record) != expected:
-                raise DataError(f"{name} reads back differently than it was written; check the disk, then write again")
-            decode(record, name, self.origins)
+        self._read_back()
         self.origins.save(self.folder)
-        SizeTable.of(self._tasks, self._sizes).save(self.folder)
+        SizeTable.of(self.folder, self._tasks, self._sizes, self._text_bytes).save()
+        write_checksums(self.folder)
+
+    def _read_back(self) -> None:
+        """Compare every record with what was given.
+
+        Raises:
+            DataError: If one differs.
+        """
+        index, number = ChunkIndex.load(self.folder, self.folder), 0
+        for chunk in range(len(index)):
+            opened = index.open(chunk, self.folder / index.name(chunk))
+            for place in range(int(index.records[chunk])):
+                name = f"sample {number} of {self.folder}"
+                record = opened.record(place)
+                if number >= len(self) or zlib.crc32(record) != self._checksums[number]:
+                    problem = f"{name} reads back differently than it was written"
+                    raise DataError(f"{problem}; check the disk, then write again")
+                decode(record, name, self.origins)
+                number += 1
+            opened.close()
+        if number != len(self):
+            raise DataError(f"{self.folder} has {number} of {len(self)} samples; check the disk, then write again")

@@ -1,5 +1,6 @@
 """What a training example is, how large it is, where it comes from, and what may be computed of it beforehand."""
 
+from omnigen2.data.samples.columns import Envelope, SizeColumns
 from omnigen2.data.samples.errors import BadRecord, DataError, skipping
 from omnigen2.data.samples.kinds import (
     ImageEncoder,
@@ -11,8 +12,9 @@ from omnigen2.data.samples.kinds import (
     States,
     StatesOrigin,
 )
+from omnigen2.data.samples.pixel_range import PixelRange
 from omnigen2.data.samples.sample import TASKS, ImageFile, Sample, SampleSizes, Size, Task, measure, stated_sizes
-from omnigen2.data.samples.source import ListSource, PixelRange, Source
+from omnigen2.data.samples.source import BLOCK, Chunks, ListSource, Source
 from omnigen2.data.samples.stored import (
     NAMES,
     NUMBER_TYPES,
@@ -27,9 +29,9 @@ from omnigen2.data.samples.stored import (
 from omnigen2.data.samples.text import ByteLength, TextLength, TokenizerLength
 
 __all__ = [
-    "NAMES", "NUMBER_TYPES", "TASKS", "BadRecord", "ByteLength", "DataError", "ImageEncoder", "ImageFile",
-    "InstructionEncoder", "LatentOrigin", "LatentType", "ListSource", "Loaded", "Mismatch", "NumberType", "Origin",
-    "Origins", "PixelRange", "Pixels", "Sample", "SampleEncoder", "SampleSizes", "Size", "Source", "States",
-    "StatesOrigin", "Stored", "StoredTensor", "Task", "TextLength", "TokenizerLength", "measure", "skipping",
-    "stated_sizes",
+    "BLOCK", "NAMES", "NUMBER_TYPES", "TASKS", "BadRecord", "ByteLength", "Chunks", "DataError", "Envelope",
+    "ImageEncoder", "ImageFile", "InstructionEncoder", "LatentOrigin", "LatentType", "ListSource", "Loaded", "Mismatch",
+    "NumberType", "Origin", "Origins", "PixelRange", "Pixels", "Sample", "SampleEncoder", "SampleSizes", "Size",
+    "SizeColumns", "Source", "States", "StatesOrigin", "Stored", "StoredTensor", "Task", "TextLength",
+    "TokenizerLength", "measure", "skipping", "stated_sizes",
 ]  # fmt: skip

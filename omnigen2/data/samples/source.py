@@ -1,17 +1,35 @@
 """Where samples come from, and where in it they are."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Int64
 from typing_extensions import override
 
+from omnigen2.data.samples.columns import Envelope, SizeColumns
 from omnigen2.data.samples.errors import DataError
 from omnigen2.data.samples.kinds import Origins
 from omnigen2.data.samples.sample import Sample, SampleSizes, Task, measure
 from omnigen2.data.samples.text import ByteLength, TextLength
 from omnigen2.pictures import ImageReader
+
+BLOCK = 2**18
+"""So many samples are looked through at a time."""
+
+
+class Chunks(NamedTuple):
+    """Which samples lie together, and how many such chunks are mixed with one another in the order of an epoch.
+
+    Attributes:
+        lengths: Number of samples of each chunk; the samples are numbered chunk by chunk.
+        window: Chunks, over all ranks together; every rank mixes at least `LEAST_WINDOW`, if the window has so many.
+    """
+
+    lengths: Int64[np.ndarray, " chunks"]
+    window: int
 
 
 class Source(ABC):
@@ -33,17 +51,37 @@ class Source(ABC):
     def sizes(self, index: int) -> SampleSizes:
         """Sizes of one sample, cheaper than reading it."""
 
+    def columns(self, numbers: Sequence[int] | Int64[np.ndarray, " numbers"]) -> SizeColumns:
+        """Sizes of many samples, in the order of their numbers."""
+        return SizeColumns.of([self.sizes(int(number)) for number in numbers])
+
+    def blocks(self) -> Iterator[SizeColumns]:
+        """Sizes of all samples, in the order of their numbers and not too many at a time."""
+        for start in range(0, len(self), BLOCK):
+            yield self.columns(range(start, min(start + BLOCK, len(self))))
+
+    def envelope(self) -> Envelope:
+        """What no sample exceeds; it need not be reached."""
+        return Envelope.of(self.blocks())
+
     def task(self, index: int) -> Task:
         """Task of one sample; by default the sample is read for it."""
         return self[index].task
+
+    def tasks(self) -> dict[Task, int]:
+        """How many samples there are of each task."""
+        return Counter(self.task(index) for index in range(len(self)))
 
     def origins(self) -> Origins:
         """What its samples with a target bring that was computed before, and what made it; by default nothing."""
         return Origins()
 
-    def order(self, generator: np.random.Generator) -> Int64[np.ndarray, " samples"]:
-        """The order of one epoch, a permutation of all indices, with no other source of chance than the generator."""
-        return generator.permutation(len(self))
+    def chunks(self) -> Chunks:
+        """Which samples lie together; by default each alone, and all are mixed with one another."""
+        return Chunks(np.ones(len(self), dtype=np.int64), len(self))
+
+    def soon(self, chunks: Sequence[int]) -> None:  # noqa: B027 - most sources have nothing to fetch
+        """Be told which chunks will be needed next, in this order; returns at once. By default nothing is done."""
 
 
 class ListSource(Source):
@@ -83,62 +121,3 @@ class ListSource(Source):
             sample = self.samples[index]
             self._sizes[index] = measure(sample, self.text.count(sample), self.reader)
         return self._sizes[index]
-
-
-class PixelRange(Source):
-    """The samples of another source whose picture is of some size: one bucket of a resolution stage.
-
-    Training at 1024x1024 needs pictures that large (they are never enlarged); what is smaller belongs to an earlier
-    stage. Two buckets with weights of their own keep small and large pictures in separate batches.
-
-    Args:
-        source: All samples.
-        at_least: Fewest pixels of the target; of the largest reference where a sample has no target. A sample without
-            images has 0 pixels.
-        below: Pixels that it must stay below; no limit if None.
-
-    Raises:
-        DataError: If the range is empty, or no sample is in it.
-    """
-
-    def __init__(self, source: Source, at_least: int = 0, below: int | None = None) -> None:
-        if at_least < 0 or (below is not None and below <= at_least):
-            raise DataError(f"no picture has at least {at_least} and below {below} pixels; give 0 <= at_least < below")
-        self.source = source
-        pixels = [_pixels(source.sizes(index)) for index in range(len(source))]
-        self.indices = [i for i, n in enumerate(pixels) if at_least <= n and (below is None or n < below)]
-        if not self.indices:
-            raise DataError(
-                f"none of {len(pixels)} samples has at least {at_least} and below {below} pixels (they have "
-                f"{min(pixels)} to {max(pixels)}); change the range or remove this bucket"
-            )
-
-    def __len__(self) -> int:
-        return len(self.indices)
-
-    def __getitem__(self, index: int) -> Sample:
-        return self.source[self.indices[index]]
-
-    @override
-    def sizes(self, index: int) -> SampleSizes:
-        return self.source.sizes(self.indices[index])
-
-    @override
-    def task(self, index: int) -> Task:
-        return self.source.task(self.indices[index])
-
-    @override
-    def origins(self) -> Origins:
-        return self.source.origins()
-
-    def order(self, generator: np.random.Generator) -> Int64[np.ndarray, " samples"]:
-        """The order of the whole source, without what is not in the range."""
-        places = np.full(len(self.source), -1, dtype=np.int64)
-        places[self.indices] = np.arange(len(self.indices))
-        order = places[self.source.order(generator)]
-        return order[order >= 0]
-
-
-def _pixels(sizes: SampleSizes) -> int:
-    images = sizes.references if sizes.target is None else (sizes.target,)
-    return max((height * width for height, width in images), default=0)

@@ -23,12 +23,13 @@ from omnigen2.data import (
     check_budget,
     check_data,
     has_captions,
+    has_chunks,
     open_folder,
 )
 from omnigen2.data.batches import Mixing
 from omnigen2.files import MOST_STEPS, check_most
 from omnigen2.layout import ImageSegment, Layout, Segment, TextSegment
-from omnigen2.training.flow_matching.data_parts import DataPart, Reading, named_part, open_parts
+from omnigen2.training.flow_matching.data_parts import DataPart, Reading, is_there, named_part, open_parts
 
 TYPICAL_TEXT = 64
 """Text tokens of a sample in an estimate that no data are read for."""
@@ -148,7 +149,7 @@ class ImageData(L.LightningDataModule):
             parts = [*({} if self.validation is None else self.validation.parts).items(), *self.parts.items()]
             drawn = {part.path for _, part in parts if part.weight > 0}
             paths: dict[str, Looked] = {}
-            for name, part in sorted(parts, key=lambda one: not Path(one[1].path).exists()):
+            for name, part in sorted(parts, key=lambda one: not is_there(one[1])):
                 if part.path not in paths:
                     with named_part(name, part):
                         limit = texts if part.path in drawn else None
@@ -164,8 +165,9 @@ class ImageData(L.LightningDataModule):
                 *({} if self.validation is None else self.validation.parts).items(),
                 *self.parts.items(),
             ]:
-                if Path(part.path).is_dir() and not has_captions(Path(part.path)):
-                    for inner, source in open_folder(Path(part.path)).sources.items():
+                folder = Path(part.path)
+                if has_chunks(part.path) or (folder.is_dir() and not has_captions(folder)):
+                    for inner, source in open_folder(part.path).sources.items():
                         found[f"{name}/{inner}"] = source.origins()
         return found
 

@@ -9,6 +9,7 @@ from lightning.pytorch.utilities import rank_zero_warn
 
 from omnigen2.data import BadRecords, ByteLength, DataError, Opened, PixelRange, Source, TextLength, open_data
 from omnigen2.data.batches import BrokenSamples, Precomputed
+from omnigen2.data.remote import is_remote
 from omnigen2.pictures import ImageReader
 
 
@@ -17,8 +18,9 @@ class DataPart:
     """One part of a mixture.
 
     Attributes:
-        path: A yml or jsonl file in the official layout; the folder that `omnigen2 data optimize` wrote; or the
-            folder of one of its sources. A path with several sources keeps their ratios among themselves.
+        path: A yml or jsonl file in the official layout; the folder that `omnigen2 data optimize` wrote, or that of
+            one of its sources, either also as a URL such as `s3://BUCKET/FOLDER`. A path with several sources keeps
+            their ratios among themselves.
         weight: At least 0; only ratios of weights count.
         at_least: Fewest pixels of a picture: smaller ones are left out, see `omnigen2.data.PixelRange`.
         below: Pixels that a picture must stay below; no limit if None.
@@ -92,6 +94,11 @@ def _open(name: str, part: DataPart, reading: Reading) -> Opened:
         return open_data(part.path, reading.bad_records, text, reading.reader, reading.broken)
 
 
+def is_there(part: DataPart) -> bool:
+    """Whether there is something to be read from; of a place far away, it shows when it is read."""
+    return is_remote(part.path) or Path(part.path).exists()
+
+
 @contextmanager
 def named_part(name: str, part: DataPart) -> Generator[None]:
     """Name the part of a mixture in what is wrong with it.
@@ -102,7 +109,7 @@ def named_part(name: str, part: DataPart) -> Generator[None]:
     Raises:
         DataError: If it does not exist, or something is wrong with it.
     """
-    if not Path(part.path).exists():
+    if not is_there(part):
         raise DataError(
             f"the data {name!r} are to be read from {part.path}, which does not exist",
             "give the path of a yml or jsonl file, or write chunks there with "

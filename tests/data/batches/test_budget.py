@@ -6,8 +6,10 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from omnigen2.data import DataError, SampleSizes, TokenBudget
+from omnigen2.data.samples import SizeColumns
 from omnigen2.layout import ImageSegment
-from tests.data.cases import POLICY
+from omnigen2.pictures import ResizePolicy
+from tests.data.cases import POLICY, Sizes
 
 sides = st.integers(1, 200)
 
@@ -21,6 +23,25 @@ def test_the_cost_is_what_the_resized_images_have(references, target) -> None:
     sizes = SampleSizes(7, tuple(references), target)
     assert budget.cost(sizes) == 7 + sum(tokens)
     assert [segment.tokens for segment in budget.images(sizes)] == tokens
+
+
+@given(
+    st.lists(
+        st.builds(
+            SampleSizes,
+            text_tokens=st.integers(0, 30),
+            references=st.lists(st.tuples(sides, sides), max_size=4).map(tuple),
+            target=st.none() | st.tuples(sides, sides),
+        ),
+        min_size=1,
+        max_size=20,
+    )
+)
+def test_costs_of_many_are_the_costs_of_each_and_none_is_above_the_bound(sizes) -> None:
+    budget = TokenBudget(10_000, ResizePolicy(64 * 64, 150, 8, (32 * 32, 16 * 16, 40 * 40)))
+    costs = budget.costs(SizeColumns.of(sizes)).tolist()
+    assert costs == [budget.cost(one) for one in sizes]
+    assert max(costs) <= budget.most(Sizes(sizes).envelope())
 
 
 def test_the_layout_has_text_references_target_and_no_padding() -> None:

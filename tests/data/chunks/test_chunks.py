@@ -2,11 +2,13 @@
 
 import json
 import os
+import pickle
+import struct
 from itertools import islice
 from pathlib import Path
 
-import numpy as np
 import pytest
+from litdata import StreamingDataset
 from torch.utils.data import DataLoader
 
 from omnigen2.data import (
@@ -57,7 +59,7 @@ def copied(chunks: Path, tmp_path: Path) -> Path:
 
 def test_mixed_tasks_lists_of_any_length_and_missing_parts_come_back(chunks: Path) -> None:
     source = StreamingSource(chunks)
-    assert len(source.chunks) > 5
+    assert len(source.index) > 5
     assert [source[i] for i in range(len(source))] == SAMPLES
     reader = ImageReader()
     for i, sample in enumerate(SAMPLES):
@@ -76,16 +78,28 @@ def test_chunks_are_read_by_workers_after_the_parent_has_read_them(chunks: Path)
     assert source[4] == SAMPLES[4]
 
 
-@pytest.mark.parametrize("window", [1, 2, 99])
-def test_an_order_is_a_permutation_that_opens_few_chunks_at_a_time(chunks: Path, window: int) -> None:
-    source = StreamingSource(chunks, window)
-    order = source.order(np.random.default_rng(0))
-    assert sorted(order) == list(range(20))
-    owner = np.repeat(np.arange(len(source.chunks)), source.chunks)
-    places = [np.flatnonzero(owner[order] == chunk) for chunk in range(len(source.chunks))]
-    for now in range(20):
-        assert sum(place[0] <= now <= place[-1] for place in places) <= window
-    assert list(source.order(np.random.default_rng(1))) != list(order)
+def test_records_are_those_that_litdata_reads(chunks: Path) -> None:
+    source, theirs = StreamingSource(chunks), StreamingDataset(str(chunks))
+    assert [source.record(i) for i in range(20)] == [bytes(theirs[i]) for i in range(20)]
+    lines = (chunks / "chunks.sha256").read_text().splitlines()
+    assert [line.split("  ")[1] for line in lines] == sorted(
+        path.name for path in chunks.iterdir() if path.name != "chunks.sha256"
+    )
+
+
+def test_few_chunks_are_open_at_a_time_and_those_that_are_may_be_removed(
+    copied: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("omnigen2.data.chunks.streaming.MOST_OPEN", 2)
+    source = StreamingSource(copied)
+    for index in (0, 19, 5, 0, 19):
+        assert source[index] == SAMPLES[index]
+        assert len(source._open) <= 2
+    (copied / source.index.name(0)).unlink()
+    assert source[0] == SAMPLES[0]
+    assert len(pickle.loads(pickle.dumps(source))._open) == 0
+    with pytest.raises(DataError, match=r"the chunk .* is missing; copy it anew"):
+        pickle.loads(pickle.dumps(source))[0]
 
 
 @pytest.mark.parametrize(("before", "after"), [(0, 2), (2, 0)])
@@ -110,6 +124,7 @@ def test_a_mixture_over_chunks_resumes_exactly(chunks: Path, before: int, after:
 def read_all(folder: Path) -> None:
     source = StreamingSource(folder)
     for index in range(len(source)):
+        assert source.sizes(index).text_tokens
         assert source[index].instruction
 
 
@@ -133,6 +148,23 @@ def damage(folder: Path, fault: str) -> None:
             (folder / "index.json").write_text(json.dumps(index))
         case "no index":
             (folder / "index.json").unlink()
+        case "other length":
+            data = bytearray(chunk.read_bytes())
+            (records,) = struct.unpack_from("<I", data)
+            struct.pack_into("<I", data, 4 * (records + 2), 7)
+            chunk.write_bytes(bytes(data))
+        case "twice":
+            index["chunks"][1] = index["chunks"][0]
+            (folder / "index.json").write_text(json.dumps(index))
+        case "no whole number":
+            index["chunks"][1]["chunk_size"] = 1.5
+            (folder / "index.json").write_text(json.dumps(index))
+        case "another format":
+            file = (folder / SIZES_FILE).read_bytes()
+            (folder / SIZES_FILE).write_bytes(file.replace(b"omnigen2 samples 3", b"omnigen2 samples 2"))
+        case "other bounds":
+            file = (folder / SIZES_FILE).read_bytes()
+            (folder / SIZES_FILE).write_bytes(file.replace(b'references\\": 3', b'references\\": 2'))
         case "half an index":
             (folder / "index.json").write_text('{"chunks": [')
         case "no sizes":
@@ -154,6 +186,14 @@ def damage(folder: Path, fault: str) -> None:
         ("pickle", r"data_format \['pickle'\], expected \['bytes'\]; pickle runs whatever code it holds"),
         ("str", r"data_format \['str'\], expected \['bytes'\]\n"),
         ("fewer", r"has the sizes of 20 samples, but \d+ in its chunks"),
+        ("other length", r"record 0 of the chunk .*chunk-0-1.bin is damaged \(its length is wrong\)"),
+        ("twice", r"index.json names chunk-0-0.bin twice"),
+        ("no whole number", r"chunks\[1\], has chunk_size 1.5, expected a whole number of at least 1"),
+        (
+            "another format",
+            r"is of format 'omnigen2 samples 2' .* expected 'omnigen2 samples 3' .* write the folder again",
+        ),
+        ("other bounds", r"samples.safetensors is damaged \(its checksum is wrong\)"),
         ("no index", "has no index.json"),
         ("half an index", "index.json is no JSON"),
         ("no sizes", "has no samples.safetensors: it was not written by `omnigen2 data optimize`, or not to the end"),
@@ -168,7 +208,7 @@ def test_damaged_folders_are_refused(copied: Path, fault: str, message: str) -> 
 
 
 def test_what_reads_back_differently_is_not_finished(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("omnigen2.data.chunks.writer.open_chunks", lambda folder: [b"other"] * 99)
+    monkeypatch.setattr("omnigen2.data.chunks.open_chunk.OpenChunk.record", lambda chunk, number: b"other")
     with pytest.raises(DataError, match=r"sample 0 of .* reads back differently than it was written"):
         write(tmp_path / "x")
     with pytest.raises(DataError, match="not to the end"):

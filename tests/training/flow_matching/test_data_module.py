@@ -8,6 +8,8 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from lightning.pytorch.callbacks import ModelCheckpoint
+from lightning.pytorch.strategies import DDPStrategy
 
 from omnigen2.data import (
     Batch,
@@ -21,10 +23,13 @@ from omnigen2.data import (
     optimize,
 )
 from omnigen2.pictures import ResizePolicy
+from omnigen2.runner.keep import of_all_processes
 from omnigen2.training.flow_matching import ImageData
 from omnigen2.training.flow_matching.data_module import Validation
 from omnigen2.training.flow_matching.data_parts import DataPart, Reading, open_parts
+from tests.data.batches.test_lightning import Recorder, mixture
 from tests.data.cases import picture, t2i, write_jsonl
+from tests.training.rank_parts import Launcher, silent_trainer
 
 BUDGET = TokenBudget(700, ResizePolicy(max_pixels=64 * 64, multiple=8))
 
@@ -69,6 +74,34 @@ def test_a_restored_run_gets_the_batches_it_would_have_got(folder: Path, stop: i
     head = keys(islice(endless(first), stop))
     second.load_state_dict(first.state_dict())
     assert head + keys(islice(endless(second), 12 - stop)) == whole
+
+
+def fitted(folder: str, checkpoint: str | None = None, strategy: Any = "auto") -> Recorder:
+    saved = ModelCheckpoint(folder, every_n_train_steps=2, save_top_k=-1)
+    module, data = Recorder(), mixture(12, 0)
+    trainer = silent_trainer(Path(folder), 6, saved, strategy=strategy, enable_checkpointing=True)
+    trainer.fit(module, data, ckpt_path=checkpoint, weights_only=True)
+    return module
+
+
+def fit_two_of_two(folder: str) -> dict[str, Any]:
+    """What each of two processes trains on, never stopped and from the checkpoint after the second step."""
+    whole = fitted(f"{folder}/whole", None, DDPStrategy(process_group_backend="gloo"))
+    checkpoint = f"{folder}/whole/epoch=0-step=2.ckpt"
+    again = fitted(f"{folder}/again", checkpoint, DDPStrategy(process_group_backend="gloo"))
+    return {"ranks": of_all_processes({"whole": whole.trained, "again": again.trained})}
+
+
+def test_lightning_saves_the_position_of_all_processes(launcher: Launcher, tmp_path: Path) -> None:
+    ranks = launcher.results(fit_two_of_two, str(tmp_path))["ranks"]
+    for rank in ranks:
+        assert rank["again"] == rank["whole"][2:]
+    assert ranks[0]["whole"] != ranks[1]["whole"]
+    alone = fitted(str(tmp_path / "alone"), str(tmp_path / "whole/epoch=0-step=2.ckpt"))
+    assert len(alone.trained) == 4
+    first = [key.split(" ")[0] for rank in ranks for batch in rank["whole"][:2] for key in batch]
+    later = [key.split(" ")[0] for key in alone.trained[0]]
+    assert not set(first) & set(later)  # no source has come to its second epoch
 
 
 def test_sources_have_the_weight_of_their_part_times_their_ratio(folder: Path) -> None:
