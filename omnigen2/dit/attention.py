@@ -4,8 +4,9 @@ from torch import nn
 from typing_extensions import override
 
 from omnigen2.dit.backends import AttentionBackend, Borders, attend, check_backend
+from omnigen2.dit.fused import turned_norm
 from omnigen2.layout import TokenStates
-from omnigen2.rope import Rotation, apply_rotation
+from omnigen2.rope import Rotation
 
 QK_NORM_EPS = 1e-5
 """Of the query and key norms, whatever the block norms use."""
@@ -45,7 +46,6 @@ class Attention(nn.Module):
         query, key, value = (
             projection(states).unflatten(-1, (-1, self.head_dim)) for projection in (self.query, self.key, self.value)
         )
-        query = apply_rotation(self.query_norm(query), rotation)
-        key = apply_rotation(self.key_norm(key), rotation)
-        query, key = query.type_as(value), key.type_as(value)  # norms may run in float32 under autocast
+        query = turned_norm(query, self.query_norm.weight, rotation, QK_NORM_EPS)
+        key = turned_norm(key, self.key_norm.weight, rotation, QK_NORM_EPS)
         return self.output(attend(query, key, value, borders, self.backend).flatten(1))

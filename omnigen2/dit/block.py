@@ -2,11 +2,11 @@
 
 from jaxtyping import Float
 from torch import Tensor, nn
-from torch.nn import functional as F
 from typing_extensions import override
 
 from omnigen2.dit.attention import Attention
 from omnigen2.dit.backends import Borders
+from omnigen2.dit.fused import scaled_norm, silu_product
 from omnigen2.dit.modulation import Modulation, ScaleGate
 from omnigen2.layout import TokenIndex, TokenStates
 from omnigen2.rope import Rotation
@@ -26,7 +26,7 @@ class SwiGLU(nn.Module):
 
     @override
     def forward(self, states: Float[Tensor, "*tokens hidden"]) -> Float[Tensor, "*tokens hidden"]:
-        return self.down(F.silu(self.gate(states)) * self.up(states))
+        return self.down(silu_product(self.gate(states), self.up(states)))
 
 
 class Sandwich(nn.Module):
@@ -34,18 +34,22 @@ class Sandwich(nn.Module):
 
     def __init__(self, hidden_size: int, eps: float) -> None:
         super().__init__()
+        self.eps = eps
         self.before = nn.RMSNorm(hidden_size, eps=eps)
         self.after = nn.RMSNorm(hidden_size, eps=eps)
 
-    def enter(self, states: TokenStates, modulation: ScaleGate | None) -> TokenStates:
+    def enter(self, states: TokenStates, modulation: ScaleGate | None, owner: TokenIndex | None) -> TokenStates:
         """The layer's input: the residual stream normalised, and scaled if there is a modulation."""
-        normalised = self.before(states)
-        return normalised if modulation is None else normalised * modulation.scale
+        weight = self.before.weight
+        return scaled_norm(states, weight[None] if modulation is None else modulation.scale * weight, owner, self.eps)
 
-    def leave(self, states: TokenStates, output: TokenStates, modulation: ScaleGate | None) -> TokenStates:
+    def leave(
+        self, states: TokenStates, output: TokenStates, modulation: ScaleGate | None, owner: TokenIndex | None
+    ) -> TokenStates:
         """The residual stream with the layer's output, normalised and gated, added."""
-        normalised = self.after(output)
-        return states + (normalised if modulation is None else modulation.gate * normalised)
+        weight = self.after.weight
+        factor = weight[None] if modulation is None else modulation.gate * weight
+        return scaled_norm(output, factor, owner, self.eps, states)
 
 
 class Block(nn.Module):
@@ -68,13 +72,15 @@ class Block(nn.Module):
         rotation: Rotation,
         borders: Borders,
         modulation: tuple[ScaleGate, ScaleGate] | None = None,
+        owner: TokenIndex | None = None,
     ) -> TokenStates:
         """Transform tokens inside the borders; the modulations are the attention's and the feed-forward's."""
         first, second = modulation or (None, None)
         norms = self.attention_norms
-        states = norms.leave(states, self.attention(norms.enter(states, first), rotation, borders), first)
+        attended = self.attention(norms.enter(states, first, owner), rotation, borders)
+        states = norms.leave(states, attended, first, owner)
         norms = self.feed_forward_norms
-        return norms.leave(states, self.feed_forward(norms.enter(states, second)), second)
+        return norms.leave(states, self.feed_forward(norms.enter(states, second, owner)), second, owner)
 
 
 class ModulatedBlock(nn.Module):
@@ -98,4 +104,4 @@ class ModulatedBlock(nn.Module):
         owner: TokenIndex,
     ) -> TokenStates:
         """Transform tokens at the time of their sample; `owner` says which that is."""
-        return self.body(states, rotation, borders, self.modulation(time, owner))
+        return self.body(states, rotation, borders, self.modulation(time), owner)

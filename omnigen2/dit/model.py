@@ -10,14 +10,14 @@ from torch.utils.checkpoint import checkpoint
 from typing_extensions import override
 
 from omnigen2.dit.attention import Attention
-from omnigen2.dit.backends import AttentionBackend, Borders
+from omnigen2.dit.backends import AttentionBackend, Borders, goes_by_length
 from omnigen2.dit.block import Block, ModulatedBlock, SwiGLU
 from omnigen2.dit.config import TransformerConfig
 from omnigen2.dit.embedding import TextEmbedder, TimeEmbedder
 from omnigen2.dit.modulation import Modulation, OutputLayer
 from omnigen2.dit.routing import Joint, Routes, joint_layout, own_segments
 from omnigen2.errors import check_choice, check_instance
-from omnigen2.layout import Layout, TokenStates
+from omnigen2.layout import Layout, TokenIndex, TokenStates
 from omnigen2.rope import ImageIndexEmbedding, OmniPositions, PositionScheme, RotaryEmbedding, Rotation
 
 BlockGroup: TypeAlias = Literal["text_refiner", "reference_refiner", "noise_refiner", "blocks"]
@@ -232,13 +232,27 @@ class DiffusionTransformer(nn.Module):
         velocity = self.output(joint.index_select(0, routes.target), time, routes.owner[routes.target])
         return velocity.to(x_t.dtype)
 
-    def _run(self, group: BlockGroup, states: TokenStates, *arguments: Rotation | Borders | Tensor) -> TokenStates:
+    def _run(
+        self,
+        group: BlockGroup,
+        states: TokenStates,
+        rotation: Rotation,
+        borders: Borders,
+        time: Tensor | None = None,
+        owner: TokenIndex | None = None,
+    ) -> TokenStates:
+        unsorted = None
+        if borders.by_length is not None and goes_by_length(self.backend, states):
+            order, unsorted = borders.by_length, borders.unsorted
+            states, rotation, borders = states.index_select(0, order), rotation.take(order), borders.sorted
+            owner = None if owner is None else owner[order]
         for block in cast(nn.ModuleList, getattr(self, group)):
+            given = (states, rotation, borders, time, owner)
             if group in self.checkpointing and torch.is_grad_enabled():
-                states = cast(Tensor, checkpoint(block, states, *arguments, use_reentrant=False))
+                states = cast(Tensor, checkpoint(block, *given, use_reentrant=False))
             else:
-                states = block(states, *arguments)
-        return states
+                states = block(*given)
+        return states if unsorted is None else states.index_select(0, unsorted)
 
     def _block(self) -> Block:
         config = self.config

@@ -44,12 +44,12 @@ class ScaleGate(NamedTuple):
     """What the time does to one residual branch.
 
     Attributes:
-        scale: The branch's normalised input is multiplied by it, around 1; shape (tokens, hidden).
-        gate: The branch's output is multiplied by it, in (-1, 1); shape (tokens, hidden).
+        scale: The branch's normalised input is multiplied by it, around 1; shape (samples, hidden).
+        gate: The branch's output is multiplied by it, in (-1, 1); shape (samples, hidden).
     """
 
-    scale: TokenStates
-    gate: TokenStates
+    scale: Float[Tensor, "samples hidden"]
+    gate: Float[Tensor, "samples hidden"]
 
 
 class Modulation(nn.Module):
@@ -75,12 +75,14 @@ class Modulation(nn.Module):
             self.linear.bias.view(2, 2, -1)[:, 1].fill_(self.gate_bias)
 
     @override
-    def forward(self, time: Float[Tensor, "samples time_size"], owner: TokenIndex) -> tuple[ScaleGate, ScaleGate]:
-        """Scales and gates for every token, of the attention branch and of the feed-forward branch."""
-        scale, gate, scale_2, gate_2 = self.linear(F.silu(time)).chunk(4, dim=1)
-        values = torch.cat((1 + scale, gate.tanh(), 1 + scale_2, gate_2.tanh()), dim=1)
-        first, second, third, fourth = spread(values, owner).chunk(4, dim=1)
-        return ScaleGate(first, second), ScaleGate(third, fourth)
+    def forward(self, time: Float[Tensor, "samples time_size"]) -> tuple[ScaleGate, ScaleGate]:
+        """Scales and gates of every sample, of the attention branch and of the feed-forward branch.
+
+        At least float32: next to 1, half as many digits would be left of a scale.
+        """
+        values = self.linear(F.silu(time))
+        scale, gate, scale_2, gate_2 = values.to(torch.promote_types(values.dtype, torch.float32)).chunk(4, dim=1)
+        return ScaleGate(1 + scale, gate.tanh()), ScaleGate(1 + scale_2, gate_2.tanh())
 
 
 class OutputLayer(nn.Module):

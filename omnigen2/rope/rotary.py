@@ -96,7 +96,8 @@ def apply_rotation(states: Heads, rotation: Rotation) -> Heads:
             f"apply_rotation got a dense batch of shape {tuple(states.shape)}, which does not say whether tokens or "
             "heads come first; pack it: (tokens, heads, head_dim), a rotation for each token"
         )
-    turn = turn_complex if states.device.type == "cpu" else turn_pairs
+    compiled = torch.compiler.is_compiling()  # inductor leaves complex numbers alone
+    turn = turn_complex if states.device.type == "cpu" and not compiled else turn_pairs
     return turn(states.float(), rotation).type_as(states)
 
 

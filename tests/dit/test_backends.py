@@ -1,13 +1,15 @@
 """Attention over packed sequences equals dense attention under a mask."""
 
+from unittest.mock import patch
+
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from omnigen2.dit import Attention, Borders, attend
-from omnigen2.dit.backends import AttentionBackend, check_backend
+from omnigen2.dit import Attention, Borders, attend, backends
+from omnigen2.dit.backends import LONG, AttentionBackend, check_backend
 from omnigen2.layout import Ragged
 from tests.strategies import seeds
 
@@ -45,6 +47,50 @@ def test_packed_attention_is_dense_attention(backend, lengths, kv_heads: int, ra
     gradients = torch.autograd.grad((packed * weights).sum(), qkv)
     for gradient, wanted in zip(gradients, torch.autograd.grad((expected * weights).sum(), qkv), strict=True):
         torch.testing.assert_close(gradient, wanted)
+
+
+@given(
+    lengths=lengths, kv_heads=st.integers(1, 3), ratio=st.integers(1, 3), seed=seeds, short=st.integers(0, 10),
+    piece=st.sampled_from([1, 40, backends.PIECE]),
+)  # fmt: skip
+def test_explicit_products_are_the_kernel(
+    lengths, kv_heads: int, ratio: int, seed: int, short: int, piece: int
+) -> None:
+    """However few scores are computed at a time."""
+    qkv = heads(seed, sum(lengths), kv_heads * ratio, kv_heads)
+    outcomes = []
+    for products in (False, True):
+        choice = {"_is_for_products": lambda _, products=products: products}
+        with patch.multiple(backends, SHORT=short, PIECE=piece, **choice):
+            out = attend(*qkv, borders(lengths), "sdpa")
+        outcomes.append([out, *torch.autograd.grad(out.square().sum(), qkv)])
+    torch.testing.assert_close(outcomes[1], outcomes[0])
+
+
+@pytest.mark.parametrize("autocast", [False, True])
+@pytest.mark.parametrize("lengths", [[9, 30, 30], [70, 100, 64]])
+def test_bfloat16_on_a_cpu_errs_no_more_than_the_kernel(lengths: list[int], autocast: bool) -> None:
+    """Scores rounded to bfloat16 would double the error."""
+    exact = [states.detach() for states in heads(0, sum(lengths), 4, 2)]
+    exact[1] = exact[0][:, :2] * 2 + exact[1]  # tokens look at themselves: scores of up to 15
+    packed = [states.bfloat16().double().requires_grad_() for states in exact]
+    expected = dense(*packed, lengths)
+    weights = torch.randn(expected.shape, generator=torch.Generator().manual_seed(1)).bfloat16()
+    wanted = [expected.detach(), *torch.autograd.grad(expected, packed, weights.double())]
+
+    def errors(long: int) -> list[float]:
+        rounded = [states.detach().bfloat16().requires_grad_() for states in packed]
+        with (
+            patch.multiple(backends, LONG=long),
+            torch.autocast("cpu", enabled=autocast),
+        ):
+            out = attend(*rounded, borders(lengths), "auto")
+        assert out.dtype == torch.bfloat16
+        found = [out.detach(), *torch.autograd.grad(out, rounded, weights)]
+        return [float((got - want).norm() / want.norm()) for got, want in zip(found, wanted, strict=True)]
+
+    ours, kernel = errors(LONG), errors(0)
+    assert all(own < 1.4 * other for own, other in zip(ours, kernel, strict=True))
 
 
 @pytest.mark.gpu

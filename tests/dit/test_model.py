@@ -13,8 +13,8 @@ from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from omnigen2.dit import BlockGroup, DiffusionTransformer, Inputs, variants
-from omnigen2.layout import ImageSegment, Layout, TextSegment, unpack
+from omnigen2.dit import BlockGroup, Borders, DiffusionTransformer, Inputs, variants
+from omnigen2.layout import ImageSegment, Layout, Ragged, TextSegment, unpack
 from tests.paths import ROOT
 from tests.strategies import SMALL, layouts, make_inputs, seeds, small_dit
 
@@ -55,13 +55,14 @@ def test_prepare_and_step_are_the_whole_forward(layout: Layout, seed: int) -> No
     torch.testing.assert_close(DIT(x_t, t, condition), DIT(x_t, t, inputs), rtol=0, atol=0)
 
 
-def refined(dit: DiffusionTransformer, run: Callable[[], object], group: str) -> Tensor:
-    """What the last block of a refiner puts out during a run."""
+def refined(dit: DiffusionTransformer, run: Callable[[], object], group: str, borders: Ragged) -> Tensor:
+    """What the last block of a refiner puts out during a run, in the order of the layout."""
     caught: list[Tensor] = []
     handle = getattr(dit, group)[-1].register_forward_hook(lambda _m, _i, output: caught.append(output))
     run()
     handle.remove()
-    return caught[0]
+    unsorted = Borders.of(borders, torch.device("cpu")).unsorted
+    return caught[0] if unsorted is None else caught[0][unsorted]
 
 
 @torch.no_grad()
@@ -72,8 +73,9 @@ def test_one_reference_does_not_change_another_s_refinement(layout: Layout, seed
     x_t, t, inputs = make_inputs(layout, seed)
     changed = data.draw(st.integers(0, len(borders) - 1))
     other = [r + (i == changed) for i, r in enumerate(unpack(inputs.references, borders))]
-    before = refined(DIT, lambda: DIT(x_t, t, inputs), "reference_refiner")
-    after = refined(DIT, lambda: DIT(x_t, t, inputs._replace(references=torch.cat(other))), "reference_refiner")
+    before = refined(DIT, lambda: DIT(x_t, t, inputs), "reference_refiner", borders)
+    replaced = inputs._replace(references=torch.cat(other))
+    after = refined(DIT, lambda: DIT(x_t, t, replaced), "reference_refiner", borders)
     for number, (old, new) in enumerate(zip(unpack(before, borders), unpack(after, borders), strict=True)):
         if number == changed:
             assert not torch.allclose(old, new)
