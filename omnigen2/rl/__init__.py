@@ -29,15 +29,16 @@ from omnigen2.rl.reward import (
     check_scores,
     unusable_picture,
 )
+from omnigen2.rl.reward_process import RewardProcess
 from omnigen2.rl.rollout import Decoder, Rollout, RolloutSampler
 from omnigen2.rl.sampling import GroupSampler, Member, member_noise, micro_batches
-from omnigen2.rl.steps import RandomSteps, SlidingWindow, Steps, StepSelection
+from omnigen2.rl.steps import RandomSteps, RandomWindow, SlidingWindow, Steps, StepSelection
 
 __all__ = [
     "Advantages", "Clipped", "Decoder", "DiffusionNFTObjective", "Divergence", "EqualSteps", "ExactKL", "Failure",
     "FlowGRPOLoss", "FlowGRPOObjective", "GroupSampler", "InverseLength", "Judgement", "LikelihoodRatio",
     "MeanOfPasses", "Member", "NFTLoss", "NoiseScaled", "NormalizedRatio", "Outcome", "Picture", "RandomSteps",
-    "RatioRule", "Reward", "RewardError", "RewardRequest", "Rollout", "RolloutSampler", "Scale", "Scores",
-    "SlidingWindow", "StepSelection", "StepWeighting", "Steps", "UnscaledKL", "WeightedSum", "check_scores",
-    "group_advantages", "member_noise", "micro_batches", "optimality", "unusable_picture",
+    "RandomWindow", "RatioRule", "Reward", "RewardError", "RewardProcess", "RewardRequest", "Rollout", "RolloutSampler",
+    "Scale", "Scores", "SlidingWindow", "StepSelection", "StepWeighting", "Steps", "UnscaledKL", "WeightedSum",
+    "check_scores", "group_advantages", "member_noise", "micro_batches", "optimality", "unusable_picture",
 ]  # fmt: skip

@@ -13,6 +13,7 @@ from omnigen2.flow import (
     NoiseLevel,
     SampleIndex,
     StochasticStep,
+    Times,
     TimeShift,
     Trajectory,
     Transition,
@@ -174,6 +175,7 @@ class RolloutSampler:
         generator: torch.Generator,
         window: range | None = None,
         decode: Decoder | None = None,
+        begun: Float[Tensor, " begun tokens *features"] | None = None,
     ) -> Rollout:
         """Draw one rollout, without gradients.
 
@@ -186,23 +188,19 @@ class RolloutSampler:
             generator: Source of the steps' noise, drawn on its own device.
             window: The stochastic steps; None: all.
             decode: Makes the pictures; None: the rollout has none.
+            begun: The states of these samples up to the first stochastic step or before it, if they were drawn
+                (`prefix`), shape (steps done + 1, tokens, *features), the noise first.
 
         Raises:
-            ValueError: If lengths do not agree or the window leaves the grid.
+            ValueError: If lengths do not agree, or the window leaves the grid or the steps that are not yet done.
         """
-        if sum(tokens) != noise.shape[0]:
-            raise ValueError(
-                f"tokens {list(tokens)} add up to {sum(tokens)}, but there are {noise.shape[0]} tokens of noise"
-            )
-        times = time_grid(self.steps, self.shift, tokens)
-        index = torch.repeat_interleave(torch.arange(len(tokens)), torch.tensor(tokens, dtype=torch.int64))
-        index = index.to(noise.device, non_blocking=True)
+        times, index = self._grid(noise, tokens)
         models = tuple(policy) if isinstance(policy, Sequence) else (policy,) * self.steps
         kept: list[Tensor] = []
         if self.keep_velocities:
             drawn = range(self.steps) if window is None else window
             models = tuple(_recorded(m, kept) if k in drawn else m for k, m in enumerate(models))
-        walk = sample_sde(models, noise, times, index, self.noise_level, generator, window)
+        walk = self._walk(models, noise[None] if begun is None else begun, times, index, generator, window)
         return Rollout(
             trajectory=walk,
             tokens=tuple(tokens),
@@ -211,6 +209,73 @@ class RolloutSampler:
             images=None if decode is None else decode(walk.final),
             velocities=walk.states.new_empty((0, *noise.shape)) if self.keep_velocities and not kept else _stack(kept),
         )
+
+    @torch.no_grad()
+    def prefix(
+        self, policy: Models, noise: Float[Tensor, " tokens *features"], tokens: Sequence[int], steps: int
+    ) -> Float[Tensor, " begun tokens *features"]:
+        """The first steps, without noise: what samples that start from one noise share up to their stochastic steps.
+
+        They are the Euler steps that drawing takes outside of its window, so that a rollout that goes on from them has
+        the same numbers as one of its own, as far as a model computes a sample's velocity alike in any batch.
+
+        Args:
+            policy: The velocity, or one per step of the whole grid.
+            noise: Starting states, one for each that is shared, shape (tokens, *features).
+            tokens: Number of target tokens of each.
+            steps: So many, at least 0.
+
+        Returns:
+            All states, the noise first, shape (steps + 1, tokens, *features): repeat a sample's for all that share it.
+
+        Raises:
+            ValueError: If lengths do not agree.
+        """
+        times, index = self._grid(noise, tokens)
+        if steps == 0:
+            return noise[None]
+        models = (tuple(policy) if isinstance(policy, Sequence) else (policy,) * self.steps)[:steps]
+        unused = torch.Generator()
+        return sample_sde(models, noise, times[: steps + 1], index, self.noise_level, unused, range(0)).states
+
+    def _grid(self, noise: Tensor, tokens: Sequence[int]) -> tuple[Times, SampleIndex]:
+        """The times on the host, and the sample of each token.
+
+        Raises:
+            ValueError: If lengths do not agree.
+        """
+        if sum(tokens) != noise.shape[0]:
+            raise ValueError(
+                f"tokens {list(tokens)} add up to {sum(tokens)}, but there are {noise.shape[0]} tokens of noise"
+            )
+        index = torch.repeat_interleave(torch.arange(len(tokens)), torch.tensor(tokens, dtype=torch.int64))
+        return time_grid(self.steps, self.shift, tokens), index.to(noise.device, non_blocking=True)
+
+    def _walk(
+        self,
+        models: tuple[VelocityModel, ...],
+        begun: Float[Tensor, " begun tokens *features"],
+        times: Times,
+        index: SampleIndex,
+        generator: torch.Generator,
+        window: range | None,
+    ) -> Trajectory:
+        """The trajectory from what is begun to the end of the grid.
+
+        Raises:
+            ValueError: If a stochastic step is done already.
+        """
+        done, window = len(begun) - 1, range(self.steps) if window is None else window
+        if any(k < done for k in window):
+            raise ValueError(
+                f"{done} steps are drawn already, and step {min(window)} is to be stochastic; begin with fewer"
+            )
+        left = range(window.start - done, window.stop - done, window.step)
+        walk = sample_sde(models[done:], begun[-1], times[done:], index, self.noise_level, generator, left)
+        if not done:
+            return walk
+        stochastic = tuple(k + done for k in walk.stochastic)
+        return Trajectory(times, torch.cat((begun[:-1].to(walk.states.dtype), walk.states)), walk.log_probs, stochastic)
 
 
 def _recorded(model: VelocityModel, kept: list[Tensor]) -> VelocityModel:

@@ -17,7 +17,7 @@ class Member(NamedTuple):
     Attributes:
         prompt: Number of its prompt in the data.
         group: Id of its group, different from that of every other group of the run.
-        seed: Of its starting noise, in [0, 2^63).
+        seed: Of its starting noise, in [0, 2^63); what has the same one starts from the same noise.
     """
 
     prompt: int
@@ -37,6 +37,7 @@ class GroupSampler:
         groups: Number of groups of an iteration, at least 1. The official RL configuration has 48.
         members: Pictures of a group, at least 2. The official RL configuration has 12.
         seed: At least 0.
+        shared_noise: Whether the members of a group start from one noise, and differ by that of the steps alone.
 
     Raises:
         ValueError: If a number is too small.
@@ -46,7 +47,7 @@ class GroupSampler:
         [[10, 10, 10], [11, 11, 11]]
     """
 
-    def __init__(self, prompts: int, groups: int, members: int, seed: int = 0) -> None:
+    def __init__(self, prompts: int, groups: int, members: int, seed: int = 0, shared_noise: bool = False) -> None:
         given = {"prompts": (prompts, 1), "groups": (groups, 1), "members": (members, 2), "seed": (seed, 0)}
         for name, (value, least) in given.items():
             if value < least:
@@ -55,6 +56,7 @@ class GroupSampler:
         self.groups = groups
         self.members = members
         self.seed = seed
+        self.shared_noise = shared_noise
 
     def plan(self, iteration: int, world: int = 1) -> tuple[tuple[Member, ...], ...]:
         """The members of every rank: one tuple each, the sizes differing by at most 1.
@@ -72,7 +74,7 @@ class GroupSampler:
                 f"{self.members}), got iteration {iteration} and {world} ranks"
             )
         everyone = tuple(
-            Member(prompt, group, stable_seed("noise", self.seed, group, member))
+            Member(prompt, group, stable_seed("noise", self.seed, group, *(() if self.shared_noise else (member,))))
             for group, prompt in self._draw(iteration)
             for member in range(self.members)
         )

@@ -113,17 +113,64 @@ class SlidingWindow(StepSelection):
 
     @override
     def __call__(self, steps: int, iteration: int) -> Steps:
-        last = steps - self.skip_last - self.length
-        if last < self.skip_first:
-            raise ValueError(
-                f"a window of {self.length} steps does not fit into a grid of {steps} without its first "
-                f"{self.skip_first} and last {self.skip_last}; shorten it or take more steps"
-            )
+        last = _places(self.length, steps, self.skip_first, self.skip_last)[-1]
         # The last place is visited even where the stride does not meet it.
         places = 1 + ceil((last - self.skip_first) / self.stride)
         start = min(self.skip_first + iteration // self.hold % places * self.stride, last)
         window = range(start, start + self.length)
         return Steps(window, tuple(window))
+
+
+@dataclass(frozen=True, slots=True)
+class RandomWindow(StepSelection):
+    """A short window of stochastic steps, all of them trained, at another place in each iteration.
+
+    All other steps follow the ODE. Those before the window are the same for all pictures that start from one noise, and
+    are drawn once for them; early windows change what is in a picture, late ones its details.
+
+    Source: Flow-GRPO-Fast, in the code of Flow-GRPO (arXiv:2505.05470): `sde_window_size` steps that begin at random in
+    `sde_window_range`.
+
+    Attributes:
+        length: Steps of the window, at least 1.
+        skip_first: Number of first steps that are never in it, not negative.
+        skip_last: Number of last steps that are never in it, not negative.
+        seed: Of the places.
+
+    Raises:
+        ValueError: If a number is out of range.
+    """
+
+    length: int = 2
+    skip_first: int = 0
+    skip_last: int = 0
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        _check_at_least("RandomWindow", 1, length=self.length)
+        _check_at_least("RandomWindow", 0, skip_first=self.skip_first, skip_last=self.skip_last, seed=self.seed)
+
+    @override
+    def __call__(self, steps: int, iteration: int) -> Steps:
+        places = _places(self.length, steps, self.skip_first, self.skip_last)
+        start = places[stable_seed("window", self.seed, iteration) % len(places)]
+        window = range(start, start + self.length)
+        return Steps(window, tuple(window))
+
+
+def _places(length: int, steps: int, skip_first: int, skip_last: int) -> range:
+    """Where a window may begin.
+
+    Raises:
+        ValueError: If there is no room for it.
+    """
+    places = range(skip_first, steps - skip_last - length + 1)
+    if not places:
+        raise ValueError(
+            f"a window of {length} steps does not fit into a grid of {steps} without its first {skip_first} and last "
+            f"{skip_last}; shorten it or take more steps"
+        )
+    return places
 
 
 def _check_at_least(owner: str, least: int, **numbers: int) -> None:

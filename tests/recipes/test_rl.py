@@ -82,6 +82,13 @@ def test_the_ablation_has_the_rows_of_the_paper() -> None:
         "edit",
         "incontext",
     ]
+    for study in ("rl_ablation", "rl_ablation_quick"):  # rows differ by their rewards and tasks alone
+        cells = planned(files=[str(RECIPES / f"micro/{study}.yaml")]).cells.values()
+        runs = [run for cell in cells for name, run in cell.items() if name != "base"]  # which trains nothing
+        parts = [run.config.values["model"]["init_args"]["alignment"] for run in runs]
+        assert all(part["rollout"] == parts[0]["rollout"] and part["update"] == parts[0]["update"] for part in parts)
+        assert not any(part["rewards"]["own_process"] for part in parts)
+        assert parts[0]["rollout"]["selection"]["class_path"] == "omnigen2.rl.RandomSteps"
     quick = planned(files=[str(RECIPES / "micro/rl_ablation_quick.yaml")])
     assert [row.name for row in quick.rows] == ["base", "edit", "geneval", "edit_geneval"]
     config = quick.cells["geneval", 0]["geneval"].config.values

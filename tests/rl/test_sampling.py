@@ -48,6 +48,17 @@ def test_every_prompt_once_per_epoch(sampler: GroupSampler, epochs: int) -> None
         assert sorted(part) == list(range(sampler.prompts))
 
 
+@given(sampler=samplers, iteration=st.integers(0, 3))
+def test_a_group_may_start_from_one_noise(sampler: GroupSampler, iteration: int) -> None:
+    def plan(shared: bool) -> tuple[Member, ...]:
+        made = GroupSampler(sampler.prompts, sampler.groups, sampler.members, sampler.seed, shared)
+        return made.plan(iteration)[0]
+
+    together = plan(True)
+    assert [member[:2] for member in together] == [member[:2] for member in plan(False)]
+    assert len({member.seed for member in together}) == len({(m.group, m.seed) for m in together}) == sampler.groups
+
+
 def test_order_depends_on_seed_and_epoch() -> None:
     def order(seed: int, iteration: int) -> list[int]:
         return [member.prompt for member in GroupSampler(50, 50, 2, seed).plan(iteration)[0]]

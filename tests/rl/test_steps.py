@@ -1,14 +1,18 @@
+from collections import Counter
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from omnigen2.rl import RandomSteps, SlidingWindow, StepSelection
+from omnigen2.rl import RandomSteps, RandomWindow, SlidingWindow, StepSelection
 
 SELECTIONS: list[StepSelection] = [
     RandomSteps(),
     RandomSteps(0.3, skip_first=3, skip_last=1),
     SlidingWindow(),
     SlidingWindow(3, stride=2, hold=2, skip_first=2, skip_last=1),
+    RandomWindow(),
+    RandomWindow(3, skip_first=2, skip_last=1, seed=1),
 ]
 
 
@@ -25,7 +29,7 @@ def test_trained_steps_are_stochastic_steps_of_the_grid(selection: StepSelection
 
 @pytest.mark.parametrize("selection", SELECTIONS, ids=repr)
 def test_every_step_that_may_be_trained_is(selection: StepSelection) -> None:
-    assert isinstance(selection, RandomSteps | SlidingWindow)
+    assert isinstance(selection, RandomSteps | RandomWindow | SlidingWindow)
     visited = {step for iteration in range(600) for step in selection(20, iteration).trained}
     assert visited == set(range(selection.skip_first, 20 - selection.skip_last))
 
@@ -51,7 +55,21 @@ def test_the_window_slides_and_starts_over() -> None:
     assert [SlidingWindow(4, 4, 1)(10, i).stochastic.start for i in range(4)] == [0, 4, 6, 0]
 
 
+def test_a_random_window_trains_all_its_steps_and_every_place_is_as_likely() -> None:
+    window = RandomWindow(2, skip_first=1, skip_last=4)
+    chosen = [window(10, iteration) for iteration in range(400)]
+    assert all(steps.trained == tuple(steps.stochastic) and len(steps.trained) == 2 for steps in chosen)
+    counts = Counter(steps.stochastic.start for steps in chosen)
+    assert set(counts) == {1, 2, 3, 4}
+    assert all(60 < count < 140 for count in counts.values())
+    assert [window(10, i) for i in range(20)] != [RandomWindow(2, 1, 4, seed=1)(10, i) for i in range(20)]
+
+
 def test_wrong_inputs_are_refused() -> None:
+    with pytest.raises(ValueError, match="RandomWindow needs length of at least 1, got 0"):
+        RandomWindow(0)
+    with pytest.raises(ValueError, match="a window of 2 steps does not fit into a grid of 4 without its first 0 and"):
+        RandomWindow(2, skip_last=3)(4, 0)
     with pytest.raises(ValueError, match=r"RandomSteps needs a share of the steps in \(0, 1\], got 0\.0"):
         RandomSteps(0.0)
     with pytest.raises(ValueError, match="RandomSteps needs skip_first of at least 0, got -1"):

@@ -52,7 +52,8 @@ class Learner:
             optimizer.zero_grad()
             # gradients are averaged over processes, so the sum is divided by the pictures of this one
             count = len(steps.trained) * sum(len(part.members) for part in parts)
-            for batch in self._micro_batches(parts):
+            for whole in self._micro_batches(parts):
+                batch = self._taught(whole, advantages)
                 self._accumulate(batch, advantages[list(batch.members)], steps.trained, count, meter, number)
             meter.add_norm(self._clipped())
             optimizer.step()
@@ -72,6 +73,15 @@ class Learner:
             number = bisect_right(starts, cut.start) - 1
             found.append(parts[number].take(range(cut.start - starts[number], cut.stop - starts[number])))
         return found
+
+    def _taught(self, batch: MicroBatch, advantages: Tensor) -> MicroBatch:
+        """What of a batch has a gradient; one picture if nothing has, since all processes compute one."""
+        update = self.policy.update
+        if not update.skip_equal or update.objective.kl_weight > 0:
+            return batch
+        own = advantages[list(batch.members)].tolist()
+        taught = [place for place, advantage in enumerate(own) if advantage != 0] or [0]
+        return batch if len(taught) == len(own) else batch.take(taught)
 
     def _accumulate(
         self, batch: MicroBatch, advantages: Tensor, trained: Sequence[int], count: int, meter: UpdateMeter, number: int

@@ -152,6 +152,10 @@ class FlowGRPOModule(FlowModel):
         on_all_processes(self.scorer.probe)
 
     @override
+    def teardown(self, stage: str) -> None:
+        self.scorer.close()
+
+    @override
     def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
         self._stop.stop_if_saved(self.trainer, self.iteration)
 
@@ -252,7 +256,9 @@ class FlowGRPOModule(FlowModel):
         return cast(Any, self.trainer).datamodule
 
     def _sampler(self) -> GroupSampler:
-        return GroupSampler(self._prompts.prompts, self.rollout.groups, self.rollout.members, self.seed % 2**63)
+        part = self.rollout
+        shared = part.noise == "group"
+        return GroupSampler(self._prompts.prompts, part.groups, part.members, self.seed % 2**63, shared)
 
     def _score_held_out(self, examples: Sequence[Example]) -> tuple[list[Pixels], Scored]:
         pictures = self.draw(examples)

@@ -1,17 +1,23 @@
 """One iteration's pictures: drawn in parts of a token budget, sent to the rewards while the next part is drawn."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from time import perf_counter
+from typing import TypeAlias
 
 import torch
+from jaxtyping import Float
+from torch import Tensor
 
 from omnigen2.data.batches import Example, Pixels
 from omnigen2.generate import EncodedSample
 from omnigen2.rl import Failure, Member, RolloutSampler, Steps, member_noise
+from omnigen2.runner.keep import of_all_processes
 from omnigen2.training.alignment.collectives import on_all_processes
 from omnigen2.training.alignment.policy import MicroBatch, Policy, cost_of, rescored
 from omnigen2.training.alignment.scoring import Pending, Scored, Scorer, request_of
+
+States: TypeAlias = Float[Tensor, "points tokens patch_channels"]
 
 
 @dataclass(frozen=True)
@@ -79,12 +85,15 @@ class RolloutWorker:
         pending: list[Pending] = []
         pictures: list[Pixels] = []
         waited, number = 0.0, 0
+        begun = self._begun(plan, encoded)
         with self.scorer.session() as submit:
             for share in shares(len(samples), policy.update.updates):
                 updates.append([])
                 for part in policy.parts([samples[share.start : share.stop]], policy.rollout.tokens, guided=True):
                     places = tuple(range(share.start + part.start, share.start + part.stop))
-                    batch, images = self._drawn(plan, places, samples[places[0] : places[-1] + 1], plan.noise(number))
+                    batch, images = self._drawn(
+                        plan, places, samples[places[0] : places[-1] + 1], plan.noise(number), begun
+                    )
                     updates[-1].append(batch)
                     began = perf_counter()
                     requests = [
@@ -109,21 +118,51 @@ class RolloutWorker:
         places: tuple[int, ...],
         samples: tuple[EncodedSample, ...],
         generator: torch.Generator,
+        begun: Mapping[int, States],
     ) -> tuple[MicroBatch, list[Pixels]]:
         """The pictures of one part."""
-        policy, settings = self.policy, self.policy.rollout
+        policy = self.policy
         keep_velocities = policy.update.needs_velocities
         members = [plan.members[place] for place in places]
-        sizes = [target.tokens for target in policy.targets(samples)]
-        sampler = RolloutSampler(settings.shift, settings.noise_level, settings.sampling.steps, keep_velocities)
-        noise = member_noise(members, sizes, (policy.dit.config.patch_channels,)).to(policy.device)
+        noise, sizes = self._noise(members, samples)
         groups = [member.group for member in members]
         models = policy.models(samples, guided=True, keep=True)
-        rollout = sampler(models, noise, sizes, groups, generator, plan.steps.stochastic)
+        states = torch.cat([begun[group] for group in groups], dim=1) if begun else None
+        rollout = self._sampler(keep_velocities)(
+            models, noise, sizes, groups, generator, plan.steps.stochastic, begun=states
+        )
         images = policy.decoded(samples, rollout.trajectory.final)
-        if not settings.guided_policy:
+        if not policy.rollout.guided_policy:
             rollout = rescored(rollout, policy.models(samples, guided=False, keep=True), keep_velocities)
         return MicroBatch(places, samples, rollout), images
+
+    def _begun(self, plan: IterationPlan, encoded: Mapping[int, EncodedSample]) -> dict[int, States]:
+        """The states that the pictures of each group share, up to the first stochastic step; empty if none."""
+        policy, steps = self.policy, plan.steps.stochastic.start
+        if policy.rollout.noise == "member" or steps == 0:
+            return {}
+        roots = list({member.group: member for member in plan.members}.values())
+        most = max(other["roots"] for other in of_all_processes({"roots": len(roots)}))
+        asked = [*roots, *roots[-1:] * (most - len(roots))]  # as many on every process, which draw together
+        samples = tuple(encoded[member.prompt] for member in asked)
+        found: dict[int, States] = {}
+        for part in policy.parts([samples], policy.rollout.tokens, guided=True):
+            members, own = asked[part.start : part.stop], samples[part.start : part.stop]
+            noise, sizes = self._noise(members, own)
+            models = policy.models(own, guided=True, keep=True)
+            states = self._sampler(False).prefix(models, noise, sizes, steps)
+            found |= zip([member.group for member in members], states.split(sizes, dim=1), strict=True)
+        return found
+
+    def _noise(self, members: Sequence[Member], samples: Sequence[EncodedSample]) -> tuple[Tensor, list[int]]:
+        """What some pictures start from, shape (tokens, patch_channels), and the tokens of each."""
+        sizes = [target.tokens for target in self.policy.targets(samples)]
+        noise = member_noise(members, sizes, (self.policy.dit.config.patch_channels,))
+        return noise.to(self.policy.device), sizes
+
+    def _sampler(self, keep_velocities: bool) -> RolloutSampler:
+        settings = self.policy.rollout
+        return RolloutSampler(settings.shift, settings.noise_level, settings.sampling.steps, keep_velocities)
 
 
 def shares(members: int, updates: int) -> list[range]:

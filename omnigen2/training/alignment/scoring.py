@@ -17,7 +17,7 @@ from torch import Tensor
 from omnigen2.data.batches import Example, Pixels
 from omnigen2.data.samples import Task
 from omnigen2.errors import UserError
-from omnigen2.rl import Failure, Reward, RewardError, RewardRequest, Scores, check_scores
+from omnigen2.rl import Failure, Reward, RewardError, RewardProcess, RewardRequest, Scores, check_scores
 from omnigen2.training.alignment.settings import RewardPart
 
 
@@ -70,7 +70,14 @@ class Scorer:
     def __init__(self, part: RewardPart, sleep: Callable[[float], None] = time.sleep) -> None:
         self.part = part
         self.sleep = sleep
+        local = {id(reward): reward for reward in self.rewards if not reward.remote}
+        self.process = RewardProcess(tuple(local.values())) if part.own_process and local else None
         self.names = sorted({f"{task}/{name}" for task, reward in part.trained.items() for name in reward.part_names})
+
+    @property
+    def rewards(self) -> tuple[Reward, ...]:
+        """All of them, trained and watched."""
+        return (*self.part.trained.values(), *(watched.reward for watched in self.part.watched.values()))
 
     def probe(self) -> None:
         """Find out before training whether all rewards can work.
@@ -78,23 +85,30 @@ class Scorer:
         Raises:
             UserError: If one cannot, with what to do.
         """
-        for name, reward in [*self.part.trained.items(), *((n, w.reward) for n, w in self.part.watched.items())]:
+        for name, reward in zip((*self.part.trained, *self.part.watched), self.rewards, strict=True):
             try:
-                reward.probe()
+                if self.process is None or reward.remote:
+                    reward.probe()
+                else:
+                    self.process.probe(reward)
             except RewardError as error:
                 raise UserError(f"the reward {name} ({type(reward).__name__}) is not ready: {error}") from error
 
+    def close(self) -> None:
+        """End the process of the rewards, if there is one."""
+        if self.process is not None:
+            self.process.close()
+
     @contextmanager
     def session(self) -> Generator[Submit]:
-        """Score while something else is done, if a reward is remote; otherwise once the scores are waited for.
+        """Score while something else is done, if a reward is elsewhere; otherwise once the scores are waited for.
 
         Whoever leaves it by an exception, such as Ctrl-C, does not wait for servers.
 
         Yields:
             A function that takes pictures and their tasks, and returns one that waits for the scores.
         """
-        rewards = [*self.part.trained.values(), *(watched.reward for watched in self.part.watched.values())]
-        if not any(reward.remote for reward in rewards):
+        if self.process is None and not any(reward.remote for reward in self.rewards):
             yield lambda requests, tasks: partial(self.score, requests, tasks)
             return
         jobs: SimpleQueue[tuple[Pending, Future[Scored]] | None] = SimpleQueue()
@@ -168,7 +182,7 @@ class Scorer:
             own = [number for number, other in enumerate(tasks) if other == task and number not in failed]
             if own:
                 places += own
-                scores = _ask(reward, [requests[number] for number in own])
+                scores = self._ask(reward, [requests[number] for number in own])
                 nan = torch.full((len(own),), torch.nan, dtype=torch.float32)
                 parts = dict.fromkeys(self.names, nan) | {f"{task}/{n}": part for n, part in scores.parts.items()}
                 found.append(replace(scores, parts=parts))
@@ -180,8 +194,14 @@ class Scorer:
         own = [number for number in of_tasks if isinstance(requests[number], RewardRequest)]
         values = torch.full((len(requests),), torch.nan, dtype=torch.float32)
         if own:
-            values[own] = _ask(watched.reward, [requests[number] for number in own]).value
+            values[own] = self._ask(watched.reward, [requests[number] for number in own]).value
         return values
+
+    def _ask(self, reward: Reward, asked: Sequence[Asked]) -> Scores:
+        requests = [request for request in asked if isinstance(request, RewardRequest)]
+        if self.process is None or reward.remote:
+            return check_scores(reward, requests, reward.score(requests))
+        return check_scores(reward, requests, self.process.score(reward, requests))
 
 
 def request_of(example: Example, picture: Pixels, key: str) -> RewardRequest:
@@ -198,11 +218,6 @@ def _work_off(jobs: "SimpleQueue[tuple[Pending, Future[Scored]] | None]") -> Non
                 future.set_result(work())
             except BaseException as error:  # of any kind: whoever waits for the result gets it
                 future.set_exception(error)
-
-
-def _ask(reward: Reward, asked: Sequence[Asked]) -> Scores:
-    requests = [request for request in asked if isinstance(request, RewardRequest)]
-    return check_scores(reward, requests, reward.score(requests))
 
 
 def _is_outage(problem: Failure | None) -> bool:

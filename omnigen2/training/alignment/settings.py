@@ -2,13 +2,18 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Literal, TypeAlias
 
 from omnigen2.data.samples import Task
+from omnigen2.errors import check_choice
 from omnigen2.files import check_most
 from omnigen2.flow import NoiseLevel, TimeShift
 from omnigen2.generate import Sampling
 from omnigen2.rl import EqualSteps, FlowGRPOObjective, NormalizedRatio, Reward, Scale, StepSelection
 from omnigen2.rl.coupled import StepWeighting
+
+Noise: TypeAlias = Literal["member", "group"]
+"""Whose own the starting noise is."""
 
 
 @dataclass(frozen=True)
@@ -20,6 +25,9 @@ class RolloutPart:
         shift: The time shift; that of the training before.
         noise_level: Of the stochastic steps.
         selection: Which steps are stochastic, and which are trained.
+        noise: What pictures start from: each `member` from its own noise; or all of a `group` from one, so that they
+            differ by the noise of the stochastic steps alone, and the steps before those are drawn once a group. So do
+            MixGRPO (arXiv:2507.21802) and Flow-GRPO-Fast, in the code of Flow-GRPO (arXiv:2505.05470).
         groups: Prompts of an iteration, of all ranks together. The official RL configuration has 48.
         members: Pictures of each prompt, at least 2. The official RL configuration has 12.
         guided_policy: Whether the guided velocity is what is trained. If not, pictures are drawn with guidance all the
@@ -34,6 +42,7 @@ class RolloutPart:
     shift: TimeShift
     noise_level: NoiseLevel
     selection: StepSelection
+    noise: Noise = "member"
     groups: int = 48
     members: int = 12
     guided_policy: bool = True
@@ -44,6 +53,7 @@ class RolloutPart:
             raise ValueError(
                 f"rollouts take Euler steps with noise, got the solver {self.sampling.solver}; write solver: euler"
             )
+        check_choice("noise of a rollout", self.noise, Noise)
         if self.sampling.time_shift is not None:
             raise ValueError(
                 f"rollouts follow their own shift, got time_shift {self.sampling.time_shift}; write it as shift"
@@ -67,6 +77,9 @@ class UpdatePart:
         updates: Optimizer steps of an iteration, each over its share of the pictures, at least 1.
         tokens: Most tokens of a micro-batch; None for those that were drawn together, which makes the ratio of the
             first update exactly 1. It changes no gradient but by rounding.
+        skip_equal: Whether pictures whose advantage is 0, as in groups of equal rewards, are left out of an update
+            without a KL: they have no gradient. The ratio of the first update is then 1 as far as the transformer
+            computes a picture alike in any batch.
         scale: What centred rewards are divided by.
         epsilon: See `omnigen2.rl.group_advantages`.
         max_norm: Gradients are clipped to this norm.
@@ -79,6 +92,7 @@ class UpdatePart:
     weighting: StepWeighting | None = None
     updates: int = 2
     tokens: int | None = None
+    skip_equal: bool = False
     scale: Scale = "group"
     epsilon: float = 1e-8
     max_norm: float = 1.0
@@ -125,6 +139,8 @@ class RewardPart:
         watched: More rewards by name, which are only logged: to notice when the trained one is hacked.
         retries: How often pictures are sent again that no server has scored, after the reward's own attempts.
         wait_s: Seconds before the first time; doubled for each further one.
+        own_process: Whether rewards that are not remote score in a process of their own, with one thread, while the
+            next part is drawn. For rewards that take long without a GPU; leave several parts by `rollout.tokens`.
 
     Raises:
         ValueError: If nothing is trained, or a number is out of range.
@@ -134,6 +150,7 @@ class RewardPart:
     watched: Mapping[str, Watched] = field(default_factory=dict[str, Watched])
     retries: int = 4
     wait_s: float = 30.0
+    own_process: bool = False
 
     def __post_init__(self) -> None:
         if not self.trained or self.retries < 0 or not self.wait_s >= 0:
