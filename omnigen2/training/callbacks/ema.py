@@ -1,4 +1,6 @@
 """The exponential moving average of the weights, which validation, sampling and export use."""
+# pyright: reportPrivateUsage=false, reportPrivateImportUsage=false
+# (torch has no public operations on lists of tensors)
 
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
@@ -129,8 +131,10 @@ class EMA(Callback):
         decay = self.decay_of(self.updates)
         parameters = _parameters(module)
         self._add_trainable(parameters)
-        for name, average in self._average.items():
-            average.lerp_(local_part(parameters[name]).to(average.dtype), 1 - decay)
+        averages = list(self._average.values())
+        weights = [local_part(parameters[name]).to(average.dtype) for name, average in self._average.items()]
+        if averages:
+            torch._foreach_lerp_(averages, weights, 1 - decay)
         self.updates += 1
 
     @override

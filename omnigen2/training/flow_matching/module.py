@@ -22,6 +22,7 @@ from omnigen2.training.parts import (
     Saved,
     Stream,
     TransformerPart,
+    check_precision,
     with_companion,
 )
 
@@ -73,10 +74,11 @@ class FlowMatchingModule(FlowModel):
 
     @override
     def setup(self, stage: str) -> None:
-        """Refuse a precision that leaves neither batches nor weights as they are.
+        """Refuse a precision that leaves neither batches nor weights as they are, or that the processor emulates.
 
         Raises:
             SettingsError: If the trainer would turn everything into another type.
+            PrecisionError: If the processor would emulate bfloat16.
         """
         super().setup(stage)
         if (precision := str(self.trainer.precision)).endswith("-true") and precision != "32-true":
@@ -84,6 +86,7 @@ class FlowMatchingModule(FlowModel):
                 f"trainer.precision is {precision}, but weights, times and data stay float32 here; use "
                 f"{'16-mixed' if precision.startswith('16') else 'bf16-mixed'}, which computes in half precision"
             )
+        check_precision(precision, self.trainer.strategy.root_device)
 
     @override
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:

@@ -118,7 +118,8 @@ class TextStates:
     @torch.no_grad()
     def _read(self, keys: Sequence[tuple[str, str]], seen: Sequence[Sequence[Image.Image]]) -> PackedText:
         talks = [drawing(text, images, system) for (text, system), images in zip(keys, seen, strict=True)]
-        return self.encoder(self.encoder.tokenizer(talks))
+        with torch.autocast(self.device.type, enabled=False):  # in the model's own dtype, as states that are stored
+            return self.encoder(self.encoder.tokenizer(talks))
 
     def _seen(self, example: Example) -> Sequence[Image.Image]:
         return () if self.rules.sees == "text" else [to_image(pixels) for pixels in example.references]

@@ -6,6 +6,7 @@ from omnigen2.training.parts.loader import StepLoader
 from omnigen2.training.parts.model_folder import Saved, save_plain_transformer, save_rest
 from omnigen2.training.parts.optimizers import AdamWRecipe, MuonAdamW, OptimizerRecipe
 from omnigen2.training.parts.parallel import shard_transformer
+from omnigen2.training.parts.precision import check_precision
 from omnigen2.training.parts.schedules import (
     LearningRate,
     WarmupConstant,
@@ -33,7 +34,7 @@ from omnigen2.training.parts.vlm import (
 __all__ = [
     "ADAPTER", "DCT", "EVERY_TOKEN", "MLLM", "PROCESSOR", "AdamWRecipe", "CodecFolder", "CodecSource", "LearningRate",
     "MuonAdamW", "OptimizerRecipe", "Precision", "Saved", "StepLoader", "Stream", "TransformerPart", "VLMFolder",
-    "VLMSource", "WarmupConstant", "WarmupCosine", "WarmupLinearDecay", "adapted_layers", "companion_example",
-    "lambda_lr", "limit_of_drawings", "limit_of_exchanges", "save_plain_transformer", "save_rest", "save_vlm",
-    "scheduled", "shard_transformer", "vlm_identity", "vlm_source", "with_companion", "without_bars",
+    "VLMSource", "WarmupConstant", "WarmupCosine", "WarmupLinearDecay", "adapted_layers", "check_precision",
+    "companion_example", "lambda_lr", "limit_of_drawings", "limit_of_exchanges", "save_plain_transformer", "save_rest",
+    "save_vlm", "scheduled", "shard_transformer", "vlm_identity", "vlm_source", "with_companion", "without_bars",
 ]  # fmt: skip

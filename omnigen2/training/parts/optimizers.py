@@ -11,8 +11,11 @@ from typing import Any
 
 import torch
 from torch import nn
+from torch.distributed.tensor import DTensor
 from torch.optim import AdamW, Muon, Optimizer
 from typing_extensions import override
+
+from omnigen2.training.parts.muon import StackedMuon
 
 TRANSFORMER_BLOCKS = (r"(^|\.)(blocks|text_refiner|reference_refiner|noise_refiner)\.\d+\.",)
 """Where the repeated blocks of `omnigen2.dit.DiffusionTransformer` are found in the names of its parameters."""
@@ -123,7 +126,10 @@ class MuonAdamW(OptimizerRecipe):
                 f"nothing; the first names are {[name for name, _ in named[:3]]}: set `blocks`, or use AdamWRecipe"
             )
         groups = [{"params": [parameter for _, parameter in matrices], "name": "muon"}]
-        muon = Muon(groups, self.lr, self.weight_decay, self.momentum, adjust_lr_fn="match_rms_adamw")
+        if any(isinstance(parameter, DTensor) for _, parameter in matrices):
+            muon = Muon(groups, self.lr, self.weight_decay, self.momentum, adjust_lr_fn="match_rms_adamw")
+        else:
+            muon = StackedMuon(groups, self.lr, self.weight_decay, self.momentum)
         rest = [(name, parameter) for name, parameter in named if not self._is_hidden(name, parameter)]
         adamw = AdamWRecipe(self.lr, self.betas, self.weight_decay, self.decay_vectors, fused=self.fused)
         return CombinedOptimizer([muon, adamw.build(rest)] if rest else [muon])

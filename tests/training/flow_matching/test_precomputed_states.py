@@ -1,6 +1,7 @@
 """Trainings from text states that were computed before: the same batches, and never those of another reading."""
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -113,8 +114,17 @@ def test_texts_are_not_read_again_and_the_model_stays_where_it_is(
     assert text.of(stored.to("meta").examples).states.device.type == "meta"
     assert encoder.device.type == "cpu"
     assert text.encoder.device.type == "meta"
+    monkeypatch.setattr(torch, "autocast", lambda *_, **__: nullcontext())  # which no meta device has
     with pytest.raises(AssertionError, match="read"):
         text.of(plain.examples)
+
+
+def test_texts_are_read_in_the_dtype_of_the_model_whatever_the_precision_of_the_training(folder: Path) -> None:
+    examples = batches(folder / "plain")[0].examples
+    text = TextStates(RandomMicroVLM().load(HiddenStateBridge(), RULES))
+    with torch.autocast("cpu"):
+        inside = text.of(examples).states
+    assert torch.equal(inside, text.of(examples).states)
 
 
 def test_samples_with_and_without_states_share_a_batch_in_their_order(folder: Path) -> None:

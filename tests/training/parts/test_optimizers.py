@@ -1,6 +1,7 @@
 """Every trainable parameter is in one group; a restored optimizer goes on to the same bits."""
 
 import copy
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from torch.optim import AdamW, Muon
 
 from omnigen2.dit import TOY, DiffusionTransformer
 from omnigen2.runner.plan import parse
-from omnigen2.training.parts import AdamWRecipe, MuonAdamW, OptimizerRecipe, StepLoader
+from omnigen2.training.parts import AdamWRecipe, MuonAdamW, OptimizerRecipe, StepLoader, muon
 from omnigen2.training.parts.optimizers import CombinedOptimizer
 from omnigen2.training.parts.schedules import LearningRate, WarmupCosine, WarmupLinearDecay, lambda_lr
 from tests.runner.recipes import PLAIN, write
@@ -117,6 +118,26 @@ def test_the_parts_are_muon_and_adamw_as_they_are() -> None:
             for optimizer in optimizers:
                 optimizer.step()
     assert bits(model) == bits(other)
+
+
+@pytest.mark.parametrize("stack", [1, 100, muon.STACK])
+def test_stacked_muon_is_muon_bit_for_bit(stack: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tall, wide and square matrices, with and without gradients, and from the state of torch's own."""
+    monkeypatch.setattr(muon, "STACK", stack)
+    generator = torch.Generator().manual_seed(0)
+    start = [torch.randn(shape, generator=generator) for shape in [(6, 6), (12, 4), (4, 12), (12, 4), (6, 6), (5, 4)]]
+    ours, theirs = ([nn.Parameter(matrix.clone()) for matrix in start] for _ in range(2))
+    stacked = muon.StackedMuon([{"params": ours}], 0.1, 0.01, 0.9)
+    plain = Muon(theirs, 0.1, 0.01, 0.9, adjust_lr_fn="match_rms_adamw")
+    for step in range(4):
+        for number, (mine, other) in enumerate(zip(ours, theirs, strict=True)):
+            mine.grad = None if number == step else torch.randn(mine.shape, generator=generator)
+            other.grad = None if mine.grad is None else mine.grad.clone()
+        stacked.step()
+        plain.step()
+        assert all(torch.equal(mine, other) for mine, other in zip(ours, theirs, strict=True))
+        if step == 1:
+            stacked.load_state_dict(deepcopy(plain.state_dict()))
 
 
 def test_only_matrices_of_the_blocks_go_to_muon() -> None:
