@@ -1,7 +1,7 @@
 """How long it takes to load a transformer from the page cache, against reading its file, and how much memory it takes.
 
-    python benchmarks/loading.py --folder /tmp/released
-    python benchmarks/loading.py --folder /tmp/small --layers 2
+    python benchmarks/loading.py --folder FOLDER
+    python benchmarks/loading.py --folder OTHER_FOLDER --layers 2
 
 Without --layers the transformer has the released sizes: 4 billion parameters, 7.9 GB in bfloat16, written into the
 folder once. One JSON line: seconds of reading the file, of loading it, and of loading it and looking at every page of

@@ -13,6 +13,7 @@ import argparse
 import contextlib
 import csv
 import importlib
+import inspect
 import io
 import itertools
 import json
@@ -25,10 +26,9 @@ from typing import Any
 
 import yaml
 
-import omnigen2
 from omnigen2.cli import lightning_main
 
-ROOT = Path(omnigen2.__file__).parents[1]
+ROOT = Path(inspect.getfile(lightning_main)).parents[1]
 PARTS = ("rollout", "reward", "update")
 
 

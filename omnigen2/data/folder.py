@@ -1,6 +1,5 @@
 """Opening a mixture by its path, as jsonl files or as chunks."""
 
-import json
 from pathlib import Path
 from typing import NamedTuple
 
@@ -11,7 +10,7 @@ from omnigen2.data.optimize import BAD_FILE, REPORT_FILE
 from omnigen2.data.remote import is_remote, read_remote
 from omnigen2.data.samples import BadRecord, DataError, Source, TextLength
 from omnigen2.data.spec import read_spec
-from omnigen2.files import Fields, inside, object_in, read_object
+from omnigen2.files import Fields, inside, object_of, read_object
 from omnigen2.pictures import ImageReader
 
 REMEDY = "copy it anew or write the folder again"
@@ -85,11 +84,7 @@ def open_folder(path: str | Path) -> Opened:
         content = read_remote(url, REPORT_FILE)
         if content is None:
             return Opened({url.rpartition("/")[2]: StreamingSource(url)}, {url.rpartition("/")[2]: 1.0}, ())
-        try:
-            report = object_in(json.loads(content), f"{url}/{REPORT_FILE}", DataError, REMEDY)
-        except (ValueError, RecursionError) as error:
-            raise DataError(f"{url}/{REPORT_FILE} is no JSON ({error})", REMEDY) from error
-        weights = _weights(report, url)
+        weights = _weights(object_of(content, f"{url}/{REPORT_FILE}", DataError, REMEDY), url)
         return Opened({name: StreamingSource(f"{url}/{name}") for name in weights}, weights, ())
     folder = Path(path)
     if (folder / "index.json").is_file():

@@ -5,7 +5,7 @@ Importing this needs torch and safetensors; PyYAML is imported when `StrictLoade
 
 from typing import TYPE_CHECKING, Any
 
-from omnigen2.files.fields import Fields, object_in, read_object
+from omnigen2.files.fields import Fields, object_in, object_of, read_object
 from omnigen2.files.json_lines import BadLine, JsonLine, drop_half_line, each_json_item, each_json_line, read_json_lines
 from omnigen2.files.limits import MOST_STEPS, check_most
 from omnigen2.files.mapped import MappedFiles
@@ -24,8 +24,8 @@ __all__ = [
     "CROPS", "MOST_STEPS", "BadLine", "Fields", "JsonLine", "Keys", "MappedFiles", "Stored", "StrictLoader",
     "WeightsError", "check_config", "check_image_settings", "check_most", "check_tensors", "check_tokenizer",
     "check_types", "compare", "drop_half_line", "each_json_item", "each_json_line", "image_settings", "inside",
-    "library_errors", "load_pretrained", "markdown_table", "number", "object_in", "plain_name", "read_header",
-    "read_json", "read_json_lines", "read_object", "read_weights", "read_yaml", "save_tensors", "spread",
+    "library_errors", "load_pretrained", "markdown_table", "number", "object_in", "object_of", "plain_name",
+    "read_header", "read_json", "read_json_lines", "read_object", "read_weights", "read_yaml", "save_tensors", "spread",
     "weight_files", "write_bytes", "write_json", "write_text", "written_beside",
 ]  # fmt: skip
 

@@ -151,13 +151,29 @@ def read_object(path: Path, error: type[UserError] = UserError, remedy: str = "c
         UserError: If there is no such file, or it is no UTF-8, no JSON or no object.
     """
     try:
-        return object_in(parsed(decoded(path.read_bytes()), remedy), str(path), error, remedy)
+        content = path.read_bytes()
     except FileNotFoundError as missing:
         raise error(f"there is no file {path}", "check the path") from missing
     except OSError as reason:
         raise error(f"{path} cannot be read ({reason.strerror})", "expected a JSON file") from reason
+    return object_of(content, str(path), error, remedy)
+
+
+def object_of(content: bytes, where: str, error: type[UserError] = UserError, remedy: str = "") -> Fields:
+    """The object that the content of a JSON file is, wherever it lies.
+
+    Args:
+        where: Names the file.
+        error: What is raised.
+        remedy: What to do with a file that cannot be used.
+
+    Raises:
+        UserError: If it is no UTF-8, no JSON or no object.
+    """
+    try:
+        return object_in(parsed(decoded(content), remedy), where, error, remedy)
     except JsonProblem as wrong:
-        raise error(f"{path} {wrong.problem}", wrong.remedy) from wrong
+        raise error(f"{where} {wrong.problem}", wrong.remedy) from wrong
 
 
 def _same(one: object, other: object) -> bool:

@@ -203,16 +203,16 @@ def test_a_record_of_zeros_is_named(copied: Path) -> None:
     chunk = copied / "x" / "chunk-0-0.bin"
     whole = chunk.read_bytes()
     chunk.write_bytes(whole[:28] + bytes(len(whole) - 28))
-    with pytest.raises(DataError, match=r"sample 0 of .* is no record of omnigen2"):
+    with pytest.raises(DataError, match=r"record 0 of the chunk .* is damaged"):
         StreamingSource(copied / "x")[0]
 
 
 SIZES = {
     "tasks": (np.zeros(5, np.int32), "tasks is of type int32"),
-    "text_tokens": (np.full(5, -1, np.int32), "a size is negative"),
+    "text_tokens": (np.full(5, -1, np.int32), "its checksum is wrong"),
     "targets": (np.zeros((5, 3), np.int32), r"targets is of type int32 and shape \(5, 3\)"),
-    "references": (np.ones((9, 2), np.int32), "the borders of references are not in order"),
-    "borders": (np.array([0, 3, 1, 0, 0, 0], np.int64), "the borders of references are not in order"),
+    "references": (np.ones((9, 2), np.int32), "the starts of references are not in order"),
+    "starts": (np.array([3, 0], np.int64), "the starts of references are not in order"),
 }
 
 

@@ -10,7 +10,7 @@ from typing import Any, cast
 import numpy as np
 from jaxtyping import Int64
 
-from omnigen2.data.chunks.open_chunk import REMEDY, OpenChunk, check_length
+from omnigen2.data.chunks.open_chunk import REMEDY, OpenChunk
 from omnigen2.data.samples import DataError
 from omnigen2.files import Fields, plain_name, read_object
 
@@ -21,7 +21,7 @@ UNSET = ("compression", "encryption", "item_loader")
 MOST = 2**32 - 1
 """Records and bytes of a chunk, in which they are numbers of 4 bytes."""
 FEW = 1000
-"""So many chunks have their lengths looked at when a folder is opened; of more, each when it is first read."""
+"""So many chunks are looked at when a folder is opened; of more, each when it is first read."""
 
 
 @dataclass(frozen=True)
@@ -74,15 +74,15 @@ class ChunkIndex:
         """Look for all chunks in a local folder.
 
         Raises:
-            DataError: If one is missing, or of another length; of more than `FEW` no lengths are looked at.
+            DataError: If one is missing, or does not hold its records, for which no more than `FEW` are looked at.
         """
         found = set(os.listdir(os.fsencode(folder)))
         for name in self.names.tolist():
             if name not in found:
                 raise DataError(f"the chunk {folder / name.decode()} is missing; {REMEDY}")
         if len(self) <= FEW:
-            for chunk, length in enumerate(self.lengths.tolist()):
-                check_length(folder / self.name(chunk), length)
+            for chunk in range(len(self)):
+                self.open(chunk, folder / self.name(chunk)).close()
 
 
 Found = tuple[list[str], list[int], list[int]]

@@ -18,7 +18,7 @@ from omnigen2.data.samples import DataError
 REMEDY = "copy it anew or write the folder again"
 
 
-def check_length(file: Path, expected: int) -> None:
+def _check_length(file: Path, expected: int) -> None:
     """Refuse a chunk that is longer or shorter than the index says.
 
     Raises:
@@ -43,7 +43,7 @@ class OpenChunk:
     """
 
     def __init__(self, file: Path, records: int, length: int) -> None:
-        check_length(file, length)
+        _check_length(file, length)
         self.file = file
         try:
             self._opened = file.open("rb", buffering=0)

@@ -121,6 +121,16 @@ class SizeTable:
             samples = slice(start, min(start + BLOCK, len(self)))
             yield samples, slice(int(self.starts[first]), int(self.starts[last]))
 
+    def check_if_small(self) -> None:
+        """Look at all sizes at once if that costs nothing, rather than when each is first read.
+
+        Raises:
+            DataError: If some are not those that were written.
+        """
+        if len(self) <= BLOCK:
+            for block in range(len(self.checksums)):
+                self._check(block)
+
     def save(self) -> None:
         """Write the table into its folder."""
         tensors = {name: torch.from_numpy(getattr(self, name)) for name in KINDS}

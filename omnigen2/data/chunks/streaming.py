@@ -53,6 +53,7 @@ class StreamingSource(Source):
                 f"{self.folder} has the sizes of {len(self.table)} samples, but {self._borders[-1]} in its chunks; "
                 "files of two runs are mixed, write the folder again"
             )
+        self.table.check_if_small()
         self._origins = Origins.load(self.files.root)
         self._open: OrderedDict[int, OpenChunk] = OrderedDict()
 

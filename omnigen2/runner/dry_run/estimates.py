@@ -111,7 +111,7 @@ def memory_of(
     parts = [part for optimizer in optimizers for part in parts_of(optimizer)]
     for part in parts:
         owned = [each for group in part.param_groups for each in group["params"] if each.requires_grad]
-        states[type(part).__name__] += size(owned) * STATES_PER_PARAMETER.get(type(part).__name__, 2)
+        states[_kind(part)] += size(owned) * STATES_PER_PARAMETER.get(_kind(part), 2)
     return Memory(
         weights=size(parameters),
         gradients=size(trainable),
@@ -124,6 +124,12 @@ def memory_of(
 def parts_of(optimizer: Optimizer) -> tuple[Optimizer, ...]:
     """The optimizers of which one consists; itself, if it has no parts."""
     return optimizer.parts if isinstance(optimizer, HasParts) else (optimizer,)
+
+
+def _kind(optimizer: Optimizer) -> str:
+    """The optimizer that is known, if one derives from it."""
+    names = [kind.__name__ for kind in type(optimizer).__mro__]
+    return next((name for name in names if name in STATES_PER_PARAMETER), names[0])
 
 
 def _share(value: int, shards: int) -> int:
