@@ -15,6 +15,7 @@ from omnigen2.data.samples import (
     ImageFile,
     LatentOrigin,
     Loaded,
+    LostChunk,
     Mismatch,
     Pixels,
     Sample,
@@ -156,6 +157,7 @@ class Collate:
 
         Raises:
             DataError: If a sample is broken and is to be refused.
+            LostChunk: If a whole chunk cannot be read.
             Mismatch: If latents are to be used, but belong to images of other sizes.
         """
         examples: list[Example] = []
@@ -166,7 +168,7 @@ class Collate:
                 sample = sources[pick.source][pick.number]
                 name = f"{name} ({sample.key})"
                 examples.append(self._example(pick, sample, budget))
-            except Mismatch:
+            except (LostChunk, Mismatch):
                 raise
             except (ImageFileError, DataError) as error:
                 match self.broken:

@@ -1,4 +1,4 @@
-"""The sizes of all samples of a folder of chunks, in one file beside them that is mapped and not read."""
+"""The sizes of all samples of a folder of chunks, in one file beside them; a large one is mapped and not read."""
 
 import json
 import zlib
@@ -35,7 +35,7 @@ DAMAGED = "copy it anew or write it again"
 
 @dataclass(frozen=True)
 class SizeTable:
-    """Task and sizes of each sample, as arrays that lie in the file.
+    """Task and sizes of each sample, as arrays that lie in the file, or in memory up to `BLOCK` samples.
 
     What is asked for is checked when it is first read, `CHECKED` samples at a time.
 
@@ -204,15 +204,19 @@ class SizeTable:
             with safe_open(file, "pt") as opened:
                 kind = opened.metadata() or {}
                 if kind.get("format") != FORMAT or kind.get("tasks") != " ".join(TASKS):
+                    wanted = {"format": FORMAT, "tasks": " ".join(TASKS)}
+                    name = next(name for name, value in wanted.items() if kind.get(name) != value)
                     raise DataError(
-                        f"{file} is of format {kind.get('format')!r} for the tasks {kind.get('tasks')!r}, expected "
-                        f"{FORMAT!r} for {' '.join(TASKS)!r}; write the folder again with `omnigen2 data optimize`"
+                        f"{file} has the {name} {kind.get(name)!r}, expected {wanted[name]!r}; write the folder again "
+                        "with `omnigen2 data optimize`"
                     )
                 arrays = {name: opened.get_tensor(name).numpy() for name in KINDS}
         except (SafetensorError, OSError, TypeError) as error:
             raise DataError(f"{file} is damaged ({error})", DAMAGED) from error
         if wrong := _misfit(arrays):
             raise DataError(f"{file} is damaged ({wrong})", DAMAGED)
+        if len(arrays["tasks"]) <= BLOCK:  # a mapped file that is cut off meanwhile kills whoever reads it
+            arrays = {name: array.copy() for name, array in arrays.items()}
         bounds = kind.get("bounds", "{}")
         table = cls(file, **arrays, **_bounds(bounds), _sound=bytearray(len(arrays["checksums"])))
         if kind.get("checksum") != str(table._whole(bounds)):

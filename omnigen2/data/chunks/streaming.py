@@ -14,7 +14,18 @@ from omnigen2.data.chunks.open_chunk import OpenChunk
 from omnigen2.data.chunks.record import decode
 from omnigen2.data.chunks.sizes import SizeTable
 from omnigen2.data.remote import chunk_files, is_remote
-from omnigen2.data.samples import Chunks, DataError, Envelope, Origins, Sample, SampleSizes, SizeColumns, Source, Task
+from omnigen2.data.samples import (
+    Chunks,
+    DataError,
+    Envelope,
+    LostChunk,
+    Origins,
+    Sample,
+    SampleSizes,
+    SizeColumns,
+    Source,
+    Task,
+)
 
 MOST_OPEN = 128
 """Chunks that a process has open at a time."""
@@ -68,6 +79,7 @@ class StreamingSource(Source):
 
         Raises:
             IndexError: If there is no such sample.
+            LostChunk: If its chunk is missing, cannot be fetched, or is not the one that was written.
             DataError: If it cannot be read.
         """
         if not 0 <= index < len(self):
@@ -116,7 +128,10 @@ class StreamingSource(Source):
 
     def _chunk(self, number: int) -> OpenChunk:
         if number not in self._open:
-            self._open[number] = self.index.open(number, self.files.need(self.index.name(number)))
+            try:
+                self._open[number] = self.index.open(number, self.files.need(self.index.name(number)))
+            except DataError as error:
+                raise LostChunk(error.message, error.remedy, error.arguments) from error
             if len(self._open) > MOST_OPEN:
                 self._open.popitem(last=False)[1].close()
         self._open.move_to_end(number)

@@ -105,7 +105,7 @@ class Cache:
             limit = self.limit or (shutil.disk_usage(self.folder).free + held) // 2
             if size > limit:
                 raise DataError(
-                    f"{folder} gets a file of {size / 1e9:.2f} GB, the cache may have {limit / 1e9:.2f}",
+                    f"{folder} gets a file of {size / 1e9:.3g} GB, the cache may have {limit / 1e9:.3g}",
                     f"raise {CACHE_GB}, or name a larger disk with {CACHE}",
                 )
             for entry in sorted(entries):

@@ -1,7 +1,7 @@
 """What a training example is, how large it is, where it comes from, and what may be computed of it beforehand."""
 
 from omnigen2.data.samples.columns import Envelope, SizeColumns
-from omnigen2.data.samples.errors import BadRecord, DataError, skipping
+from omnigen2.data.samples.errors import BadRecord, DataError, LostChunk, skipping
 from omnigen2.data.samples.kinds import (
     ImageEncoder,
     InstructionEncoder,
@@ -30,8 +30,8 @@ from omnigen2.data.samples.text import ByteLength, TextLength, TokenizerLength
 
 __all__ = [
     "BLOCK", "NAMES", "NUMBER_TYPES", "TASKS", "BadRecord", "ByteLength", "Chunks", "DataError", "Envelope",
-    "ImageEncoder", "ImageFile", "InstructionEncoder", "LatentOrigin", "LatentType", "ListSource", "Loaded", "Mismatch",
-    "NumberType", "Origin", "Origins", "PixelRange", "Pixels", "Sample", "SampleEncoder", "SampleSizes", "Size",
-    "SizeColumns", "Source", "States", "StatesOrigin", "Stored", "StoredTensor", "Task", "TextLength",
-    "TokenizerLength", "measure", "skipping", "stated_sizes",
+    "ImageEncoder", "ImageFile", "InstructionEncoder", "LatentOrigin", "LatentType", "ListSource", "Loaded",
+    "LostChunk", "Mismatch", "NumberType", "Origin", "Origins", "PixelRange", "Pixels", "Sample", "SampleEncoder",
+    "SampleSizes", "Size", "SizeColumns", "Source", "States", "StatesOrigin", "Stored", "StoredTensor", "Task",
+    "TextLength", "TokenizerLength", "measure", "skipping", "stated_sizes",
 ]  # fmt: skip

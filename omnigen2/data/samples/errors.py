@@ -10,6 +10,10 @@ class DataError(UserError):
     """Data or settings that cannot be used: what was got, what was expected; what to do."""
 
 
+class LostChunk(DataError):
+    """Many samples that cannot be read at once; it is raised even where broken samples are skipped."""
+
+
 @dataclass(frozen=True, slots=True)
 class BadRecord:
     """A record that cannot be used.

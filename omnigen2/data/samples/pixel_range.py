@@ -34,8 +34,9 @@ class PixelRange(Source):
     """
 
     def __init__(self, source: Source, at_least: int = 0, below: int | None = None) -> None:
+        wanted = f"at least {at_least} pixels" if below is None else f"at least {at_least} and below {below} pixels"
         if at_least < 0 or (below is not None and below <= at_least):
-            raise DataError(f"no picture has at least {at_least} and below {below} pixels; give 0 <= at_least < below")
+            raise DataError(f"no picture has {wanted}; give 0 <= at_least < below")
         self.source = source
         lengths, self._window = source.chunks()
         borders = np.cumsum(lengths)
@@ -56,8 +57,8 @@ class PixelRange(Source):
         if not len(self):
             found = source.envelope()
             raise DataError(
-                f"none of {len(source)} samples has at least {at_least} and below {below} pixels (they have "
-                f"{found.fewest_pixels} to {found.most_pixels}); change the range or remove this bucket"
+                f"none of {len(source)} samples has {wanted} (they have {found.fewest_pixels} to "
+                f"{found.most_pixels}); change the range or remove this bucket"
             )
 
     def __len__(self) -> int:

@@ -82,8 +82,9 @@ def open_parts(
             say(f"{number} pictures of the data {name!r} cannot be read and cost their samples, such as {first}")
         for inner, source in opened.sources.items():
             full = name if len(opened.sources) == 1 else f"{name}/{inner}"
-            ranged = part.at_least > 0 or part.below is not None
-            sources[full] = PixelRange(source, part.at_least, part.below) if ranged else source
+            with named_part(full, part):
+                ranged = part.at_least != 0 or part.below is not None
+                sources[full] = PixelRange(source, part.at_least, part.below) if ranged else source
             weights[full] = part.weight * opened.weights[inner]
     return sources, weights
 

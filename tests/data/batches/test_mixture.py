@@ -270,9 +270,7 @@ def test_buckets_by_resolution() -> None:
     plan = Planner({"s": small, "l": large}, {"s": 1, "l": 3}, TokenBudget(300, POLICY)).begin(Replica(0, 1))
     picks = [p for _ in range(20) for p in plan.next_step() if p.source == "l" and p.epoch == 0]
     assert sorted(p.number for p in picks) == list(range(10))
-    with pytest.raises(
-        DataError, match=r"none of 14 samples has at least 9999 and below None pixels \(they have 0 to 1024\)"
-    ):
+    with pytest.raises(DataError, match=r"none of 14 samples has at least 9999 pixels \(they have 0 to 1024\)"):
         PixelRange(source, 9999)
     with pytest.raises(DataError, match="no picture has at least 5 and below 5 pixels"):
         PixelRange(source, 5, 5)

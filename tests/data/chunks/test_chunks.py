@@ -25,6 +25,7 @@ from omnigen2.data import (
     TokenBudget,
 )
 from omnigen2.data.chunks.sizes import SIZES_FILE
+from omnigen2.data.samples import LostChunk
 from omnigen2.data.samples.sample import measure
 from omnigen2.pictures import ImageReader
 from tests.data.cases import POLICY, answer, drawing, edit, picture
@@ -191,7 +192,7 @@ def damage(folder: Path, fault: str) -> None:
         ("no whole number", r"chunks\[1\], has chunk_size 1.5, expected a whole number of at least 1"),
         (
             "another format",
-            r"is of format 'omnigen2 samples 2' .* expected 'omnigen2 samples 3' .* write the folder again",
+            r"has the format 'omnigen2 samples 2', expected 'omnigen2 samples 3'; write the folder again",
         ),
         ("other bounds", r"samples.safetensors is damaged \(its checksum is wrong\)"),
         ("no index", "has no index.json"),
@@ -205,6 +206,15 @@ def test_damaged_folders_are_refused(copied: Path, fault: str, message: str) -> 
     damage(copied, fault)
     with pytest.raises(DataError, match=message):
         read_all(copied)
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_chunk_that_is_lost_stops_a_training_that_leaves_broken_samples_out(copied: Path, workers: int) -> None:
+    source = StreamingSource(copied)
+    planner = Planner({"d": source}, {"d": 1}, TokenBudget(400, POLICY))
+    (copied / source.index.name(2)).unlink()
+    with pytest.raises(LostChunk, match=rf"{source.index.name(2)} is missing; copy it anew or write the folder again$"):
+        list(Mixture(planner, Collate(broken="skip"), 40, workers))
 
 
 def test_what_reads_back_differently_is_not_finished(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

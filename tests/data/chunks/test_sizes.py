@@ -48,6 +48,16 @@ def test_sizes_by_number_are_those_that_were_written(folder: Path, many: list[Sa
     assert table[numbers[0]] == many[numbers[0]]
 
 
+def test_a_small_table_that_is_written_over_meanwhile_stays_what_it_was(
+    many: list[SampleSizes], tmp_path: Path
+) -> None:
+    SizeTable.of(tmp_path, ["edit"] * 9, many[:9], [1] * 9).save()
+    table, file = SizeTable.load(tmp_path), tmp_path / SIZES_FILE
+    with file.open("r+b") as opened:
+        opened.write(bytes(file.stat().st_size))
+    assert listed(table.columns(np.arange(9))) == many[:9]
+
+
 def test_blocks_hold_all_samples_in_order(folder: Path, many: list[SampleSizes], monkeypatch) -> None:
     monkeypatch.setattr(module, "BLOCK", CHECKED)
     blocks = list(SizeTable.load(folder).blocks())

@@ -1,6 +1,7 @@
 """Real data as a data module: what is mixed, what comes back after a stop, and what is refused."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -126,6 +127,9 @@ def test_pictures_outside_of_the_range_are_left_out(folder: Path) -> None:
     part = DataPart(str(folder / "drawings.jsonl"), at_least=24 * 24, below=24 * 48)
     sources, _ = open_parts({"own": part}, Reading())
     assert isinstance(sources["own"], PixelRange)
+    for wrong in ({"at_least": 10**9}, {"at_least": -1}):
+        with pytest.raises(DataError, match=r"^the data 'own' cannot be used: no.* at least -?\d+ pixels"):
+            open_parts({"own": replace(part, below=None, **wrong)}, Reading())
     assert len(sources["own"]) == 3
 
 
