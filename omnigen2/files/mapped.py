@@ -40,7 +40,10 @@ class MappedFiles:
             UserError: If one was written over in place.
         """
         for path, (which, how) in self._seen.items():
-            now = _stamp(path) if path.exists() else (which, how)
+            try:
+                now = _stamp(path)
+            except FileNotFoundError:  # its pages live on
+                continue
             if now[0] == which and now[1] != how:
                 raise self._error(
                     f"{path} was written over while a model works out of it: its weights are no longer those that "

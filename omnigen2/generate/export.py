@@ -58,7 +58,8 @@ def export_model(
         GenerateError: If the weights are not those of the base's transformer, or a part is there already.
     """
     folder, out = ModelFolder(Path(base)), Path(out)
-    copied = () if transformer_only else tuple(part for part in PARTS if part != "transformer")
+    alone = transformer_only or (out.exists() and out.samefile(folder.path))  # the rest is there already
+    copied = () if alone else tuple(part for part in PARTS if part != "transformer")
     there = [part for part in ("transformer", *copied) if (out / part).exists()]
     if there and not overwrite:
         raise GenerateError(

@@ -253,6 +253,7 @@ class Generator:
         noise = [plan.noise(vae.channels, vae.reduction) for plan in plans]
         samples = [EncodedSample(*parts) for parts in zip(texts, negatives, references, noise, strict=True)]
         images = self.encoders.decode(denoise(self.transformer, samples, sampling, self.shift, progress))
+        self._check_files()
         shift = shift_text(sampling.shift(self.shift), self.transformer.config.patch_size)
         return tuple(
             Picture(image, plan.request, sampling, self.name, self.adapters, shift)

@@ -1,22 +1,25 @@
 """Rewards that score in a process of their own, so that this one draws meanwhile also where scoring is Python."""
 
 import multiprocessing
+import os
 import signal
 import traceback
 import weakref
 from collections.abc import Callable, Sequence
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
-from threading import Lock
+from threading import Lock, Thread
 from typing import TypeAlias
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from omnigen2.rl.reward import Outcome, Reward, RewardError, RewardRequest, Scores
 
-Wire: TypeAlias = tuple[str, np.ndarray, tuple[np.ndarray, ...], str, str]
-"""A request whose pictures are copied, not shared: shared memory is small in containers."""
+Copy: TypeAlias = tuple[np.ndarray, torch.dtype]
+"""The bytes of a picture, of any dtype. They are not shared: shared memory is small in containers."""
+Wire: TypeAlias = tuple[str, Copy, tuple[Copy, ...], str, str]
 Answer: TypeAlias = list[Outcome] | BaseException
 
 
@@ -95,8 +98,9 @@ class RewardProcess:
 
 
 def serve(connection: Connection, rewards: Sequence[Reward]) -> None:
-    """What the process does. Ctrl-C is a matter of the one that has started it."""
+    """What the process does. Ctrl-C is a matter of the one that has started it; if that is killed, so is this one."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    Thread(target=_end_with_parent, daemon=True).start()
     torch.set_num_threads(1)
     answer_all(connection, rewards)
 
@@ -121,19 +125,33 @@ def answered(reward: Reward, wanted: Sequence[Wire] | None) -> Answer:
         scores = reward.score([_unpacked(one) for one in wanted])
         return list(scores.outcomes())
     except RewardError as error:
-        return error
+        return RewardError(error.message, error.remedy)  # one of a class of its own may not be read there
     except Exception as error:  # of any class, which may not exist where it is read
         return RuntimeError(f"{type(reward).__name__} failed in its own process\n{traceback.format_exc()}{error}")
 
 
 def _packed(request: RewardRequest) -> Wire:
-    references = tuple(reference.numpy() for reference in request.references)
-    return request.prompt, request.image.numpy(), references, request.meta, request.key
+    return request.prompt, _copy(request.image), tuple(map(_copy, request.references)), request.meta, request.key
 
 
 def _unpacked(wire: Wire) -> RewardRequest:
     prompt, image, references, meta, key = wire
-    return RewardRequest(prompt, torch.from_numpy(image), tuple(map(torch.from_numpy, references)), meta, key)
+    return RewardRequest(prompt, _picture(image), tuple(map(_picture, references)), meta, key)
+
+
+def _copy(picture: Tensor) -> Copy:
+    return picture.detach().contiguous().view(torch.uint8).numpy(), picture.dtype
+
+
+def _picture(copy: Copy) -> Tensor:
+    return torch.from_numpy(copy[0]).view(copy[1])
+
+
+def _end_with_parent() -> None:
+    """End also in the middle of scoring, which may take long."""
+    if (parent := multiprocessing.parent_process()) is not None:
+        parent.join()
+        os._exit(1)
 
 
 def _end(terminate: Callable[[], None], connection: Connection) -> None:

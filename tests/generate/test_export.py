@@ -1,5 +1,6 @@
 """Trained weights from any file to the released layout, and files that are not opened."""
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -53,6 +54,14 @@ def test_every_file_becomes_a_model_folder(kind: str, model: Path, tmp_path: Pat
     assert same(load_transformer(out / "transformer"), trained)
     picture = Generator.from_folder(out)("a", height=16, width=16, steps=1, seed=0).pictures[0]
     assert picture.model == "out"
+
+
+def test_a_folder_is_written_over_itself(model: Path, tmp_path: Path) -> None:
+    shutil.copytree(model, tmp_path / "own")
+    trained = tiny_transformer(seed=9)
+    export_model(write("safetensors", tmp_path, trained), tmp_path / "own", tmp_path / "own", overwrite=True)
+    assert same(load_transformer(tmp_path / "own" / "transformer"), trained)
+    assert Generator.from_folder(tmp_path / "own")("a", height=16, width=16, steps=1, seed=0).pictures
 
 
 def test_a_folder_with_an_adapter_and_another_dtype(model: Path, tmp_path: Path) -> None:

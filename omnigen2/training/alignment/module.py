@@ -13,7 +13,7 @@ from typing_extensions import override
 from omnigen2.data import DataError
 from omnigen2.data.batches import Batch, Example, Pixels
 from omnigen2.dit import DiffusionTransformer
-from omnigen2.errors import UserError
+from omnigen2.errors import UserError, user_errors
 from omnigen2.rl import Failure, GroupSampler, group_advantages
 from omnigen2.training.alignment.collectives import on_all_processes
 from omnigen2.training.alignment.guards import StopOnceSaved, reason_to_stop
@@ -141,6 +141,8 @@ class FlowGRPOModule(FlowModel):
                 f"{self.rollout.groups} groups of {self.rollout.members} pictures cannot be shared by "
                 f"{self.trainer.world_size} processes and {updates} updates; processes must divide them"
             )
+        with user_errors():
+            self.rollout.selection(self.rollout.sampling.steps, iteration=0)
 
     @override
     def on_fit_start(self) -> None:

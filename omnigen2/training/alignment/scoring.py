@@ -205,8 +205,11 @@ class Scorer:
 
 
 def request_of(example: Example, picture: Pixels, key: str) -> RewardRequest:
-    """What a reward is asked about a picture in [-1, 1] that was made for an example; `key` names it in messages."""
-    return RewardRequest(example.instruction, picture, example.references, example.meta, key)
+    """What a reward is asked about a picture in [-1, 1] that was made for an example; `key` names it in messages.
+
+    Rewards see float32, whatever the precision that the picture was drawn in.
+    """
+    return RewardRequest(example.instruction, picture.float(), example.references, example.meta, key)
 
 
 def _work_off(jobs: "SimpleQueue[tuple[Pending, Future[Scored]] | None]") -> None:

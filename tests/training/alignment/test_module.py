@@ -13,7 +13,7 @@ from torch import Tensor
 from omnigen2.adapters import LoRA, is_adapter
 from omnigen2.errors import UserError
 from omnigen2.generate.request import Sampling
-from omnigen2.rl import FlowGRPOObjective, NormalizedRatio
+from omnigen2.rl import FlowGRPOObjective, NormalizedRatio, RandomWindow
 from omnigen2.runner.keep.metrics import read_metrics
 from omnigen2.training.alignment.settings import Watched
 from omnigen2.training.parts.model_folder import save_plain_transformer
@@ -61,8 +61,8 @@ def test_the_ratio_is_exactly_1_before_the_first_update(
 
 
 def test_casts_of_half_precision_see_every_update(tmp_path: Path) -> None:
-    kept = Gradients()
-    model = grpo()
+    kept, reward = Gradients(), Redness()
+    model = grpo(reward)
     wake(model)
     before = weights(model)
     fit(model, tmp_path, 2, kept, precision="bf16-mixed")
@@ -71,6 +71,14 @@ def test_casts_of_half_precision_see_every_update(tmp_path: Path) -> None:
     assert kept.found
     assert all(bool(gradient.any()) for name, gradient in kept.found.items() if "blocks.0" in name)
     assert not same(before, weights(model))
+    assert {request.image.dtype for asked in reward.asked for request in asked} == {torch.float32}
+
+
+def test_steps_that_do_not_fit_are_told_before_a_model_is_built(tmp_path: Path) -> None:
+    model = grpo(rollout={"selection": RandomWindow(9)})
+    with pytest.raises(UserError, match=r"(?s)window of 9 steps does not fit into a grid of 4 .*\n  shorten it"):
+        fit(model, tmp_path, 2, awake=False)
+    assert model.transformer is None
 
 
 def test_a_budget_below_one_picture_is_told(tmp_path: Path) -> None:
