@@ -8,6 +8,7 @@ import argparse
 import importlib
 import importlib.util
 import os
+import re
 import sys
 import traceback
 from collections.abc import Sequence
@@ -39,6 +40,8 @@ The runs of a study go side by side on this machine, or to a cluster; a recipe c
   lightning run STUDY.yaml --executor=slurm --partition=gpu --gpus=1 --time=4:00:00
 """
 MODES = ("print_config", "dry_run", "validate", "test")
+LOST = re.compile(r"gloo/transport.*(closed|reset) by peer|NCCL.*remote process exited")
+"""What processes that train together hear of one that has ended."""
 MACHINES = ("executor", "jobs", "gpus", "cpus", "memory", "time", "partition", "account", "qos")
 """Options that say where runs are carried out."""
 
@@ -68,7 +71,11 @@ def lightning_main(arguments: Sequence[str] | None = None) -> int:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Run the command; returns the exit status."""
+    """Run the command; returns the exit status.
+
+    Raises:
+        RuntimeError: If it is neither an error for the user, nor of a process that has lost another one.
+    """
     try:
         return _launch(*parse_run(arguments))
     except UserError as error:
@@ -82,6 +89,15 @@ def main(arguments: Sequence[str]) -> int:
         file = f"{error.filename}: " if error.filename else ""
         print(f"error: {file}{error.strerror or error} (--verbose shows where)", file=sys.stderr)
         return 2
+    except RuntimeError as error:
+        if not LOST.search(str(error)) or "--verbose" in arguments:
+            raise
+        lines = (
+            "error: another process of this training has ended",
+            "  it says why, unless it was killed, as for memory; then the same command goes on (--verbose shows where)",
+        )
+        print("\n".join(lines), file=sys.stderr)
+        return 1
     except KeyboardInterrupt:
         print("\nstopped; the same command goes on from the last checkpoint", file=sys.stderr)
         return 130

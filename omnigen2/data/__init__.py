@@ -19,7 +19,7 @@ from omnigen2.data.batches import (
 from omnigen2.data.captions import has_captions
 from omnigen2.data.check import Looked, check_budget, check_data
 from omnigen2.data.chunks import ChunkWriter, StreamingSource
-from omnigen2.data.folder import Opened, has_chunks, open_data, open_folder
+from omnigen2.data.folder import Folders, Opened, OpenFolder, has_chunks, open_data, open_folder
 from omnigen2.data.inspect import contact_sheet, summarise
 from omnigen2.data.jsonl import TASK_NAMES, BadRecords, JsonlSource, read_jsonl
 from omnigen2.data.optimize import BAD_FILE, REPORT_FILE, Advance, OptimizeReport, OptimizeSettings, optimize
@@ -51,10 +51,11 @@ from omnigen2.data.text_limit import TextLimit
 
 __all__ = [
     "BAD_FILE", "REPORT_FILE", "TASKS", "TASK_NAMES", "Advance", "BadRecord", "BadRecords", "Batch", "ByteLength",
-    "ChunkWriter", "Collate", "ConditionDropout", "DataError", "Example", "ImageEncoder", "InstructionEncoder",
-    "JsonlSource", "LatentOrigin", "ListSource", "Loaded", "Looked", "Mismatch", "Mixture", "Opened", "OptimizeReport",
-    "OptimizeSettings", "Origins", "Pick", "PixelRange", "Plan", "Planner", "Precomputed", "Replica", "Sample",
-    "SampleSizes", "Source", "SpecEntry", "StatesOrigin", "Stored", "StoredTensor", "StreamingSource", "Task",
-    "TextLength", "TextLimit", "TokenBudget", "TokenizerLength", "check_budget", "check_data", "contact_sheet",
-    "has_captions", "has_chunks", "open_data", "open_folder", "optimize", "read_jsonl", "read_spec", "summarise",
+    "ChunkWriter", "Collate", "ConditionDropout", "DataError", "Example", "Folders", "ImageEncoder",
+    "InstructionEncoder", "JsonlSource", "LatentOrigin", "ListSource", "Loaded", "Looked", "Mismatch", "Mixture",
+    "OpenFolder", "Opened", "OptimizeReport", "OptimizeSettings", "Origins", "Pick", "PixelRange", "Plan", "Planner",
+    "Precomputed", "Replica", "Sample", "SampleSizes", "Source", "SpecEntry", "StatesOrigin", "Stored", "StoredTensor",
+    "StreamingSource", "Task", "TextLength", "TextLimit", "TokenBudget", "TokenizerLength", "check_budget",
+    "check_data", "contact_sheet", "has_captions", "has_chunks", "open_data", "open_folder", "optimize", "read_jsonl",
+    "read_spec", "summarise",
 ]  # fmt: skip

@@ -9,7 +9,7 @@ import numpy as np
 from omnigen2.data.batches import TokenBudget
 from omnigen2.data.captions import has_captions
 from omnigen2.data.chunks import SizeTable, StreamingSource
-from omnigen2.data.folder import has_chunks, open_folder
+from omnigen2.data.folder import OpenFolder, has_chunks, open_folder
 from omnigen2.data.jsonl import BadRecords, read_records
 from omnigen2.data.samples import BadRecord, ByteLength, DataError, Source
 from omnigen2.data.spec import read_spec
@@ -43,13 +43,19 @@ class Looked:
         return replace(largest, undrawn=self.undrawn or other.undrawn)
 
 
-def check_data(path: str | Path, bad_records: BadRecords = "refuse", texts: TextLimit | None = None) -> Looked:
+def check_data(
+    path: str | Path,
+    bad_records: BadRecords = "refuse",
+    texts: TextLimit | None = None,
+    folders: OpenFolder = open_folder,
+) -> Looked:
     """Look through what `open_data` will open.
 
     Args:
         path: As for `open_data`.
         bad_records: Whether a bad record is refused, or left for `open_data` to leave out.
         texts: How long texts may be; of any length if None.
+        folders: Opens folders of chunks.
 
     Returns:
         What a model has to know of the samples, but for those of entries that are never drawn from (ratio 0).
@@ -60,7 +66,7 @@ def check_data(path: str | Path, bad_records: BadRecords = "refuse", texts: Text
     """
     place, found = Path(path), Looked()
     if has_chunks(path) or not (place.is_file() or has_captions(place)):
-        opened = open_folder(path)
+        opened = folders(path)
         for name, source in opened.sources.items():
             if opened.weights[name] > 0 and isinstance(source, StreamingSource):
                 found = found.together(_in_chunks(source, f"{name} in {path}", texts))

@@ -1,7 +1,9 @@
 """Opening a mixture by its path, as jsonl files or as chunks."""
 
+from collections.abc import Callable
+from copy import copy
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 from omnigen2.data.captions import has_captions
 from omnigen2.data.chunks import StreamingSource
@@ -32,12 +34,16 @@ class Opened(NamedTuple):
     broken: tuple[BadRecord, ...] = ()
 
 
-def open_data(
+OpenFolder: TypeAlias = Callable[[str | Path], Opened]
+
+
+def open_data(  # noqa: PLR0913 (each is an option of its own)
     path: str | Path,
     bad_records: BadRecords = "refuse",
     text: TextLength | None = None,
     reader: ImageReader | None = None,
     broken: BadRecords = "refuse",
+    folders: OpenFolder | None = None,
 ) -> Opened:
     """Open what a spec or a folder describes.
 
@@ -49,6 +55,7 @@ def open_data(
         text: Counts the text tokens of jsonl files. Chunks bring their counts.
         reader: Decodes the images of jsonl files to find their sizes.
         broken: What happens to records of jsonl files whose images cannot be decoded, see `JsonlSource`.
+        folders: Opens folders of chunks: `open_folder` if None.
 
     Raises:
         DataError: If the path is neither, or what it holds cannot be used.
@@ -65,7 +72,7 @@ def open_data(
             bad += source.bad
             undecoded += source.broken
         return Opened(sources, {entry.name: entry.ratio for entry in entries}, tuple(bad), tuple(undecoded))
-    return open_folder(path)
+    return (folders or open_folder)(path)
 
 
 def has_chunks(path: str | Path) -> bool:
@@ -104,6 +111,23 @@ def open_folder(path: str | Path) -> Opened:
         )
     weights = _weights(read_object(report, DataError, REMEDY), str(folder))
     return Opened({name: StreamingSource(folder / name) for name in weights}, weights, ())
+
+
+class Folders:
+    """Opens each folder of chunks once, however often it is asked for.
+
+    What is given out shares what is known of the samples, and has open chunks and connections of its own.
+    """
+
+    def __init__(self) -> None:
+        self._opened: dict[str, Opened] = {}
+
+    def __call__(self, path: str | Path) -> Opened:
+        """As `open_folder`."""
+        if (name := str(path)) not in self._opened:
+            self._opened[name] = open_folder(path)
+        opened = self._opened[name]
+        return opened._replace(sources={name: copy(source) for name, source in opened.sources.items()})
 
 
 def _weights(report: Fields, folder: str) -> dict[str, float]:

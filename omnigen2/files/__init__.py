@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from omnigen2.files.fields import Fields, object_in, object_of, read_object
 from omnigen2.files.json_lines import BadLine, JsonLine, drop_half_line, each_json_item, each_json_line, read_json_lines
 from omnigen2.files.limits import MOST_STEPS, check_most
-from omnigen2.files.mapped import MappedFiles
+from omnigen2.files.mapped import MappedFiles, Stamp
 from omnigen2.files.names import Keys, inside, plain_name
 from omnigen2.files.pretrained import check_config, library_errors, load_pretrained
 from omnigen2.files.processors import CROPS, check_image_settings, check_tokenizer, image_settings
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from omnigen2.files.strict_yaml import StrictLoader, read_yaml
 
 __all__ = [
-    "CROPS", "MOST_STEPS", "BadLine", "Fields", "JsonLine", "Keys", "MappedFiles", "Stored", "StrictLoader",
+    "CROPS", "MOST_STEPS", "BadLine", "Fields", "JsonLine", "Keys", "MappedFiles", "Stamp", "Stored", "StrictLoader",
     "WeightsError", "check_config", "check_image_settings", "check_most", "check_tensors", "check_tokenizer",
     "check_types", "compare", "drop_half_line", "each_json_item", "each_json_line", "image_settings", "inside",
     "library_errors", "load_pretrained", "markdown_table", "number", "object_in", "object_of", "plain_name",

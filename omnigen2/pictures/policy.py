@@ -66,13 +66,11 @@ class ResizePolicy:
         if self.max_side is not None:
             ratio = min(ratio, self.max_side / max(height, width))
 
-        def fit(side: int) -> int:
-            return max(int(side * ratio) // self.multiple, 1) * self.multiple
-
-        tall, wide = fit(height), fit(width)
+        step = self.multiple
+        tall, wide = max(int(height * ratio) // step, 1) * step, max(int(width * ratio) // step, 1) * step
         # a side raised to one multiple may have pushed a very long image over the limit
-        longest = self.max_pixels // self.multiple**2 * self.multiple
-        return (min(tall, longest), wide) if wide == self.multiple else (tall, min(wide, longest))
+        longest = self.max_pixels // step**2 * step
+        return (min(tall, longest), wide) if wide == step else (tall, min(wide, longest))
 
     def reference_size(self, height: int, width: int, references: int) -> tuple[int, int]:
         """The same of a reference, where the sample has so many of them, this one included."""

@@ -14,7 +14,7 @@ from safetensors import SafetensorError, safe_open
 from typing_extensions import override
 
 from omnigen2.data.samples import BLOCK, TASKS, DataError, Envelope, SampleSizes, SizeColumns, Task
-from omnigen2.files import save_tensors
+from omnigen2.files import Stamp, save_tensors
 
 SIZES_FILE = "samples.safetensors"
 FORMAT = "omnigen2 samples 3"
@@ -37,7 +37,7 @@ DAMAGED = "copy it anew or write it again"
 class SizeTable:
     """Task and sizes of each sample, as arrays that lie in the file, or in memory up to `BLOCK` samples.
 
-    What is asked for is checked when it is first read, `CHECKED` samples at a time.
+    What is asked for is checked when it is first read, `CHECKED` samples at a time, and again if the file was touched.
 
     Attributes:
         file: What messages call it.
@@ -65,6 +65,7 @@ class SizeTable:
     envelope: Envelope
     most_bytes: int
     _sound: bytearray = field(repr=False)
+    _mapped: list[Stamp] = field(default_factory=list[Stamp], repr=False)
 
     def __len__(self) -> int:
         return len(self.tasks)
@@ -75,6 +76,7 @@ class SizeTable:
 
     def task(self, index: int) -> Task:
         """Task of one sample."""
+        self._look()
         self._check(index // CHECKED)
         return TASKS[int(self.tasks[index])]
 
@@ -93,6 +95,7 @@ class SizeTable:
 
     def columns(self, numbers: Int64[np.ndarray, " numbers"]) -> SizeColumns:
         """Sizes of some samples, in the order of their numbers."""
+        self._look()
         blocks = numbers // CHECKED
         counts = self.counts[numbers].astype(np.int32)
         rows = np.zeros(len(numbers), dtype=np.int64)
@@ -115,6 +118,7 @@ class SizeTable:
     def slices(self) -> Iterator[tuple[slice, slice]]:
         """All samples, not too many at a time, and where their references lie; all are checked."""
         for start in range(0, len(self), BLOCK):
+            self._look()
             first, last = start // CHECKED, -(-min(start + BLOCK, len(self)) // CHECKED)
             for block in range(first, last):
                 self._check(block)
@@ -141,6 +145,21 @@ class SizeTable:
     def _whole(self, bounds: str) -> int:
         """A checksum of what is read at once."""
         return zlib.crc32(b"".join((bounds.encode(), self.starts.tobytes(), self.checksums.tobytes())))
+
+    def _look(self) -> None:
+        """Find out whether a mapped file is what it was: reading past its end would end the process.
+
+        Raises:
+            DataError: If it has another length.
+        """
+        if self._mapped and (now := self._mapped[0].written_over(self.file)):
+            if now.size != self._mapped[0].size:
+                raise DataError(
+                    f"{self.file} now has {now.size} bytes, and had {self._mapped[0].size} when it was opened",
+                    "write the folder again elsewhere, or give a new file its name by renaming",
+                )
+            self._mapped[0] = now
+            self._sound[:] = bytes(len(self._sound))
 
     def _check(self, block: int) -> None:
         """Refuse sizes that are not those that were written.
@@ -201,6 +220,7 @@ class SizeTable:
                 "write it again"
             )
         try:
+            stamp = Stamp.of(file)
             with safe_open(file, "pt") as opened:
                 kind = opened.metadata() or {}
                 if kind.get("format") != FORMAT or kind.get("tasks") != " ".join(TASKS):
@@ -215,10 +235,11 @@ class SizeTable:
             raise DataError(f"{file} is damaged ({error})", DAMAGED) from error
         if wrong := _misfit(arrays):
             raise DataError(f"{file} is damaged ({wrong})", DAMAGED)
-        if len(arrays["tasks"]) <= BLOCK:  # a mapped file that is cut off meanwhile kills whoever reads it
-            arrays = {name: array.copy() for name, array in arrays.items()}
+        mapped = [stamp] if len(arrays["tasks"]) > BLOCK else []
+        copied = ("starts", "checksums") if mapped else KINDS
+        arrays |= {name: arrays[name].copy() for name in copied}
         bounds = kind.get("bounds", "{}")
-        table = cls(file, **arrays, **_bounds(bounds), _sound=bytearray(len(arrays["checksums"])))
+        table = cls(file, **arrays, **_bounds(bounds), _sound=bytearray(len(arrays["checksums"])), _mapped=mapped)
         if kind.get("checksum") != str(table._whole(bounds)):
             raise DataError(f"{file} is damaged (its checksum is wrong)", DAMAGED)
         return table

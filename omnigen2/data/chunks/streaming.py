@@ -2,6 +2,7 @@
 
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
+from copy import copy
 from pathlib import Path
 from typing import Any
 
@@ -88,7 +89,8 @@ class StreamingSource(Source):
         return self._chunk(chunk).record(index - int(self._borders[chunk]))
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_open": OrderedDict()}
+        # a copy, here or in another process, has open chunks and connections of its own
+        return {**self.__dict__, "_open": OrderedDict(), "files": copy(self.files)}
 
     @override
     def sizes(self, index: int) -> SampleSizes:

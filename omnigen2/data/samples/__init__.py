@@ -12,7 +12,7 @@ from omnigen2.data.samples.kinds import (
     States,
     StatesOrigin,
 )
-from omnigen2.data.samples.pixel_range import PixelRange
+from omnigen2.data.samples.pixel_range import PixelRange, check_range
 from omnigen2.data.samples.sample import TASKS, ImageFile, Sample, SampleSizes, Size, Task, measure, stated_sizes
 from omnigen2.data.samples.source import BLOCK, Chunks, ListSource, Source
 from omnigen2.data.samples.stored import (
@@ -33,5 +33,5 @@ __all__ = [
     "ImageEncoder", "ImageFile", "InstructionEncoder", "LatentOrigin", "LatentType", "ListSource", "Loaded",
     "LostChunk", "Mismatch", "NumberType", "Origin", "Origins", "PixelRange", "Pixels", "Sample", "SampleEncoder",
     "SampleSizes", "Size", "SizeColumns", "Source", "States", "StatesOrigin", "Stored", "StoredTensor", "Task",
-    "TextLength", "TokenizerLength", "measure", "skipping", "stated_sizes",
+    "TextLength", "TokenizerLength", "check_range", "measure", "skipping", "stated_sizes",
 ]  # fmt: skip

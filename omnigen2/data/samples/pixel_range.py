@@ -16,6 +16,17 @@ WORD = 4096
 """Samples whose members are counted together, a multiple of 8."""
 
 
+def check_range(at_least: int, below: int | None) -> None:
+    """Refuse a range that has no picture of any size.
+
+    Raises:
+        DataError: If it is one.
+    """
+    if at_least < 0 or (below is not None and below <= at_least):
+        words = f"at_least is {at_least}" if below is None else f"at_least is {at_least} and below is {below}"
+        raise DataError(f"{words}: no picture has so many pixels", "give 0 <= at_least < below")
+
+
 class PixelRange(Source):
     """The samples of another source whose picture is of some size: one bucket of a resolution stage.
 
@@ -35,8 +46,7 @@ class PixelRange(Source):
 
     def __init__(self, source: Source, at_least: int = 0, below: int | None = None) -> None:
         wanted = f"at least {at_least} pixels" if below is None else f"at least {at_least} and below {below} pixels"
-        if at_least < 0 or (below is not None and below <= at_least):
-            raise DataError(f"no picture has {wanted}; give 0 <= at_least < below")
+        check_range(at_least, below)
         self.source = source
         lengths, self._window = source.chunks()
         borders = np.cumsum(lengths)

@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import asdict, fields, is_dataclass
+from functools import cache
 from types import NoneType, UnionType
 from typing import Any, Literal, NoReturn, TypeAlias, Union, get_args, get_origin, get_type_hints
 
@@ -45,8 +46,7 @@ def from_json(text: str) -> Task:
 def _read(hint: Any, value: Any, where: str) -> Any:
     """Turn parsed JSON into what a type annotation asks for."""
     if isinstance(hint, type) and is_dataclass(hint):
-        types = get_type_hints(hint)
-        hints = {field.name: types[field.name] for field in fields(hint)}
+        hints = _hints(hint)
         if not isinstance(value, dict) or set(value) != set(hints):
             _refuse(where, f"the fields {', '.join(hints)}", value)
         return hint(**{name: _read(kind, value[name], f"{where}.{name}") for name, kind in hints.items()})
@@ -62,6 +62,13 @@ def _read(hint: Any, value: Any, where: str) -> Any:
             _refuse(where, "a list", value)
         return tuple(_read(options[0], one, f"{where}[{number}]") for number, one in enumerate(value))
     return _plain(hint, value, where)
+
+
+@cache
+def _hints(kind: type[Any]) -> dict[str, Any]:
+    """The type of each field of a dataclass; looking them up takes longer than reading a task."""
+    types = get_type_hints(kind)
+    return {field.name: types[field.name] for field in fields(kind)}
 
 
 def _plain(hint: type, value: Any, where: str) -> Any:

@@ -13,8 +13,8 @@ from torch.optim import Optimizer
 from omnigen2.errors import UserError
 from omnigen2.files import markdown_table
 from omnigen2.runner.dry_run.cluster import ON_ONE_CPU, Cluster
-from omnigen2.runner.dry_run.estimates import ASSUMED, Memory, Speed, memory_of
-from omnigen2.runner.dry_run.planned import ChecksData, ComputesAgain, KeepsCopies, PlansWork
+from omnigen2.runner.dry_run.estimates import ASSUMED, Memory, Speed, memory_of, usual_gpu
+from omnigen2.runner.dry_run.planned import ChecksData, ComputesAgain, KeepsCopies, PlansMemory, PlansWork
 from omnigen2.runner.keep import OPTIMIZER_ARGUMENT, WEIGHTS, attach, count
 from omnigen2.runner.plan import Config
 from omnigen2.runner.recipe import building
@@ -66,14 +66,15 @@ def parameter_table(model: LightningModule) -> str:
 
 
 def memory(trainer: Trainer, model: LightningModule, cluster: Cluster) -> str:
-    """Estimate the memory of one device, without what depends on the batch, in one line."""
+    """Estimate the memory of one device in one line: without what depends on the batch, unless the model says it."""
     callbacks: Sequence[Any] = trainer.callbacks  # pyright: ignore
     averages = sum(callback.copies for callback in callbacks if isinstance(callback, KeepsCopies))
     try:
         optimizers, trouble = _optimizers(model), ""
     except (RuntimeError, AttributeError, OSError) as error:
         optimizers, trouble = [], f"; without the optimizer, which cannot be built yet ({error})"
-    whole = memory_of(model, optimizers, averages, cluster.bytes_per_weight)
+    beside = model.memory_of_step() if isinstance(model, PlansMemory) else None
+    whole = memory_of(model, optimizers, averages, cluster.bytes_per_weight, beside)
     head = f"memory: {_sum(whole)}{trouble}"
     if cluster.devices > 1:
         match cluster.shards:
@@ -84,8 +85,9 @@ def memory(trainer: Trainer, model: LightningModule, cluster: Cluster) -> str:
                 head += f"{_sum(whole)}{trouble}"
             case shards:
                 head = f"memory of each of {cluster.words}, {shards:,} of which share it ({cluster.strategy}): "
-                head += f"{_sum(whole.shared_by(shards))}{trouble}"
-    return f"{head}. {_not_counted(model, cluster)}"
+                whole = whole.shared_by(shards)
+                head += f"{_sum(whole)}{trouble}"
+    return f"{head}. {_not_counted(model, cluster) if beside is None else _fits(whole, cluster)}"
 
 
 def work(trainer: Trainer, model: LightningModule, cluster: Cluster, speed: Speed) -> list[str]:
@@ -168,8 +170,16 @@ def _sum(memory: Memory) -> str:
     parts = [f"weights {_size(memory.weights)}", f"gradients {_size(memory.gradients)}"]
     parts += [f"{name} {_size(value)}" for name, value in memory.states.items()] or ["no optimizer"]
     parts += [f"moving average {_size(memory.averages)}"] if memory.averages else []
+    parts += [f"{name} {_size(value)}" for name, value in memory.beside.items()]
     guess = f" (guessed as two states per parameter for {', '.join(memory.guessed)})" if memory.guessed else ""
     return f"{' + '.join(parts)}{guess} = {_size(memory.total)}"
+
+
+def _fits(memory: Memory, cluster: Cluster) -> str:
+    gpu = usual_gpu(memory.total)
+    fits = "no usual GPU holds that" if gpu is None else f"it fits a GPU of {gpu} GB"
+    told = "" if cluster.accelerator == "cpu" else f"; {fits}"
+    return f"What stands behind the optimizer is an estimate for a full batch{told}."
 
 
 def _not_counted(model: LightningModule, cluster: Cluster) -> str:

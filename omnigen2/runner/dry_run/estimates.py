@@ -2,12 +2,12 @@
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from torch import nn
 from torch.optim import Optimizer
 
-from omnigen2.runner.dry_run.planned import HasParts
+from omnigen2.runner.dry_run.planned import HasParts, StoredOtherwise
 from omnigen2.runner.keep import count
 
 STATES_PER_PARAMETER = {
@@ -16,6 +16,10 @@ STATES_PER_PARAMETER = {
 }  # fmt: skip
 AVERAGE_BYTES = 4
 """Of a parameter in a moving average, which is float32."""
+
+GPUS = (8, 12, 16, 24, 32, 40, 48, 80, 96, 141, 180)
+ROOM = 0.95
+"""Share of it that is left by the driver, and by memory in pieces that nothing fits into."""
 
 
 @dataclass(frozen=True)
@@ -62,13 +66,14 @@ ASSUMED = Speed()
 
 @dataclass(frozen=True)
 class Memory:
-    """Bytes that do not depend on the batch.
+    """Bytes on a device.
 
     Attributes:
         gradients: Of the trainable parameters.
         states: Of the optimizers, by their names.
         averages: Of the moving averages.
         guessed: Optimizers that are not known, counted with two states per parameter.
+        beside: What the module says that a step needs beside these, by name: activations, frozen models.
     """
 
     weights: int
@@ -76,22 +81,28 @@ class Memory:
     states: Mapping[str, int]
     averages: int
     guessed: tuple[str, ...]
+    beside: Mapping[str, int] = field(default_factory=dict[str, int])
 
     @property
     def total(self) -> int:
         """All of it."""
-        return self.weights + self.gradients + sum(self.states.values()) + self.averages
+        own = self.weights + self.gradients + sum(self.states.values()) + self.averages
+        return own + sum(self.beside.values())
 
     def shared_by(self, shards: int) -> "Memory":
         """The part of one device if `shards` share one copy: rounded up, without what uneven parts need on top."""
         states = {name: _share(value, shards) for name, value in self.states.items()}
         whole = (self.weights, self.gradients, self.averages)
         weights, gradients, averages = (_share(value, shards) for value in whole)
-        return Memory(weights, gradients, states, averages, self.guessed)
+        return Memory(weights, gradients, states, averages, self.guessed, self.beside)
 
 
 def memory_of(
-    model: nn.Module, optimizers: Sequence[Optimizer], averages: int = 0, bytes_per_weight: int | None = None
+    model: nn.Module,
+    optimizers: Sequence[Optimizer],
+    averages: int = 0,
+    bytes_per_weight: int | None = None,
+    beside: Mapping[str, int] | None = None,
 ) -> Memory:
     """Count the memory of training on one device that holds everything; the model may be on `meta`.
 
@@ -100,10 +111,16 @@ def memory_of(
         optimizers: Of the model. Their states have the type of the parameters.
         averages: Number of moving averages, in float32.
         bytes_per_weight: Of a parameter in training; None for what it has.
+        beside: What a step needs beside these, by name.
     """
 
     def size(parameters: Sequence[nn.Parameter]) -> int:
-        return sum(each.numel() * (bytes_per_weight or each.element_size()) for each in parameters)
+        return sum(
+            each.stored_bytes
+            if isinstance(each, StoredOtherwise)
+            else each.numel() * (bytes_per_weight or each.element_size())
+            for each in parameters
+        )
 
     parameters = list(model.parameters())
     trainable = [each for each in parameters if each.requires_grad]
@@ -118,7 +135,13 @@ def memory_of(
         states=dict(states),
         averages=averages * AVERAGE_BYTES * count(trainable),
         guessed=tuple(sorted(states.keys() - STATES_PER_PARAMETER.keys())),
+        beside=beside or {},
     )
+
+
+def usual_gpu(total: int) -> int | None:
+    """The smallest memory of a usual GPU, in GB as they are sold, that so many bytes fit into; None if none."""
+    return next((size for size in GPUS if total <= ROOM * size * 2**30), None)
 
 
 def parts_of(optimizer: Optimizer) -> tuple[Optimizer, ...]:

@@ -1,6 +1,6 @@
 """What a step costs, known before any data are read: for dry runs."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from typing import Any, Protocol, cast, runtime_checkable
 
 from lightning.pytorch import Trainer
@@ -38,6 +38,22 @@ class PlansWork(Protocol):
     def flops_per_step(self) -> int | None:
         """Floating-point operations of all processes, without recomputation; None if the data cannot say."""
         ...
+
+
+@runtime_checkable
+class PlansMemory(Protocol):
+    """A module that can say what a step needs on its device beside parameters, gradients and optimizer."""
+
+    def memory_of_step(self) -> Mapping[str, int] | None:
+        """Bytes by name, all at the same time: activations, frozen models; None if data or files cannot say."""
+        ...
+
+
+@runtime_checkable
+class StoredOtherwise(Protocol):
+    """A parameter that takes other memory than its type and number tell, such as a quantised one."""
+
+    stored_bytes: int
 
 
 @runtime_checkable

@@ -17,6 +17,7 @@ from lightning.pytorch.loggers import Logger, TensorBoardLogger
 from omnigen2.errors import UserError
 from omnigen2.files import write_bytes, write_json, write_text
 from omnigen2.runner import keep
+from omnigen2.runner.execute.pages import KeptPages
 from omnigen2.runner.execute.progress import Progress, ProgressCallback
 from omnigen2.runner.execute.troubles import Started, told
 from omnigen2.runner.plan import Config, TrainerArguments, as_lines
@@ -193,7 +194,7 @@ def _own(
         callbacks.append(keep.ResumePoint(every_n_train_steps=steps))
     if not any(isinstance(callback, keep.SaveOnSignal) for callback in callbacks):
         callbacks.append(keep.SaveOnSignal())
-    callbacks += [keep.SameSchedule(), keep.WriteWeights(folder)]
+    callbacks += [keep.SameSchedule(), keep.WriteWeights(folder), KeptPages()]
     if output.send is not None and config.values["trainer"]["enable_progress_bar"] is not False:
         callbacks.append(ProgressCallback(output.send, output.seconds))
     return {"logger": loggers, "callbacks": callbacks, "enable_checkpointing": True}

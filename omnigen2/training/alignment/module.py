@@ -39,6 +39,7 @@ from omnigen2.training.parts import (
     Saved,
     Stream,
     TransformerPart,
+    check_precision,
     companion_example,
 )
 
@@ -122,6 +123,7 @@ class FlowGRPOModule(FlowModel):
             UserError: If something does not.
         """
         super().setup(stage)
+        check_precision(str(self.trainer.precision), self.trainer.strategy.root_device)
         if stage != "fit":
             return
         data: Any = cast(Any, self.trainer).datamodule

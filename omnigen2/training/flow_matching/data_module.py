@@ -14,6 +14,7 @@ from omnigen2.data import (
     Collate,
     ConditionDropout,
     DataError,
+    Folders,
     Looked,
     Mixture,
     Origins,
@@ -24,7 +25,6 @@ from omnigen2.data import (
     check_data,
     has_captions,
     has_chunks,
-    open_folder,
 )
 from omnigen2.data.batches import Mixing
 from omnigen2.files import MOST_STEPS, check_most
@@ -51,9 +51,9 @@ class Validation:
 class ImageData(L.LightningDataModule):
     """Batches of real samples, mixed by weight and packed up to a budget of tokens.
 
-    Nothing is read before the first batch is asked for, so a recipe can be built where its data are not. A run that
-    goes on gets the very batches that it would have got, whatever the number of workers; Lightning restores the
-    position by itself.
+    Nothing is read before the first batch is asked for, so a recipe can be built where its data are not. A folder of
+    chunks is opened once in a run, whatever it is used for. A run that goes on gets the very batches that it would have
+    got, whatever the number of workers; Lightning restores the position by itself.
 
     Args:
         train: The parts of the mixture by name. A name is a part of what the order depends on.
@@ -99,6 +99,7 @@ class ImageData(L.LightningDataModule):
         self.reading = Reading() if reading is None else reading
         self.seed = seed
         self._looked: Looked | None = None
+        self._folders = Folders()
         self._said: dict[str, None] = {}
         self._mixtures: dict[str, Mixture] = {}
 
@@ -114,6 +115,10 @@ class ImageData(L.LightningDataModule):
         if self.validation is None:
             return []
         return self._mixture("validation", self.validation.parts, self.validation.batches, "sample", None, "repeat")
+
+    @override
+    def teardown(self, stage: str) -> None:
+        self._folders = Folders()
 
     def left_out(self) -> list[str]:
         """What was left out up to now, in sentences: of any process, and before a restart too."""
@@ -153,7 +158,7 @@ class ImageData(L.LightningDataModule):
                 if part.path not in paths:
                     with named_part(name, part):
                         limit = texts if part.path in drawn else None
-                        paths[part.path] = check_data(part.path, self.reading.bad_records, limit)
+                        paths[part.path] = check_data(part.path, self.reading.bad_records, limit, self._folders)
             self._looked = reduce(Looked.together, (found for path, found in paths.items() if path in drawn), Looked())
         return self._looked
 
@@ -167,7 +172,7 @@ class ImageData(L.LightningDataModule):
             ]:
                 folder = Path(part.path)
                 if has_chunks(part.path) or (folder.is_dir() and not has_captions(folder)):
-                    for inner, source in open_folder(part.path).sources.items():
+                    for inner, source in self._folders(part.path).sources.items():
                         found[f"{name}/{inner}"] = source.origins()
         return found
 
@@ -204,7 +209,7 @@ class ImageData(L.LightningDataModule):
         dropout: ConditionDropout | None,
         epochs: Literal["continue", "repeat"],
     ) -> Mixture:
-        sources, weights = open_parts(parts, self.reading, self._say)
+        sources, weights = open_parts(parts, self.reading, self._say, self._folders)
         reading = self.reading
         if reading.precomputed == "use":  # now, not when a rare source is drawn for the first time
             for name, source in sources.items():

@@ -7,9 +7,21 @@ from pathlib import Path
 
 from lightning.pytorch.utilities import rank_zero_warn
 
-from omnigen2.data import BadRecords, ByteLength, DataError, Opened, PixelRange, Source, TextLength, open_data
+from omnigen2.data import (
+    BadRecords,
+    ByteLength,
+    DataError,
+    Opened,
+    OpenFolder,
+    PixelRange,
+    Source,
+    TextLength,
+    open_data,
+    open_folder,
+)
 from omnigen2.data.batches import BrokenSamples, Precomputed
 from omnigen2.data.remote import is_remote
+from omnigen2.data.samples import check_range
 from omnigen2.pictures import ImageReader
 
 
@@ -24,12 +36,18 @@ class DataPart:
         weight: At least 0; only ratios of weights count.
         at_least: Fewest pixels of a picture: smaller ones are left out, see `omnigen2.data.PixelRange`.
         below: Pixels that a picture must stay below; no limit if None.
+
+    Raises:
+        DataError: If no picture can be in the range.
     """
 
     path: str
     weight: float = 1.0
     at_least: int = 0
     below: int | None = None
+
+    def __post_init__(self) -> None:
+        check_range(self.at_least, self.below)
 
 
 @dataclass(frozen=True)
@@ -57,12 +75,16 @@ class Reading:
 
 
 def open_parts(
-    parts: Mapping[str, DataPart], reading: Reading, say: Callable[[str], None] = rank_zero_warn
+    parts: Mapping[str, DataPart],
+    reading: Reading,
+    say: Callable[[str], None] = rank_zero_warn,
+    folders: OpenFolder = open_folder,
 ) -> tuple[dict[str, Source], dict[str, float]]:
     """Open the parts of a mixture.
 
     Args:
         say: Is told what is left out.
+        folders: Opens folders of chunks.
 
     Returns:
         Sources and weights by name: that of the part, or `part/source` where a path holds several.
@@ -73,7 +95,7 @@ def open_parts(
     sources: dict[str, Source] = {}
     weights: dict[str, float] = {}
     for name, part in parts.items():
-        opened = _open(name, part, reading)
+        opened = _open(name, part, reading, folders)
         if opened.bad:
             number, first = len(opened.bad), opened.bad[0]
             say(f"{number} bad records of the data {name!r} are left out, the first: {first}")
@@ -89,10 +111,10 @@ def open_parts(
     return sources, weights
 
 
-def _open(name: str, part: DataPart, reading: Reading) -> Opened:
+def _open(name: str, part: DataPart, reading: Reading, folders: OpenFolder) -> Opened:
     text = ByteLength(limit=888) if reading.text is None else reading.text
     with named_part(name, part):
-        return open_data(part.path, reading.bad_records, text, reading.reader, reading.broken)
+        return open_data(part.path, reading.bad_records, text, reading.reader, reading.broken, folders)
 
 
 def is_there(part: DataPart) -> bool:

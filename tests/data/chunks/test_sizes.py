@@ -1,5 +1,6 @@
 """Sizes of many samples: by number, by block and in bounds; each is what was given, or is refused."""
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -58,6 +59,50 @@ def test_a_small_table_that_is_written_over_meanwhile_stays_what_it_was(
     assert listed(table.columns(np.arange(9))) == many[:9]
 
 
+@pytest.fixture
+def mapped(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> SizeTable:
+    """A table that is large enough to be mapped, all of which was read."""
+    monkeypatch.setattr(module, "BLOCK", CHECKED)
+    (tmp_path / SIZES_FILE).write_bytes((folder / SIZES_FILE).read_bytes())
+    table = SizeTable.load(tmp_path)
+    assert len(list(table.blocks())) == 3
+    return table
+
+
+@pytest.mark.parametrize("by", [-1, 1])
+def test_a_mapped_table_that_is_cut_off_or_grows_is_told_before_it_is_read(mapped: SizeTable, by: int) -> None:
+    size = mapped.file.stat().st_size
+    os.truncate(mapped.file, size + by)  # within the last page: reading on would be wrong, not the end of the tests
+    for read in (lambda: mapped[7], lambda: mapped.task(7), lambda: list(mapped.slices()), mapped.task_counts):
+        with pytest.raises(
+            DataError, match=rf"now has {size + by} bytes, and had {size} when it was opened\n  .*again"
+        ):
+            read()
+
+
+def test_a_mapped_table_is_read_on_where_its_file_is_only_touched_deleted_or_replaced(
+    mapped: SizeTable, many: list[SampleSizes]
+) -> None:
+    os.utime(mapped.file, ns=(1, 1))
+    assert listed(mapped.columns(np.arange(MANY))) == many
+    mapped.file.rename(mapped.file.with_name("kept"))
+    assert listed(mapped.columns(np.arange(MANY))) == many
+    mapped.file.write_bytes(b"another")
+    assert listed(mapped.columns(np.arange(MANY))) == many
+
+
+def test_a_mapped_table_that_is_written_over_is_refused_where_it_differs(mapped: SizeTable) -> None:
+    content = mapped.file.read_bytes()
+    place, last = content.index(mapped.text_tokens[CHECKED : CHECKED + 50].tobytes()), mapped[MANY - 1]
+    with mapped.file.open("r+b") as opened:
+        opened.seek(place)
+        opened.write(bytes([content[place] ^ 1]))
+    os.utime(mapped.file, ns=(1, 1))
+    assert mapped[MANY - 1] == last
+    with pytest.raises(DataError, match=r"is damaged \(its checksum is wrong\)"):
+        mapped[CHECKED]
+
+
 def test_blocks_hold_all_samples_in_order(folder: Path, many: list[SampleSizes], monkeypatch) -> None:
     monkeypatch.setattr(module, "BLOCK", CHECKED)
     blocks = list(SizeTable.load(folder).blocks())
@@ -94,7 +139,7 @@ def test_a_pixel_range_has_the_samples_of_its_range(many: list[SampleSizes], at_
     pixels = source.columns(range(5000)).pixels().tolist()
     expected = [i for i, n in enumerate(pixels) if at_least <= n and (below is None or n < below)]
     if not expected:
-        with pytest.raises(DataError, match=r"no picture has|none of 5000 samples has"):
+        with pytest.raises(DataError, match=r"no picture has so many|none of 5000 samples has"):
             PixelRange(source, at_least, below)
         return
     made = PixelRange(source, at_least, below)

@@ -21,7 +21,7 @@ from omnigen2.microworld.tasks import (
     verify_caption,
 )
 from omnigen2.microworld.tasks.record import Task
-from omnigen2.microworld.world import ImageSize, Vocabulary, draw, sample_glyphs
+from omnigen2.microworld.world import EASY, ImageSize, Vocabulary, draw, sample_glyphs
 from omnigen2.pictures import to_png
 from tests.microworld.worlds import generator, seeds, worlds
 
@@ -42,6 +42,13 @@ def decoded(file: object) -> torch.Tensor:
 def test_tasks_survive_json(world: tuple[ImageSize, Vocabulary], seed: int) -> None:
     for task in one_of_each(world[1], seed):
         assert from_json(to_json(task)) == task
+
+
+def test_types_of_fields_are_looked_up_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    texts = [to_json(task) for task in one_of_each(EASY, 0)]
+    read = [from_json(text) for text in texts]
+    monkeypatch.delattr("omnigen2.microworld.tasks.record.get_type_hints")
+    assert [from_json(text) for text in texts] == read
 
 
 @given(worlds, seeds)

@@ -74,6 +74,16 @@ def test_casts_of_half_precision_see_every_update(tmp_path: Path) -> None:
     assert {request.image.dtype for asked in reward.asked for request in asked} == {torch.float32}
 
 
+def test_a_processor_that_emulates_bfloat16_is_told_before_a_model_is_built(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"cpu_name": "Old CPU"}, raising=False)
+    model = grpo()
+    with pytest.raises(UserError, match=r"precision is bf16-mixed, but Old CPU has no instructions for bfloat16"):
+        fit(model, tmp_path, 2, awake=False, precision="bf16-mixed")
+    assert model.transformer is None
+
+
 def test_steps_that_do_not_fit_are_told_before_a_model_is_built(tmp_path: Path) -> None:
     model = grpo(rollout={"selection": RandomWindow(9)})
     with pytest.raises(UserError, match=r"(?s)window of 9 steps does not fit into a grid of 4 .*\n  shorten it"):

@@ -1,9 +1,11 @@
 """Real data as a data module: what is mixed, what comes back after a stop, and what is refused."""
 
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
+from shutil import copytree, rmtree
 from typing import Any
 
 import pytest
@@ -20,6 +22,7 @@ from omnigen2.data import (
     OptimizeSettings,
     PixelRange,
     StreamingSource,
+    TextLimit,
     TokenBudget,
     optimize,
 )
@@ -30,8 +33,10 @@ from omnigen2.training.flow_matching.data_module import Validation
 from omnigen2.training.flow_matching.data_parts import DataPart, Reading, open_parts
 from tests.data.batches.test_lightning import Recorder, mixture
 from tests.data.cases import picture, t2i, write_jsonl
+from tests.data.remote.servers import WebServer
 from tests.training.rank_parts import Launcher, silent_trainer
 
+NAMES = ("drawings", "edits")
 BUDGET = TokenBudget(700, ResizePolicy(max_pixels=64 * 64, multiple=8))
 
 
@@ -123,14 +128,54 @@ def test_a_spec_and_its_chunks_give_the_same_samples(folder: Path) -> None:
     assert len(seen("chunks")) == 10
 
 
+@pytest.fixture
+def web(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[WebServer]:
+    """The chunks on a web server, and a cache of this test's own."""
+    monkeypatch.setenv("OMNIGEN2_CACHE", str(tmp_path / "cache"))
+    server = WebServer(chunks=folder / "chunks", **{f"chunks__{name}": folder / "chunks" / name for name in NAMES})
+    yield server
+    server.close()
+
+
+def test_a_folder_is_opened_once_whatever_it_is_used_for(folder: Path, web: WebServer) -> None:
+    far, near = {"own": DataPart(f"{web.url}/chunks")}, {"own": DataPart(str(folder / "chunks"))}
+    module, same = (data(folder, train=parts, validation=Validation(parts, 2)) for parts in (far, near))
+    limit = TextLimit(9999, lambda *text: 0, "")
+    module.check_texts(limit)
+    assert module.looked_through().references == 1
+    assert list(module.stored_origins()) == ["own/drawings", "own/edits"]
+    module.check_texts(limit)
+    for use in ("train_dataloader", "val_dataloader", "train_dataloader"):
+        assert keys(getattr(module, use)()) == keys(getattr(same, use)())
+    files = [file.name for path in (folder / "chunks").rglob("*") if path.is_dir() for file in path.iterdir()]
+    assert web.asked == Counter([*files, "report.json"])
+
+
+def test_another_run_of_the_same_module_sees_the_folder_as_it_is_then(folder: Path, tmp_path: Path) -> None:
+    edits = tmp_path / "edits"
+    copytree(folder / "chunks/drawings", edits)
+    module = data(folder, train={"own": DataPart(str(edits))})
+    assert [len(source) for source in module.train_dataloader().planner.sources.values()] == [7]
+    rmtree(edits)
+    copytree(folder / "chunks/edits", edits)
+    module.teardown("fit")
+    assert [len(source) for source in module.train_dataloader().planner.sources.values()] == [3]
+
+
 def test_pictures_outside_of_the_range_are_left_out(folder: Path) -> None:
     part = DataPart(str(folder / "drawings.jsonl"), at_least=24 * 24, below=24 * 48)
     sources, _ = open_parts({"own": part}, Reading())
     assert isinstance(sources["own"], PixelRange)
-    for wrong in ({"at_least": 10**9}, {"at_least": -1}):
-        with pytest.raises(DataError, match=r"^the data 'own' cannot be used: no.* at least -?\d+ pixels"):
-            open_parts({"own": replace(part, below=None, **wrong)}, Reading())
+    with pytest.raises(DataError, match=r"^the data 'own' cannot be used: no.* at least 1000000000 pixels"):
+        open_parts({"own": replace(part, below=None, at_least=10**9)}, Reading())
     assert len(sources["own"]) == 3
+
+
+@pytest.mark.parametrize(("at_least", "below"), [(-1, None), (-1, 5), (5, 5), (9, 5), (0, 0), (0, -3)])
+def test_a_range_that_no_picture_can_be_in_is_refused_before_anything_is_read(at_least: int, below: int | None) -> None:
+    words = rf"at_least is {at_least}{'' if below is None else f' and below is {below}'}: no picture has so many pixels"
+    with pytest.raises(DataError, match=rf"^{words}\n  give 0 <= at_least < below$"):
+        DataPart("nowhere", at_least=at_least, below=below)
 
 
 def test_validation_is_the_same_every_time_has_all_parts_and_drops_nothing(folder: Path) -> None:
