@@ -21,8 +21,10 @@ commands:
   chat               talk with a model, and let it draw
   evaluate BENCH     judge a folder of pictures on a benchmark, or compare two results
   make-tiny DIR      write a small random model to try the commands with
+  make-full DIR      write a random model of the released sizes, 16 GB, to measure memory and time on
   export SOURCE      write trained weights as a model folder
   data               write jsonl files and images as chunks, or look at what a mixture holds
+  curate RECIPE      make training examples of a folder of videos
   microworld         preview OUT.png: look at the drawn world that everything can be tried on
   reward             serve RECIPE.yaml: host a reward for training on other machines
 
@@ -67,9 +69,11 @@ COMMANDS: dict[str, Command] = {
     "generate": _lazy("generate"),
     "chat": _lazy("chat"),
     "evaluate": _lazy("evaluate"),
-    "make-tiny": _lazy("make_tiny"),
+    "make-tiny": _lazy("making.make_tiny"),
+    "make-full": _lazy("making.make_full"),
     "export": _lazy("export"),
     "data": _lazy("data"),
+    "curate": _lazy("curate"),
     "microworld": _lazy("microworld"),
     "reward": _lazy("reward"),
 }

@@ -13,7 +13,9 @@ import pytest
 from tests.paths import ROOT
 
 PACKAGE = ROOT / "omnigen2"
-GROUND = "errors layout shards pictures flow files rope encoders rl dit data evaluation runner adapters generate"
+GROUND = (
+    "errors layout shards pictures flow files quantize rope encoders rl dit data evaluation runner adapters generate"
+)
 ALLOWED = {
     "errors": "",
     "layout": "",
@@ -21,6 +23,7 @@ ALLOWED = {
     "pictures": "",
     "flow": "",
     "files": "",
+    "quantize": "",
     "rope": "layout",
     "encoders": "layout pictures files",
     "rl": "flow",
@@ -29,9 +32,9 @@ ALLOWED = {
     "data": "layout pictures files",
     "evaluation": "rl pictures files",
     "runner": "files layout shards",
-    "curation": "data pictures files rl.rewards.remote",
-    "adapters": "dit files shards",
-    "generate": "adapters dit encoders flow files layout pictures",
+    "curation": "data pictures files rl.rewards.remote evaluation.metrics",
+    "adapters": "dit files quantize shards",
+    "generate": "adapters dit encoders flow files layout pictures quantize",
     "training": " ".join(name for name in GROUND.split() if name != "evaluation"),
 }
 """The arrows of the design; everyone may import `errors`. What is not named here is an experiment or a command."""

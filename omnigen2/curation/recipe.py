@@ -1,0 +1,162 @@
+"""A pipeline as a recipe: YAML that names steps by class_path and init_args, in the order in which they are done.
+
+task: edit
+steps:
+  cuts: {class_path: omnigen2.curation.steps.Cuts}
+  same_view: {class_path: omnigen2.curation.steps.SameView, init_args: {least: 0.8}}
+"""
+
+import hashlib
+import json
+import re
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast, get_args
+
+import yaml
+
+from omnigen2.curation.items import CurationError
+from omnigen2.curation.records import Finished
+from omnigen2.curation.step import Scoring, Step
+from omnigen2.data import Task
+from omnigen2.errors import UserError
+from omnigen2.files import StrictLoader, read_yaml
+
+KEYS = ("task", "files", "steps", "sections")
+
+
+class Section(ABC):
+    """A part of the report that a recipe asks for, such as a comparison with the truth where it is known."""
+
+    @abstractmethod
+    def text(self, finished: Sequence[Finished], clips: Path) -> str:
+        """In Markdown, with its heading.
+
+        Args:
+            finished: Everything so far, in the order of the clips' names.
+            clips: The folder of the clips.
+        """
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What is done with each clip.
+
+    Attributes:
+        task: Of the examples.
+        files: What the names of clips end in, in small letters.
+        steps: By name, in their order.
+        sections: Of the report.
+        settings: All that decides what comes out, as plain JSON.
+    """
+
+    task: Task
+    files: tuple[str, ...]
+    steps: Mapping[str, Step]
+    sections: tuple[Section, ...]
+    settings: Mapping[str, Any]
+
+    @property
+    def identity(self) -> str:
+        """The same for recipes that make the same of a clip; the order of steps counts."""
+        return hashlib.sha256(json.dumps(self.settings).encode()).hexdigest()[:16]
+
+    def to_json(self) -> dict[str, Any]:
+        """What a store keeps of it: who it is, its settings, and its limits with their reasons."""
+        limits = {
+            name: {
+                limit: {"value": value, "reason": step.reasons[limit] if isinstance(step, Scoring) else ""}
+                for limit, value in step.limits.items()
+            }
+            for name, step in self.steps.items()
+        }
+        return {"identity": self.identity, "settings": self.settings, "limits": limits}
+
+
+def read_recipe(path: Path, changes: Sequence[str] = ()) -> Recipe:
+    """Read a recipe and build its steps.
+
+    Args:
+        path: A YAML file.
+        changes: `STEP.SETTING=VALUE`, with a value in YAML, in place of what the file says.
+
+    Raises:
+        CurationError: If it says nothing that can be built.
+    """
+    content = read_yaml(path, CurationError)
+    if not isinstance(content, dict) or not isinstance(content.get("steps"), dict) or not content["steps"]:
+        raise CurationError(f"{path} has no steps", "expected `steps:` with names, each with a class_path")
+    unknown = sorted(content.keys() - set(KEYS))
+    if unknown:
+        raise CurationError(f"{path} has the unknown key {unknown[0]}", f"known are {', '.join(KEYS)}")
+    if content.get("task") not in get_args(Task):
+        raise CurationError(f"{path} has the task {content.get('task')!r}", f"use one of {', '.join(get_args(Task))}")
+    for change in changes:
+        _change(content["steps"], change)
+    return _built(path, content)
+
+
+def _change(steps: dict[str, Any], change: str) -> None:
+    """Set one setting of a step.
+
+    Raises:
+        CurationError: If there is no such step, or the change cannot be read.
+    """
+    place, equals, value = change.partition("=")
+    step, dot, setting = place.partition(".")
+    if not equals or not dot or step not in steps:
+        raise CurationError(f"{change!r} changes no step", f"write STEP.SETTING=VALUE; steps are {', '.join(steps)}")
+    try:
+        read: Any = yaml.load(value, StrictLoader)  # noqa: S506  (a SafeLoader)
+    except yaml.YAMLError as error:
+        raise CurationError(f"{change!r} has a value that is no YAML", "put it into quotes") from error
+    entry = steps[step]
+    if isinstance(entry, dict):
+        inner: dict[str, Any] = cast(dict[str, Any], entry).setdefault("init_args", {})
+        *above, last = setting.split(".")
+        for name in above:
+            inner = inner.setdefault(name, {})
+        inner[last] = read
+
+
+def _built(path: Path, content: dict[str, Any]) -> Recipe:
+    from jsonargparse import ArgumentError, ArgumentParser  # pyright: ignore[reportPrivateImportUsage]
+
+    steps: dict[str, Step] = {}
+    settings: dict[str, Any] = {"task": content["task"], "steps": {}}
+    for name, entry in content["steps"].items():
+        parser = ArgumentParser(exit_on_error=False)
+        parser.add_subclass_arguments(Step, "step", required=True)
+        try:
+            parsed: Any = parser.parse_object({"step": entry})
+            steps[name] = cast(Any, parser.instantiate(parsed)).step
+        except (ArgumentError, TypeError, ValueError) as error:
+            raise _wrong(path, f"steps.{name}", error) from error
+        said: dict[str, Any] = parsed.step.as_dict()
+        kept = {key: value for key, value in (said.get("init_args") or {}).items() if key not in steps[name].elsewhere}
+        settings["steps"][name] = {"class_path": said["class_path"], "init_args": kept}
+    sections: list[Section] = []
+    for number, entry in enumerate(content.get("sections") or []):
+        parser = ArgumentParser(exit_on_error=False)
+        parser.add_subclass_arguments(Section, "section", required=True)
+        try:
+            sections.append(cast(Any, parser.instantiate(parser.parse_object({"section": entry}))).section)
+        except (ArgumentError, TypeError, ValueError) as error:
+            raise _wrong(path, f"sections.{number}", error) from error
+    files = content.get("files") or [".mp4", ".mkv", ".webm", ".mov", ".avi", ".m4v"]
+    limits = [limit for step in steps.values() for limit in step.limits]
+    twice = next((limit for limit in limits if limits.count(limit) > 1), None)
+    if twice is not None:
+        raise CurationError(f"{path} has two steps with the limit {twice}", "scores need names of their own")
+    plain = json.loads(json.dumps(settings, default=str))
+    return Recipe(content["task"], tuple(str(end).lower() for end in files), steps, tuple(sections), plain)
+
+
+def _wrong(path: Path, place: str, error: Exception) -> UserError:
+    if isinstance(error, UserError):
+        return error.at(f"{path}, {place}")
+    said = " ".join(str(error).split())
+    said = re.sub(r"^.*?Errors: - (.*?) - Expected a <class 'NoneType'>.*$", r"\1", said)
+    return CurationError(f"{path}, {place} cannot be built ({said[:400]})", "correct its class_path or init_args")
