@@ -14,6 +14,7 @@ from omnigen2.adapters.file import AdapterLayout, Pair, read_lora, write_lora
 from omnigen2.adapters.scaled import ScaledAdapter
 from omnigen2.dit import DiffusionTransformer, released_key
 from omnigen2.errors import UserError, check_choice
+from omnigen2.quantize import is_quantized
 
 ATTENTION = ("attention.query", "attention.key", "attention.value", "attention.output")
 """The layers that the official fine-tuning adapts."""
@@ -84,22 +85,19 @@ def add_lora(model: DiffusionTransformer, lora: LoRA) -> None:
     layers = {target: [name for name in linear if f".{name}".endswith(f".{target}")] for target in lora.targets}
     if missing := [target for target, names in layers.items() if not names]:
         raise UserError(f"no linear layer's name ends in {', '.join(missing)}", f"usual ends are {', '.join(TARGETS)}")
+    wanted = sorted({name for names in layers.values() for name in names})
+    alpha = lora.rank if lora.alpha is None else lora.alpha
     with torch.random.fork_rng(devices=[]):  # adapters depend on the seed alone, the same on every process
         torch.manual_seed(torch.initial_seed())
-        _inject(
-            model,
-            NAME,
-            r=lora.rank,
-            lora_alpha=lora.rank if lora.alpha is None else lora.alpha,
-            lora_dropout=lora.dropout,
-            target_modules=sorted({name for names in layers.values() for name in names}),
-        )
+        _inject(model, NAME, r=lora.rank, lora_alpha=alpha, lora_dropout=lora.dropout, target_modules=wanted)
     for name, parameter in model.named_parameters():
         if is_adapter(name) and parameter.dtype in (torch.bfloat16, torch.float16):  # PEFT's layers cast for it
             parameter.data = parameter.data.float()
 
 
-def load_lora(model: DiffusionTransformer, path: str | Path, name: str = NAME, scale: float = 1.0) -> None:
+def load_lora(
+    model: DiffusionTransformer, path: str | Path, name: str = NAME, scale: float = 1.0, in_float32: bool = False
+) -> None:
     """Add a trained adapter; several add up.
 
     Args:
@@ -107,6 +105,7 @@ def load_lora(model: DiffusionTransformer, path: str | Path, name: str = NAME, s
         path: A folder in the layout of diffusers, PEFT or ComfyUI, or a file of weights in any dialect.
         name: A name that no adapter of the model has yet.
         scale: How strongly it acts; 1 as trained, any finite number.
+        in_float32: Whether it keeps all its digits in a model of half precision, to be trained further.
 
     Raises:
         UserError: If the file is no adapter of this transformer, or the scale is not finite.
@@ -123,8 +122,9 @@ def load_lora(model: DiffusionTransformer, path: str | Path, name: str = NAME, s
     )
     for layer, pair in named.items():
         adapted: Any = model.get_submodule(layer)
-        adapted.lora_A[name].weight.data.copy_(pair.down)
-        adapted.lora_B[name].weight.data.copy_(pair.up)
+        for half, value in ((adapted.lora_A[name], pair.down), (adapted.lora_B[name], pair.up)):
+            half.weight.data = half.weight.data.float() if in_float32 else half.weight.data
+            half.weight.data.copy_(value)
 
 
 def fitting_lora(model: DiffusionTransformer, path: str | Path) -> dict[str, Pair]:
@@ -138,11 +138,11 @@ def fitting_lora(model: DiffusionTransformer, path: str | Path) -> dict[str, Pai
     if unknown := sorted(set(pairs) - set(layers)):
         raise UserError(f"{path} adapts {unknown[0]}, which the transformer lacks", "it belongs to another model")
     for released, pair in pairs.items():
-        outputs, inputs = model.get_submodule(layers[released]).weight.shape  # pyright: ignore
-        if (pair.up.shape[0], pair.down.shape[1]) != (outputs, inputs):
+        layer: Any = model.get_submodule(layers[released])
+        if (pair.up.shape[0], pair.down.shape[1]) != (layer.out_features, layer.in_features):
             raise UserError(
                 f"{path}: {released} maps {pair.down.shape[1]} to {pair.up.shape[0]} channels, the transformer's "
-                f"{inputs} to {outputs}",
+                f"{layer.in_features} to {layer.out_features}",
                 "it belongs to a model of another size",
             )
     return pairs
@@ -181,7 +181,7 @@ def merge_lora(model: DiffusionTransformer) -> None:
     """Add every adapter's product to the weights and take the adapters away, if there are any.
 
     Raises:
-        UserError: If an adapter is not made of finite numbers.
+        UserError: If an adapter is not made of finite numbers, or weights are quantised.
     """
     weights = merged(model, model.state_dict())
     for name, layer in list(_adapted(model)):
@@ -197,7 +197,12 @@ def merged(module: nn.Module, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """The weights, by name, of a plain model that answers as one with adapters does; sums are taken in float64.
 
     Of the model, `state` is the `state_dict()`, every tensor whole.
+
+    Raises:
+        UserError: If weights are quantised.
     """
+    if is_quantized(module):
+        raise UserError("adapters cannot be added to quantised weights", "add them to those of the plain model")
     plain = {name.replace(".base_layer.", "."): value for name, value in state.items() if not is_adapter(name)}
     for name, layer in _adapted(module):
         weight = plain[f"{name}.weight"]
@@ -257,8 +262,7 @@ def adapters_disabled(module: nn.Module) -> Generator[None]:
     Yields:
         Nothing.
     """
-    # PEFT's own enable_adapters(False) also clears requires_grad, which FSDP2 would keep for good if it happened
-    # before its first forward.
+    # PEFT's enable_adapters(False) also clears requires_grad, which FSDP2, before its first forward, keeps for good
     layers = [layer for _, layer in _adapted(module)]
     before = [layer.disable_adapters for layer in layers]
     for layer in layers:
@@ -275,7 +279,8 @@ def _inject(model: DiffusionTransformer, name: str, **config: Any) -> None:
     from peft import LoraConfig, inject_adapter_in_model
 
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "Already found a `peft_config`")  # a second adapter is meant
+        for said in ("Already found a `peft_config`", "TorchaoLoraLinear was instantiated without"):
+            warnings.filterwarnings("ignore", said)  # a second adapter is meant; nothing is merged by PEFT
         inject_adapter_in_model(LoraConfig(**config), model, name)
     for _, layer in _adapted(model):
         layer.set_adapter(list(layer.lora_A))

@@ -18,10 +18,10 @@ from omnigen2.microworld.tasks import (
     verify,
     verify_caption,
 )
-from omnigen2.microworld.trained import copy_micro_model
+from omnigen2.microworld.trained import MICRO_MODEL, copy_micro_model
 from omnigen2.microworld.world import EASY, draw, full_vocabulary, read, sample_scene
 
 __all__ = [
-    "EASY", "copy_micro_model", "draw", "full_vocabulary", "read", "sample_caption", "sample_context", "sample_edit",
-    "sample_question", "sample_scene", "verify", "verify_caption",
+    "EASY", "MICRO_MODEL", "copy_micro_model", "draw", "full_vocabulary", "read", "sample_caption", "sample_context",
+    "sample_edit", "sample_question", "sample_scene", "verify", "verify_caption",
 ]  # fmt: skip

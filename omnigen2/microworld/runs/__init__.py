@@ -6,11 +6,12 @@ from omnigen2.microworld.runs.families import FAMILY_SCORES, FELL, LEGEND, Chang
 from omnigen2.microworld.runs.folder import RulesJudge, micro_items, write_micro
 from omnigen2.microworld.runs.prompts import MicroPrompts
 from omnigen2.microworld.runs.samples import MicroExchanges
-from omnigen2.microworld.runs.scores import micro_edit_bench
+from omnigen2.microworld.runs.scores import EXACT, TEXTURE, aggregate, judge_all, micro_edit_bench
 from omnigen2.microworld.runs.vlm import RandomMicroVLM, ShippedMicroVLM
 
 __all__ = [
-    "FAMILY_SCORES", "FELL", "LEGEND", "PICTURES", "SCORES", "SCORES_BEFORE", "Change", "FamilyScore",
-    "MicroEvaluation", "MicroExchanges", "MicroJudge", "MicroPrompts", "MicroTexts", "MicroWorld", "RandomMicroVLM",
-    "RulesJudge", "ShippedMicroVLM", "changes", "families_table", "micro_edit_bench", "micro_items", "write_micro",
+    "EXACT", "FAMILY_SCORES", "FELL", "LEGEND", "PICTURES", "SCORES", "SCORES_BEFORE", "TEXTURE", "Change",
+    "FamilyScore", "MicroEvaluation", "MicroExchanges", "MicroJudge", "MicroPrompts", "MicroTexts", "MicroWorld",
+    "RandomMicroVLM", "RulesJudge", "ShippedMicroVLM", "aggregate", "changes", "families_table", "judge_all",
+    "micro_edit_bench", "micro_items", "write_micro",
 ]  # fmt: skip

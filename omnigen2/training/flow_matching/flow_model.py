@@ -39,6 +39,7 @@ from omnigen2.training.parts import (
     Stream,
     TransformerPart,
     VLMSource,
+    check_plain,
     companion_example,
     limit_of_drawings,
     save_plain_transformer,
@@ -118,6 +119,7 @@ class FlowModel(L.LightningModule):
         check_choice("saved", saved, Saved)
         if saved == "model":
             scheduler_config(shift, patch_size=1)  # refused before anything is trained, whatever the patches
+            check_plain(text.encoder, "saved is model, and a folder holds plain weights")
         self.part = transformer
         self.text_part = text
         self.codec_source = codec
@@ -194,6 +196,8 @@ class FlowModel(L.LightningModule):
                 "checkpoints of adapters are single files, since Lightning reads a folder of shards only if it has all "
                 "weights; set save_distributed_checkpoint: false for the ModelParallelStrategy"
             )
+        devices = 1 if trainer is None else trainer.world_size
+        self.part.check_base(self.adapter is not None, self.saved, devices)
         transformer = self.part.build(self.weights, self.adapter)
         if self.weights is None and self.text_part.typical is not None:
             self._whiten(transformer, self.text_part.typical)

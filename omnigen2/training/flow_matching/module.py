@@ -22,7 +22,9 @@ from omnigen2.training.parts import (
     Saved,
     Stream,
     TransformerPart,
+    activation_bytes,
     check_precision,
+    frozen_bytes,
     with_companion,
 )
 
@@ -140,6 +142,18 @@ class FlowMatchingModule(FlowModel):
         """Arithmetic of the transformer in such a step, without recomputation and without the frozen encoders."""
         planned = planned_batches(self.trainer)
         return None if planned is None else FORWARDS * forward_flops(self.dit.config, planned[0]) * planned[1]
+
+    def memory_of_step(self) -> dict[str, int] | None:
+        """Bytes of activations and of the frozen encoders, for a base that is chosen to be small.
+
+        None for others, or if the data do not say or the encoders are not there.
+        """
+        planned = planned_batches(self.trainer)
+        encoders = frozen_bytes(self.text_part.encoder, self.codec_source)
+        if planned is None or encoders is None or self.part.base == "float32":
+            return None
+        number = self.dit.target_embedder.weight.element_size()
+        return {"activations": sum(activation_bytes(self.dit, planned[0], number))} | encoders
 
     def _layout(self, batch: Batch) -> Layout:
         """The plan of a batch. That of a batch just trained on is known: to plan it anew, its texts are read again."""

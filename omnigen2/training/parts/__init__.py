@@ -1,5 +1,6 @@
 """What recipes of trainings are made of: optimizers, schedules, models to start from, sharding, loaders, chance."""
 
+from omnigen2.training.parts.activations import activation_bytes, frozen_bytes
 from omnigen2.training.parts.codecs import DCT, CodecFolder, CodecSource
 from omnigen2.training.parts.companion import companion_example, with_companion
 from omnigen2.training.parts.loader import StepLoader
@@ -25,6 +26,7 @@ from omnigen2.training.parts.vlm import (
     Precision,
     VLMFolder,
     VLMSource,
+    check_plain,
     save_vlm,
     vlm_identity,
     vlm_source,
@@ -34,7 +36,8 @@ from omnigen2.training.parts.vlm import (
 __all__ = [
     "ADAPTER", "DCT", "EVERY_TOKEN", "MLLM", "PROCESSOR", "AdamWRecipe", "CodecFolder", "CodecSource", "LearningRate",
     "MuonAdamW", "OptimizerRecipe", "Precision", "Saved", "StepLoader", "Stream", "TransformerPart", "VLMFolder",
-    "VLMSource", "WarmupConstant", "WarmupCosine", "WarmupLinearDecay", "adapted_layers", "check_precision",
-    "companion_example", "lambda_lr", "limit_of_drawings", "limit_of_exchanges", "save_plain_transformer", "save_rest",
-    "save_vlm", "scheduled", "shard_transformer", "vlm_identity", "vlm_source", "with_companion", "without_bars",
+    "VLMSource", "WarmupConstant", "WarmupCosine", "WarmupLinearDecay", "activation_bytes", "adapted_layers",
+    "check_plain", "check_precision", "companion_example", "frozen_bytes", "lambda_lr", "limit_of_drawings",
+    "limit_of_exchanges", "save_plain_transformer", "save_rest", "save_vlm", "scheduled", "shard_transformer",
+    "vlm_identity", "vlm_source", "with_companion", "without_bars",
 ]  # fmt: skip

@@ -3,7 +3,7 @@
 import json
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, TypeAlias
 
 import torch
 from torch import nn
@@ -17,12 +17,18 @@ from omnigen2.dit import (
     load_transformer,
     model_from_config,
 )
-from omnigen2.errors import UserError
+from omnigen2.errors import UserError, check_choice
+from omnigen2.quantize import check_quantization, quantize
 from omnigen2.rope import PositionScheme
 from omnigen2.training.parts.parallel import compile_blocks
 
 TRANSFORMER = "transformer"
 """Folder of the transformer in the released layout."""
+Base: TypeAlias = Literal["float32", "bfloat16", "int8", "nf4"]
+"""How weights are stored that adapters are trained beside; the last two are the matrices of the blocks, see
+`omnigen2.quantize`, with everything else in bfloat16."""
+KEPT = ("modulation",)
+"""Layers of blocks that are not quantised: the time acts on every token by them."""
 ADAPTER = "adapter"
 """Folder of the adapters that a run leaves, in its `weights/`."""
 
@@ -43,6 +49,7 @@ class TransformerPart:
         compile: Whether each block is compiled.
         lora: Adapters that are trained instead of the weights. Where a run starts from an adapter, None takes its rank
             and layers.
+        base: How the frozen weights beside adapters are stored.
     """
 
     config: TransformerConfig | None = None
@@ -51,9 +58,10 @@ class TransformerPart:
     checkpointing: tuple[BlockGroup, ...] = ()
     compile: bool = False
     lora: LoRA | None = None
+    base: Base = "float32"
 
     def build(self, weights: str | None, adapter: str | None = None) -> DiffusionTransformer:
-        """Make the transformer in float32, with adapters if there are to be any.
+        """Make the transformer, in float32 unless its base is to be smaller, with adapters if there are to be any.
 
         Args:
             weights: A model folder with `transformer/`; None for new weights. Under `torch.device("meta")` no weights
@@ -62,14 +70,17 @@ class TransformerPart:
 
         Raises:
             WeightsError: If there are neither sizes nor weights, or the weights have other sizes, or the adapter others
-                than `lora` says.
+                than `lora` says, or nothing would be trained in float32.
         """
+        self.check_base(adapter is not None)
         if weights is None:
             model = DiffusionTransformer(self._config(), self.positions, self.backend)
         elif torch.get_default_device().type == "meta":
             model = self._sizes(Path(weights))
         else:
             model = self._load(Path(weights))
+        if self.base != "float32":
+            quantize(model, "none" if self.base == "bfloat16" else self.base, KEPT, dtype=torch.bfloat16)
         model.checkpointing = frozenset(self.checkpointing)
         if adapter is not None:
             self._continue(model, adapter)
@@ -79,18 +90,39 @@ class TransformerPart:
             compile_blocks(model)
         return model
 
+    def check_base(self, goes_on: bool, saved: str = "transformer", devices: int = 1) -> None:
+        """Refuse a base that the rest of a recipe does not go with.
+
+        Args:
+            goes_on: Whether the run starts from an adapter.
+            saved: What it leaves, see `omnigen2.training.parts.Saved`.
+            devices: That train together.
+
+        Raises:
+            WeightsError: If there are no adapters, or they were added to quantised weights, or spread over devices.
+        """
+        check_choice("base of the transformer", self.base, Base)
+        if self.base == "float32":
+            return
+        what = f"model.init_args.transformer.base is {self.base}"
+        if self.lora is None and not goes_on:
+            raise WeightsError(f"{what}, but weights are trained in float32", "add transformer.lora, or leave base out")
+        if devices > 1:
+            raise WeightsError(f"{what}, which one device trains beside, not {devices}", "set trainer.devices: 1")
+        if self.base == "bfloat16":
+            return
+        check_quantization(self.base)
+        if saved == "merged":
+            raise WeightsError(f"{what}, to which adapters cannot be added at the end", "set saved: transformer")
+
     def _continue(self, model: DiffusionTransformer, adapter: str) -> None:
         """Add a trained adapter, to be trained further.
 
         Raises:
             WeightsError: If `lora` asks for another one.
         """
-        load_lora(model, adapter)
+        load_lora(model, adapter, in_float32=True)
         found = adapted_layers(model)
-        for layer in found.values():
-            for name in layer.lora_A:
-                for half in (layer.lora_A[name], layer.lora_B[name]):
-                    half.weight.data = half.weight.data.float()
         if (lora := self.lora) is None:
             return
         linear = [name for name, part in model.named_modules() if isinstance(part, nn.Linear) and ".lora_" not in name]
@@ -141,7 +173,8 @@ class TransformerPart:
 
     def _load(self, weights: Path) -> DiffusionTransformer:
         folder = _folder(weights)
-        model = load_transformer(folder, dtype=torch.float32, positions=self.positions, backend=self.backend)
+        dtype = torch.float32 if self.base == "float32" else None  # what is stored is converted layer by layer
+        model = load_transformer(folder, dtype=dtype, positions=self.positions, backend=self.backend)
         differing = [] if self.config is None else _differences(model.config, self.config)
         if differing:
             raise WeightsError(

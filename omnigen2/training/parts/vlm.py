@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Literal, TypeAlias, cast
 
 import torch
+from torch import Tensor, nn
 from typing_extensions import override
 
 from omnigen2.encoders import (
@@ -21,7 +22,8 @@ from omnigen2.encoders import (
     fingerprint,
     load_tokenizer,
 )
-from omnigen2.errors import user_errors
+from omnigen2.errors import UserError, user_errors
+from omnigen2.quantize import Quantization, check_quantization, inner_tensors, quantize
 
 Precision: TypeAlias = Literal["float32", "bfloat16"]
 DTYPES: dict[Precision, torch.dtype] = {"float32": torch.float32, "bfloat16": torch.bfloat16}
@@ -59,10 +61,12 @@ class VLMFolder(VLMSource):
     Attributes:
         path: Has `mllm/` and `processor/`.
         precision: Of the weights. Train all of them in float32 only; rows of `<|img|>` are float32 in any case.
+        quantize: How the matrices of the blocks are stored, see `omnigen2.quantize`; for models that are not trained.
     """
 
     path: str
     precision: Precision = "float32"
+    quantize: Quantization = "none"
 
     @override
     def load(self, bridge: HiddenStateBridge = EVERY_TOKEN, rules: PromptRules | None = None) -> QwenEncoder:
@@ -70,19 +74,24 @@ class VLMFolder(VLMSource):
 
         Raises:
             FileNotFoundError: If a folder or its config is missing.
+            UserError: If its weights cannot be quantised here.
         """
         from transformers import Qwen2_5_VLConfig, Qwen2_5_VLForConditionalGeneration
 
         mllm, processor, dtype = Path(self.path, MLLM), Path(self.path, PROCESSOR), DTYPES[self.precision]
+        check_quantization(self.quantize, dtype=dtype)
         if torch.get_default_device().type != "meta":
             with without_bars():
-                return QwenEncoder.from_folder(mllm, processor, dtype, rules=rules, bridge=bridge)
+                encoder = QwenEncoder.from_folder(mllm, processor, dtype, rules=rules, bridge=bridge)
+            quantize(encoder.model, self.quantize)
+            return encoder
         check_folder(mllm, "config.json")
         check_vlm_config(mllm)
         tokenizer = load_tokenizer(processor, rules)
         config = Qwen2_5_VLConfig.from_pretrained(str(mllm), local_files_only=True)
         model = cast(torch.nn.Module, Qwen2_5_VLForConditionalGeneration(config))
-        return QwenEncoder(model.to(dtype), tokenizer, bridge)
+        quantize(model, self.quantize, dtype=dtype)
+        return QwenEncoder(model, tokenizer, bridge)
 
     @override
     def tokenizer(self, rules: PromptRules) -> ChatTokenizer | None:
@@ -131,7 +140,33 @@ def vlm_identity(encoder: QwenEncoder) -> str:
     rows: str = tokens.tokenizer.backend_tokenizer.to_str()
     facts = {"config": _computed(config), "tokenizer": rows, "special": tokens.special_ids, "padding": tokens.pad_id}
     dtype = str(next(encoder.model.parameters()).dtype).removeprefix("torch.")
-    return f"{type(encoder.model).__name__} in {dtype} {fingerprint(facts, encoder.model)}"
+    return f"{type(encoder.model).__name__} in {dtype} {fingerprint(facts, _Plain(encoder.model))}"
+
+
+class _Plain(nn.Module):
+    """Gives the state of another model, taken apart into plain tensors."""
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self._tensors = inner_tensors(model)
+
+    @override
+    def state_dict(self, *args: Any, **kwargs: Any) -> dict[str, Tensor]:  # pyright: ignore[reportIncompatibleMethodOverride]
+        return self._tensors
+
+
+def check_plain(source: VLMSource | None, what: str) -> None:
+    """Refuse a model with quantised weights.
+
+    Args:
+        source: Of the model.
+        what: Is to be done with it, for the message.
+
+    Raises:
+        UserError: If its weights are to be quantised.
+    """
+    if isinstance(source, VLMFolder) and source.quantize != "none":
+        raise UserError(f"the encoder has quantize {source.quantize}, but {what}", "leave quantize out")
 
 
 def _computed(config: dict[str, Any]) -> dict[str, Any]:
@@ -149,8 +184,9 @@ def vlm_source(encoder: VLMSource | None, weights: str | None, who: str) -> VLMS
         who: Asks, for the message.
 
     Raises:
-        ValueError: If neither is given.
+        ValueError: If neither is given, or its weights are quantised: what starts from it is trained.
     """
+    check_plain(encoder, f"{who} trains it")
     if weights is not None:
         return VLMFolder(weights)
     if encoder is None:

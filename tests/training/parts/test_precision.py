@@ -6,8 +6,9 @@ from typing import Any
 import pytest
 import torch
 
+from omnigen2.encoders import INSTRUCTIONS, multiplies_bfloat16
 from omnigen2.training.parts import check_precision
-from omnigen2.training.parts.precision import INSTRUCTIONS, PrecisionError, multiplies_bfloat16
+from omnigen2.training.parts.precision import PrecisionError
 from tests.training.flow_parts import module, trainer, world
 
 OLD = {"architecture": "x86_64", "cpu_name": "Old CPU", "avx2": True, "avx512_f": True, "avx512_bf16": False}
