@@ -3,7 +3,7 @@
 task: edit
 steps:
   cuts: {class_path: omnigen2.curation.steps.Cuts}
-  same_view: {class_path: omnigen2.curation.steps.SameView, init_args: {least: 0.8}}
+  same_view: {class_path: omnigen2.curation.steps.SameView, init_args: {least: 0.5}}
 """
 
 import hashlib

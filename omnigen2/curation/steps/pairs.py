@@ -71,7 +71,7 @@ class SameView(Scoring):
     reasons = {"same_view.least": "another viewpoint"}
     batch = 64
 
-    def __init__(self, least: float = 0.8, blocks: BlockHistograms | None = None) -> None:
+    def __init__(self, least: float = 0.5, blocks: BlockHistograms | None = None) -> None:
         self.least, self.blocks = least, blocks or BlockHistograms()
 
     @property
