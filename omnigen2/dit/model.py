@@ -1,6 +1,6 @@
 """The diffusion transformer: packed texts, references and noisy targets in, velocities out."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Literal, NamedTuple, TypeAlias, cast
 
 import torch
@@ -15,9 +15,9 @@ from omnigen2.dit.block import Block, ModulatedBlock, SwiGLU
 from omnigen2.dit.config import TransformerConfig
 from omnigen2.dit.embedding import TextEmbedder, TimeEmbedder
 from omnigen2.dit.modulation import Modulation, OutputLayer
-from omnigen2.dit.routing import Joint, Routes, joint_layout, own_segments
+from omnigen2.dit.routing import Joint, Pack, Routes, joint_layout, own_segments
 from omnigen2.errors import check_choice, check_instance
-from omnigen2.layout import Layout, TokenIndex, TokenStates
+from omnigen2.layout import Layout, TokenStates
 from omnigen2.rope import ImageIndexEmbedding, OmniPositions, PositionScheme, RotaryEmbedding, Rotation
 
 BlockGroup: TypeAlias = Literal["text_refiner", "reference_refiner", "noise_refiner", "blocks"]
@@ -67,6 +67,16 @@ class Condition(NamedTuple):
     joint_rotation: Rotation
     reference_rotation: Rotation
     target_rotation: Rotation
+
+    @property
+    def joint(self) -> Pack:
+        """The joint samples, as blocks take them."""
+        return Pack(self.joint_rotation, self.routes.samples, self.routes.owner)
+
+
+Inside: TypeAlias = Callable[["DiffusionTransformer", TokenStates, Tensor, Condition], Tensor]
+"""What may take the place of the blocks in `DiffusionTransformer.forward`: from the joint states in front of them and
+the embedded times to those of all targets behind them, by `DiffusionTransformer.through`. See `omnigen2.dit.cache`."""
 
 
 class DiffusionTransformer(nn.Module):
@@ -173,7 +183,7 @@ class DiffusionTransformer(nn.Module):
         rotation = self.rotary(self.positions(joint_layout(layout, joint)).to(device, non_blocking=True))
         text = self.text_embedder(inputs.text.to(dtype))
         if texts.total:
-            text = self._run("text_refiner", text, rotation.take(routes.text_place), Borders.of(texts, device))
+            text = self._run("text_refiner", text, Pack(rotation.take(routes.text_place), Borders.of(texts, device)))
         embedded = self.reference_embedder(patches.to(dtype))
         if self.reference_index is not None:
             embedded = self.reference_index(embedded, layout.reference_numbers().to(device, non_blocking=True))
@@ -189,7 +199,7 @@ class DiffusionTransformer(nn.Module):
 
     @override
     def forward(
-        self, x_t: Patches, t: Times | float, condition: Condition | Inputs
+        self, x_t: Patches, t: Times | float, condition: Condition | Inputs, inside: Inside | None = None
     ) -> Float[Tensor, "_ patch_channels"]:
         """The velocity of the noisy targets.
 
@@ -199,6 +209,7 @@ class DiffusionTransformer(nn.Module):
                 is outside of [0, 1] is refused where looking costs nothing: not on a device, and not when compiled.
             condition: What `prepare` made, or what it takes: then it is called here, so that wrappers of
                 `forward` (data-parallel ones above all) see the whole computation.
+            inside: What runs the blocks, or reuses what they gave; all of them if None.
 
         Returns:
             Same dtype as `x_t`; same shape, or, with `Inputs.joint`, the tokens of all joint samples' targets.
@@ -220,33 +231,37 @@ class DiffusionTransformer(nn.Module):
         targets = self.target_embedder(x_t.to(self.target_embedder.weight.dtype))
         if routes.targets.lengths:
             owner = routes.owner[routes.target_place]
-            targets = self._run("noise_refiner", targets, condition.target_rotation, routes.targets, time, owner)
+            targets = self._run("noise_refiner", targets, Pack(condition.target_rotation, routes.targets, owner), time)
         references = condition.references
         if routes.references.lengths:
             owner = routes.owner[routes.reference_place]
-            references = self._run(
-                "reference_refiner", references, condition.reference_rotation, routes.references, time, owner
-            )
+            pack = Pack(condition.reference_rotation, routes.references, owner)
+            references = self._run("reference_refiner", references, pack, time)
         joint = routes.join(condition.text, references, targets)
-        joint = self._run("blocks", joint, condition.joint_rotation, routes.samples, time, routes.owner)
-        velocity = self.output(joint.index_select(0, routes.target), time, routes.owner[routes.target])
-        return velocity.to(x_t.dtype)
+        if inside is None:
+            targets = self.through(joint, condition.joint, time).index_select(0, routes.target)
+        else:
+            targets = inside(self, joint, time, condition)
+        return self.output(targets, time, routes.owner[routes.target]).to(x_t.dtype)
+
+    def through(self, states: TokenStates, pack: Pack, time: Tensor, some: slice = slice(None)) -> TokenStates:
+        """Joint samples, or some of them, through all blocks or some of them, at embedded times."""
+        return self._run("blocks", states, pack, time, some)
 
     def _run(
         self,
         group: BlockGroup,
         states: TokenStates,
-        rotation: Rotation,
-        borders: Borders,
+        pack: Pack,
         time: Tensor | None = None,
-        owner: TokenIndex | None = None,
+        some: slice = slice(None),
     ) -> TokenStates:
-        unsorted = None
+        unsorted, (rotation, borders, owner) = None, pack
         if borders.by_length is not None and goes_by_length(self.backend, states):
             order, unsorted = borders.by_length, borders.unsorted
             states, rotation, borders = states.index_select(0, order), rotation.take(order), borders.sorted
             owner = None if owner is None else owner[order]
-        for block in cast(nn.ModuleList, getattr(self, group)):
+        for block in [*cast(nn.ModuleList, getattr(self, group))][some]:
             given = (states, rotation, borders, time, owner)
             if group in self.checkpointing and torch.is_grad_enabled():
                 states = cast(Tensor, checkpoint(block, *given, use_reentrant=False))

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from omnigen2.dit.backends import Borders
 from omnigen2.layout import Layout, SegmentKind, TokenIndex, TokenStates
+from omnigen2.rope import Rotation
 
 Joint: TypeAlias = tuple[tuple[int, ...], ...]
 """For each joint sample, the segments it is made of: their numbers in the order of the layout."""
@@ -36,6 +37,20 @@ def joint_layout(layout: Layout, joint: Joint) -> Layout:
     return Layout(tuple(tuple(segments[number] for number in sample) for sample in joint))
 
 
+class Pack(NamedTuple):
+    """Sequences that blocks transform.
+
+    Attributes:
+        rotation: Of their tokens.
+        borders: What attention does not cross.
+        owner: For each token, the sample of the layout whose time it has; None where no time is seen.
+    """
+
+    rotation: Rotation
+    borders: Borders
+    owner: TokenIndex | None = None
+
+
 class Routes(NamedTuple):
     """Where tokens go, and with whom they attend.
 
@@ -49,6 +64,7 @@ class Routes(NamedTuple):
         samples: Borders of joint attention.
         references: Borders of the references: each is refined alone.
         targets: Borders of the targets.
+        joint_targets: Number of target tokens of each joint sample; they are its last ones.
     """
 
     order: TokenIndex
@@ -60,6 +76,7 @@ class Routes(NamedTuple):
     samples: Borders
     references: Borders
     targets: Borders
+    joint_targets: tuple[int, ...]
 
     @classmethod
     def of(cls, layout: Layout, joint: Joint, device: torch.device) -> "Routes":
@@ -77,6 +94,7 @@ class Routes(NamedTuple):
             samples=Borders.of(together.samples, device),
             references=Borders.of(layout.segments("reference"), device),
             targets=Borders.of(layout.segments("target"), device),
+            joint_targets=together.per_sample("target").lengths,
         )
 
     def join(self, *kinds: Float[Tensor, "_ hidden"]) -> TokenStates:

@@ -18,7 +18,7 @@ from omnigen2.encoders.codec import CodecSize, LatentCodec, Moments, draw
 from omnigen2.encoders.configs import check_vlm_config
 from omnigen2.encoders.dct import BlockDCT
 from omnigen2.encoders.fingerprint import fingerprint
-from omnigen2.encoders.folder import check_folder
+from omnigen2.encoders.folder import INSTRUCTIONS, check_folder, multiplies_bfloat16, processor_capabilities
 from omnigen2.encoders.image_token import ImageToken, InitialRow
 from omnigen2.encoders.qwen import HOTTEST, MOST_NEW_TOKENS, Answer, QwenEncoder, load_tokenizer
 from omnigen2.encoders.tiny import (
@@ -33,11 +33,11 @@ from omnigen2.encoders.tokens import ChatTokenizer, PromptBatch, PromptRules, ch
 from omnigen2.encoders.vae import FluxVAE, VAEMemory, codec_class, load_codec
 
 __all__ = [
-    "HOTTEST", "IMAGE_TOKEN", "MOST_NEW_TOKENS", "SPECIAL_TOKENS", "SYSTEM_PROMPT", "SYSTEM_PROMPT_DROPPED",
-    "SYSTEM_PROMPT_PLAIN", "Answer", "BlockDCT", "ChatTokenizer", "CodecSize", "Conversation", "FluxVAE",
-    "HiddenStateBridge", "ImageToken", "InitialRow", "KeptTemplate", "KeptTokens", "LatentCodec", "Message", "Moments",
-    "PackedText", "PromptBatch", "PromptRules", "QwenEncoder", "TokenRole", "VAEMemory", "check_folder",
-    "check_proportions", "check_vlm_config", "codec_class", "draw", "drawing", "fingerprint", "load_codec",
-    "load_tokenizer", "random_vlm", "render", "token_roles", "write_image_processor", "write_tiny_processor",
-    "write_tiny_vae", "write_tiny_vlm",
+    "HOTTEST", "IMAGE_TOKEN", "INSTRUCTIONS", "MOST_NEW_TOKENS", "SPECIAL_TOKENS", "SYSTEM_PROMPT",
+    "SYSTEM_PROMPT_DROPPED", "SYSTEM_PROMPT_PLAIN", "Answer", "BlockDCT", "ChatTokenizer", "CodecSize", "Conversation",
+    "FluxVAE", "HiddenStateBridge", "ImageToken", "InitialRow", "KeptTemplate", "KeptTokens", "LatentCodec", "Message",
+    "Moments", "PackedText", "PromptBatch", "PromptRules", "QwenEncoder", "TokenRole", "VAEMemory",
+    "check_folder", "check_proportions", "check_vlm_config", "codec_class", "draw", "drawing", "fingerprint",
+    "load_codec", "load_tokenizer", "multiplies_bfloat16", "processor_capabilities", "random_vlm", "render",
+    "token_roles", "write_image_processor", "write_tiny_processor", "write_tiny_vae", "write_tiny_vlm",
 ]  # fmt: skip

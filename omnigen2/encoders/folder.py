@@ -1,8 +1,13 @@
 """Looking into model folders before a library does, and the number formats that their weights work in."""
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
+
+INSTRUCTIONS = ("avx512_bf16", "amx_bf16", "avx10_2", "bf16", "sve_bf16")
+"""Of processors of x86 and ARM: any one of them multiplies bfloat16 numbers."""
 
 
 def check_folder(folder: str | Path, needed: str) -> None:
@@ -28,3 +33,17 @@ def check_dtype(dtype: torch.dtype, what: str) -> None:
     """
     if dtype not in (torch.float32, torch.bfloat16, torch.float64):
         raise ValueError(f"{what} cannot run in {dtype}; use torch.bfloat16 or torch.float32")
+
+
+def multiplies_bfloat16() -> bool:
+    """Whether this processor has instructions for products of bfloat16, which are then faster than those of float32.
+
+    True where this version of torch does not know its instructions.
+    """
+    found = processor_capabilities()
+    return not found or any(found.get(name, False) for name in INSTRUCTIONS)
+
+
+def processor_capabilities() -> Mapping[str, Any]:
+    """What torch knows of this processor; nothing in earlier versions."""
+    return getattr(torch.cpu, "get_capabilities", dict)()

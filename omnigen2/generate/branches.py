@@ -10,6 +10,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from omnigen2.dit import Condition, DiffusionTransformer, Inputs, patchify, segment
+from omnigen2.dit.cache import Run
 from omnigen2.layout import ImageSegment, Layout, Ragged, Segment, TextSegment
 
 Branch: TypeAlias = Literal["conditional", "reference", "unconditional"]
@@ -66,6 +67,8 @@ class PackedBranches:
             Otherwise it is computed at every call, for training: a graph is used once, and weights change.
         companion: Whether a batch without references gets one more reference that nobody looks at, so that processes
             that train together run the same parts.
+        run: What is called in the transformer's place, with it in front; it may reuse what it computed before. Rows
+            of the conditional branch are the first ones. It needs `keep`.
     """
 
     def __init__(
@@ -75,8 +78,10 @@ class PackedBranches:
         branches: tuple[Branch, ...],
         keep: bool = True,
         companion: bool = False,
+        run: Run | None = None,
     ) -> None:
         self.dit = dit
+        self.run = run
         self.samples = samples
         self.keep = keep
         self.companion = companion and not any(sample.references for sample in samples)
@@ -145,10 +150,15 @@ class PackedBranches:
         Returns:
             Shape of `x_t`.
         """
-        pictures, condition = len(self.samples), self.condition if self.keep else self.inputs
+        pictures = len(self.samples)
         others = t[:1].expand(len(self.inputs.layout) - pictures)  # texts have no use for a time
         times = torch.cat((t[:pictures], others))
-        return self.dit(x_t[: self._tokens], times, condition).index_select(0, self._give)
+        x_t = x_t[: self._tokens]
+        if self.run is not None:
+            velocity = self.run(self.dit, x_t, times, self.condition)
+        else:
+            velocity = self.dit(x_t, times, self.condition if self.keep else self.inputs)
+        return velocity.index_select(0, self._give)
 
     def _row(self, number: int, branch: Branch) -> _Row:
         has_references = bool(self.samples[number].references)

@@ -1,11 +1,13 @@
 """The denoising loop: encoded samples to latents, with guidance, in one packed batch."""
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import TypeAlias
 
 import torch
 
 from omnigen2.dit import DiffusionTransformer, patchify, unpatchify
+from omnigen2.dit.cache import Clock, Count, Run
 from omnigen2.flow import Models, TimeShift, time_grid
 from omnigen2.generate.branches import BRANCHES, EncodedSample, Latent, PackedBranches
 from omnigen2.generate.request import Sampling
@@ -22,6 +24,7 @@ def denoise(
     sampling: Sampling,
     shift: TimeShift,
     progress: Progress | None = None,
+    count: Count | None = None,
 ) -> list[Latent]:
     """Follow the velocity from noise to data.
 
@@ -34,15 +37,19 @@ def denoise(
         sampling: Steps, scales, solver.
         shift: The model's own, which may depend on each sample's size.
         progress: Told after each step.
+        count: Told how much was computed, and how much would be without any reuse.
 
     Returns:
         One float32 latent per sample, shape (channels, height, width), on the transformer's device.
     """
     patch_size, device = dit.config.patch_size, dit.target_embedder.weight.device
-    conditional = PackedBranches(dit, tuple(samples), BRANCHES[1])
+    clock = Clock(sampling.steps)
+    cache = sampling.make_cache()
+    run = Run(clock, count) if cache is None else cache.start(clock, count)
+    conditional = PackedBranches(dit, tuple(samples), BRANCHES[1], run=run)
     borders = Ragged.of(target.tokens for target in conditional.targets)
     times = time_grid(sampling.steps, sampling.shift(shift), borders.lengths)
-    models = _models(conditional, sampling, borders.owners(device))
+    models = clock.models(_models(conditional, sampling, borders.owners(device), run))
     noise = torch.cat([patchify(sample.noise.to(device), patch_size) for sample in samples])
     state = noise
     solver = sampling.make_solver()
@@ -54,10 +61,18 @@ def denoise(
     return [unpatchify(own, target, patch_size) for own, target in zip(tokens, conditional.targets, strict=True)]
 
 
-def _models(conditional: PackedBranches, sampling: Sampling, sample_index: TokenIndex) -> Models:
+def _models(conditional: PackedBranches, sampling: Sampling, sample_index: TokenIndex, run: Run) -> Models:
     """The velocity of each step."""
     guidance = sampling.guidance(any(sample.references for sample in conditional.samples))
     if guidance is None:
         return conditional
-    branches = PackedBranches(conditional.dit, conditional.samples, BRANCHES[guidance.num_branches])
-    return sampling.schedule().models(guidance(branches, sample_index), conditional, sampling.steps)
+    dit, number = conditional.dit, guidance.num_branches
+    branches = PackedBranches(dit, conditional.samples, BRANCHES[number], run=run)
+    reuse = sampling.guidance_reuse()
+    if reuse is None:
+        guided = guidance(branches, sample_index)
+    else:
+        saved = (len(branches.rows) - len(conditional.rows)) * len(dit.blocks)
+        skip = partial(run.count.skip, saved)
+        guided = guidance(reuse.over(branches, conditional, number, run.clock, skip), sample_index)
+    return sampling.schedule().models(guided, conditional, sampling.steps)

@@ -1,21 +1,18 @@
 """The vision-language model and the autoencoder at work, on the device only as long as they have something to do."""
 
 import hashlib
-from collections.abc import Generator, Sequence
-from contextlib import contextmanager
-from typing import Literal, TypeAlias
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 
 import torch
 from PIL import Image
-from torch import nn
 
 from omnigen2.encoders import Answer, LatentCodec, Message, PromptBatch, QwenEncoder
 from omnigen2.errors import user_errors
 from omnigen2.generate.branches import Latent, TextStates
+from omnigen2.generate.memory import Offload, Resting
 from omnigen2.generate.plan import Plan
 from omnigen2.pictures import to_image, to_pixels
-
-Offload: TypeAlias = Literal["none", "idle"]
 
 
 class Encoders:
@@ -25,15 +22,26 @@ class Encoders:
         vlm: Reads prompts, and answers.
         vae: Pixels to latents and back.
         device: Where they work.
-        offload: `"idle"` keeps them in the host's memory while they have nothing to do, for the price of a copy per
-            call; `"none"` leaves them where they are.
+        offload: `"none"` leaves them where they are. Otherwise they are in the host's memory, and rest there while they
+            have nothing to do, for the price of a copy per call; with `"blocks"` the language model's layers do so one
+            by one.
+        dtype: What they work in; what they are in if None.
     """
 
-    def __init__(self, vlm: QwenEncoder, vae: LatentCodec, device: torch.device, offload: Offload) -> None:
+    def __init__(
+        self,
+        vlm: QwenEncoder,
+        vae: LatentCodec,
+        device: torch.device,
+        offload: Offload,
+        dtype: torch.dtype | None = None,
+    ) -> None:
         self.vlm = vlm
         self.vae = vae
         self.device = device
-        self.offload: Offload = offload
+        rest = offload != "none"
+        self._resting_vlm = Resting(vlm, device, dtype, offload == "blocks") if rest else None
+        self._resting_vae = Resting(vae, device, dtype) if rest else None
 
     def prompt(self, text: str, references: Sequence[Image.Image] = ()) -> PromptBatch:
         """Tokens of one drawing prompt, as a batch of one; too long a one is a `UserError`.
@@ -62,7 +70,7 @@ class Encoders:
         Each prompt is read alone, so that it cannot depend on the batch, and no prompt twice: equal ones have the very
         same states, which `PackedBranches` shares.
         """
-        with self._awake(self.vlm):
+        with awake(self._resting_vlm):
             distinct = {id(prompt): prompt for prompt in prompts}
             states = {key: self.vlm(prompt).states for key, prompt in distinct.items()}
             once = {text: self.vlm(self.prompt(text)).states for text in dict.fromkeys(negatives)}
@@ -82,14 +90,14 @@ class Encoders:
         }
         if not distinct:
             return [()] * len(references)
-        with self._awake(self.vae):
+        with awake(self._resting_vae):
             encoded = self.vae.encode([to_pixels(image) for image in distinct.values()], posterior="mode")
         latents = dict(zip(distinct, encoded, strict=True))
         return [tuple(latents[key].to(self.device) for key in own) for own in keys]
 
     def decode(self, latents: Sequence[Latent]) -> list[Image.Image]:
         """RGB pictures of scaled latents."""
-        with self._awake(self.vae), user_errors():
+        with awake(self._resting_vae), user_errors():
             return [to_image(pixels) for pixels in self.vae.decode(latents)]
 
     def answer(self, conversation: tuple[Message, ...], max_new_tokens: int, temperature: float) -> Answer:
@@ -100,19 +108,13 @@ class Encoders:
             max_new_tokens: Longest answer, at least 1.
             temperature: 0 takes the likeliest token each time.
         """
-        with self._awake(self.vlm), user_errors():
+        with awake(self._resting_vlm), user_errors():
             return self.vlm.answer([conversation], max_new_tokens, temperature)[0]
 
-    @contextmanager
-    def _awake(self, module: nn.Module) -> Generator[None]:
-        if self.offload == "none":
-            yield
-            return
-        module.to(self.device)
-        try:
-            yield
-        finally:
-            module.to("cpu")
+
+def awake(resting: Resting | None) -> AbstractContextManager[None]:
+    """Let a model work, if it rests."""
+    return nullcontext() if resting is None else resting.awake()
 
 
 def _digest(image: Image.Image) -> tuple[tuple[int, int], str]:

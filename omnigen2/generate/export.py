@@ -22,7 +22,8 @@ from omnigen2.dit import DiffusionTransformer, load_transformer, model_from_conf
 from omnigen2.errors import user_errors
 from omnigen2.files import check_tensors, read_weights
 from omnigen2.generate.errors import GenerateError
-from omnigen2.generate.folder import INDEX, PARTS, ModelFolder
+from omnigen2.generate.folder import INDEX, PARTS, ModelFolder, said_sampling, say_sampling
+from omnigen2.generate.request import Sampling
 
 ANCHORS = ("target_embedder.weight", released_key("target_embedder.weight"))
 """Names by which a transformer is found inside a larger state dict: ours and the released one."""
@@ -40,6 +41,8 @@ def export_model(
     overwrite: bool = False,
 ) -> list[Path]:
     """Write a model folder whose transformer is a trained one and whose other parts are those of another folder.
+
+    How it is to be sampled is what the source says, if it is a whole model, and otherwise what the base says.
 
     Args:
         source: A Lightning checkpoint, a file of weights, or a folder in the released layout (the transformer's or
@@ -68,6 +71,7 @@ def export_model(
     adapter = None if lora is None else lora if isinstance(lora, ScaledAdapter) else ScaledAdapter(Path(lora))
     if adapter is not None:
         check_adapters(folder, [adapter.path])
+    own = Sampling(**said_sampling(Path(source)))
     model = _load(Path(source), folder, prefix)
     if adapter is not None:
         load_lora(model, adapter.path, scale=adapter.scale)
@@ -80,6 +84,8 @@ def export_model(
     index = folder.path / INDEX
     if copied and index.is_file():
         shutil.copyfile(index, out / INDEX)
+    if (Path(source) / INDEX).is_file() and (out / INDEX).is_file():
+        say_sampling(out, own)  # a student's weights are drawn with otherwise than its base's
     return written
 
 

@@ -1,15 +1,15 @@
 """Model folders in the released layout, and the time shift that their schedulers ask for."""
 
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, get_args
 
-import torch
-
 from omnigen2.encoders import HiddenStateBridge, KeptTemplate, KeptTokens
-from omnigen2.files import Fields, read_object
+from omnigen2.files import Fields, read_object, write_json
 from omnigen2.flow import FixedShift, IdentityShift, SquareRootShift, TimeShift
 from omnigen2.generate.errors import GenerateError
+from omnigen2.generate.request import Sampling, SolverName
 
 PARTS = ("transformer", "vae", "mllm", "processor", "scheduler")
 INDEX = "model_index.json"
@@ -36,6 +36,14 @@ WITHOUT_EFFECT: dict[str, tuple[object, ...]] = {
     "stochastic_sampling": (False,),
 }
 """What diffusers writes into a scheduler's configuration, and the values at which it changes nothing."""
+SAMPLING: Mapping[str, Callable[[Fields, str], Any]] = {
+    "steps": Fields.whole,
+    "text_scale": Fields.number,
+    "image_scale": Fields.number,
+    "solver": lambda fields, name: fields.choice(name, *get_args(SolverName)),
+    "time_shift": Fields.number,
+}
+"""What `sampling` in `model_index.json` may say, and what reads it."""
 DOWNLOAD = "is the download complete?"
 OTHER_SHIFT = "take it out; if you know the shift, draw with --time_shift (in Python: time_shift)"
 
@@ -69,17 +77,6 @@ class ModelFolder:
     def part(self, name: str) -> Path:
         """The subfolder of a part."""
         return self.path / name
-
-    def on_host(self, device: torch.device, rest: torch.device) -> list[Path]:
-        """Files of weights of the parts that lie in the host's memory.
-
-        Args:
-            device: Where the transformer is.
-            rest: Where the vision-language model and the autoencoder are.
-        """
-        places = {"transformer": device, "mllm": rest, "vae": rest}
-        parts = [name for name, place in places.items() if place.type == "cpu"]
-        return [path for name in parts for path in sorted(self.part(name).glob("*.safetensors"))]
 
     def config(self, part: str, name: str = "config.json") -> dict[str, Any]:
         """The configuration of a part, from a file in its subfolder.
@@ -155,6 +152,60 @@ class ModelFolder:
         index = self.path / INDEX
         said = read_object(index, GenerateError, "expected a list of parts") if index.is_file() else None
         return said.texts("untrained") if said is not None and said.has("untrained") else ()
+
+    def sampling(self) -> Sampling:
+        """How pictures are drawn where nobody says otherwise: as officially, but for what `said_sampling` finds.
+
+        Raises:
+            GenerateError: If what the folder says is no sampling.
+        """
+        return Sampling(**said_sampling(self.path))
+
+
+def said_sampling(folder: Path) -> dict[str, Any]:
+    """Keywords of `Sampling` that a model was trained for: `sampling` in `model_index.json`, if it says.
+
+    A student of few steps says them (`omnigen2.training.distillation`); the released model says nothing.
+
+    Raises:
+        GenerateError: If what it says is no sampling.
+    """
+    index = folder / INDEX
+    whole = read_object(index, GenerateError) if index.is_file() else None
+    if whole is None or not whole.has("sampling"):
+        return {}
+    fields = replace(whole.object("sampling"), remedy="take it out of the file, and say how to draw yourself")
+    fields.only(*SAMPLING)
+    said = {name: read(fields, name) for name, read in SAMPLING.items() if fields.has(name)}
+    try:
+        Sampling(**said)
+    except GenerateError as error:
+        raise error.at(str(index)) from error
+    return said
+
+
+def sampling_config(sampling: Sampling) -> dict[str, Any]:
+    """What `sampling` in `model_index.json` says of a sampling, that is not usual: the inverse of `said_sampling`.
+
+    Raises:
+        GenerateError: If it cannot say this sampling.
+    """
+    usual = asdict(Sampling())
+    said = {name: value for name, value in asdict(sampling).items() if value != usual[name]}
+    if other := sorted(said.keys() - SAMPLING.keys()):
+        raise GenerateError(f"a model folder cannot say {', '.join(other)}", f"known are {', '.join(SAMPLING)}")
+    return said
+
+
+def say_sampling(folder: Path, sampling: Sampling) -> None:
+    """Write into a model folder's `model_index.json` how pictures are drawn with it.
+
+    Raises:
+        GenerateError: If it cannot say this sampling, or there is no such file.
+    """
+    said = sampling_config(sampling)
+    whole = {**read_object(folder / INDEX, GenerateError).values, "sampling": said}
+    write_json(folder / INDEX, whole if said else {name: whole[name] for name in whole if name != "sampling"})
 
 
 def scheduler_config(shift: TimeShift, patch_size: int) -> dict[str, Any]:

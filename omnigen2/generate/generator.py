@@ -10,7 +10,7 @@ from typing import Unpack
 import torch
 
 from omnigen2.adapters import ScaledAdapter, load_lora
-from omnigen2.dit import AttentionBackend, DiffusionTransformer, load_transformer
+from omnigen2.dit import AttentionBackend, DiffusionTransformer
 from omnigen2.encoders import (
     SYSTEM_PROMPT,
     LatentCodec,
@@ -19,19 +19,20 @@ from omnigen2.encoders import (
     PromptRules,
     QwenEncoder,
     VAEMemory,
-    load_codec,
 )
 from omnigen2.files import MappedFiles, check_most
 from omnigen2.flow import SquareRootShift, TimeShift
 from omnigen2.generate.branches import EncodedSample
 from omnigen2.generate.denoise import Progress, denoise
-from omnigen2.generate.encode import Encoders, Offload
+from omnigen2.generate.encode import Encoders, awake
 from omnigen2.generate.errors import GenerateError
 from omnigen2.generate.folder import LATENT_SIDE, ModelFolder, shift_text
+from omnigen2.generate.memory import Offload, Placement, Resting, default_dtype
 from omnigen2.generate.notices import NoEffectWarning, notices
-from omnigen2.generate.picture import Picture, Reply, Result
+from omnigen2.generate.picture import Picture, Reply, Result, number_format
 from omnigen2.generate.plan import Plan, Planner
 from omnigen2.generate.request import MOST_IMAGES, ImageInput, Request, Sampling, SamplingOptions
+from omnigen2.quantize import Quantization, quantization_of
 
 
 class Generator:
@@ -42,10 +43,15 @@ class Generator:
         vlm: Reads prompts, and answers.
         vae: Pixels to latents and back.
         shift: The time shift of the sampler; the official square root shift by default.
-        offload: `"idle"` keeps the vision-language model and the autoencoder in the host's memory while they have
-            nothing to do, for the price of a copy per call; `"none"` leaves them where they are.
+        offload: What rests in the host's memory, where it is given, while others work: with `"idle"` the VLM and the
+            autoencoder, for the price of a copy per call; with `"stages"` whatever model does not work; with `"blocks"`
+            also the blocks that do not, of the transformer and of the VLM. `"none"` leaves all where they are. It
+            changes no picture.
         name: Of the model, for the parameters of its pictures.
         files: That the models work out of; looked at before each call.
+        sampling: What pictures are drawn with where a call says nothing; the official one by default.
+        device: Where the models work; by default where the transformer is.
+        dtype: What models that rest work in; what they are in if None.
 
     Raises:
         GenerateError: If the three models do not fit together.
@@ -69,7 +75,10 @@ class Generator:
         shift: TimeShift | None = None,
         offload: Offload = "none",
         name: str = "",
-        files: MappedFiles | None = None,
+        files: Sequence[MappedFiles] = (),
+        sampling: Sampling | None = None,
+        device: torch.device | None = None,
+        dtype: torch.dtype | None = None,
     ) -> None:
         config = transformer.config
         pairs = (("text states", vlm.dim, config.text_dim), ("latents", vae.channels, config.in_channels))
@@ -79,12 +88,17 @@ class Generator:
                     f"the {what} have {made} channels, but the transformer reads {read}", "use parts of one model"
                 )
         self.transformer = transformer.eval()
-        self.encoders = Encoders(vlm, vae, transformer.target_embedder.weight.device, offload)
+        device = transformer.target_embedder.weight.device if device is None else device
+        rests = offload in ("stages", "blocks")
+        self._resting = Resting(self.transformer, device, dtype, offload == "blocks") if rests else None
+        self.encoders = Encoders(vlm, vae, device, offload, dtype)
         self.plan = Planner(vae.reduction * config.patch_size, config.max_references)
         self.shift = SquareRootShift(LATENT_SIDE / config.patch_size) if shift is None else shift
         self.name = name
         self.files = files
+        self.sampling = Sampling() if sampling is None else sampling
         self.adapters: tuple[str, ...] = ()
+        self.dtype = number_format(transformer.target_embedder.weight.dtype, quantization_of(transformer))
 
     @classmethod
     def from_folder(
@@ -97,30 +111,40 @@ class Generator:
         vae_memory: VAEMemory = "one_by_one",
         rules: PromptRules | None = None,
         backend: AttentionBackend = "auto",
+        quantize: Quantization = "none",
     ) -> "Generator":
         """Load a model folder in the released layout. Never reaches the network.
 
         Args:
             path: Has `transformer/`, `vae/`, `mllm/`, `processor/` and `scheduler/`.
-            dtype: bfloat16 or float32; by default float32 on the CPU, bfloat16 elsewhere.
+            dtype: bfloat16 or float32; by default see `default_dtype`, with a warning where float32 does not fit.
             device: Where the models work.
             offload: See the class.
             vae_memory: `"tiled"` encodes and decodes large pictures in tiles, see `FluxVAE`.
             rules: How prompts become tokens, and whether the vision-language model sees the references.
             backend: Attention kernel, see `omnigen2.dit.attend`.
+            quantize: The matrices of the blocks of transformer and language model in 8 or 4 bits, see
+                `omnigen2.quantize`: less memory, and other pictures, which tell it.
         """
-        folder = ModelFolder(Path(path))
-        device = torch.device(device)
-        dtype = dtype or (torch.float32 if device.type == "cpu" else torch.bfloat16)
-        rest = torch.device("cpu") if offload == "idle" else device
-        transformer = load_transformer(folder.part("transformer"), dtype=dtype, device=device, backend=backend)
-        vlm = QwenEncoder.from_folder(
-            folder.part("mllm"), folder.part("processor"), dtype, rest, rules, folder.bridge()
+        folder, where = ModelFolder(Path(path)), torch.device(device)
+        if dtype is None:
+            dtype, reason = default_dtype(folder, where, offload, vae_memory, quantize=quantize)
+            if reason:
+                warnings.warn(reason, stacklevel=2)
+        placement = Placement(folder, where, dtype, offload, quantize)
+        transformer, vlm, vae = placement.load(vae_memory, rules, backend)
+        return cls(
+            transformer,
+            vlm,
+            vae,
+            folder.shift(transformer.config.patch_size),
+            offload,
+            folder.path.resolve().name,
+            placement.files(GenerateError),
+            folder.sampling(),
+            where,
+            dtype,
         )
-        vae = load_codec(folder.part("vae"), dtype, rest, vae_memory)
-        shift = folder.shift(transformer.config.patch_size)
-        files = MappedFiles(folder.on_host(device, rest), dtype, GenerateError)
-        return cls(transformer, vlm, vae, shift, offload, folder.path.resolve().name, files)
 
     def __call__(
         self,
@@ -143,8 +167,8 @@ class Generator:
             seed: Of the first picture; the others have the seeds after it. Drawn if None, and told by the pictures.
             num_images: Number of pictures, at least 1.
             progress: Told after each step.
-            **sampling: `steps`, `text_scale`, `image_scale`, `guidance_interval`, `solver`, `time_shift`; see
-                `Sampling`.
+            **sampling: `steps`, `text_scale`, `image_scale`, `guidance_interval`, `solver`, `time_shift`, `cache` and
+                what goes with it; see `Sampling`. What is left out is that of the model.
 
         Returns:
             The pictures, each with everything that made it.
@@ -165,7 +189,7 @@ class Generator:
             seed=first,
         )
         requests = [replace(request, seed=first + number) for number in range(num_images)]
-        return Result(self.many(requests, Sampling(**sampling), progress))
+        return Result(self.many(requests, replace(self.sampling, **sampling), progress))
 
     def many(
         self, requests: Sequence[Request], sampling: Sampling | None = None, progress: Progress | None = None
@@ -179,7 +203,7 @@ class Generator:
         if not requests:
             raise GenerateError("got no requests", "give at least one")
         plans = [self.plan(request) for request in requests]
-        return self._draw(plans, self.encoders.prompts(plans), sampling or Sampling(), progress)
+        return self._draw(plans, self.encoders.prompts(plans), sampling or self.sampling, progress)
 
     def chat(
         self,
@@ -214,7 +238,7 @@ class Generator:
         if not messages or messages[-1].speaker != "user":
             said = f"the last of them is the {messages[-1].speaker}'s" if messages else "there is nothing to answer"
             raise GenerateError(f"got {len(messages)} messages, {said}", "end the conversation with a user message")
-        settings = Sampling(**sampling)
+        settings = replace(self.sampling, **sampling)
         images = tuple(image for message in messages for image in message.images)
         request = Request(prompt=messages[-1].text, images=images, height=height, width=width, seed=seed)
         plan = self.plan(request)
@@ -238,8 +262,8 @@ class Generator:
         self.adapters = (*self.adapters, ScaledAdapter(Path(path), scale).name)
 
     def _check_files(self) -> None:
-        if self.files is not None:
-            self.files.check()
+        for files in self.files:
+            files.check()
 
     @torch.no_grad()
     def _draw(
@@ -252,10 +276,12 @@ class Generator:
         vae = self.encoders.vae
         noise = [plan.noise(vae.channels, vae.reduction) for plan in plans]
         samples = [EncodedSample(*parts) for parts in zip(texts, negatives, references, noise, strict=True)]
-        images = self.encoders.decode(denoise(self.transformer, samples, sampling, self.shift, progress))
+        with awake(self._resting):
+            latents = denoise(self.transformer, samples, sampling, self.shift, progress)
+        images = self.encoders.decode(latents)
         self._check_files()
         shift = shift_text(sampling.shift(self.shift), self.transformer.config.patch_size)
         return tuple(
-            Picture(image, plan.request, sampling, self.name, self.adapters, shift)
+            Picture(image, plan.request, sampling, self.name, self.adapters, shift, dtype=self.dtype)
             for image, plan in zip(images, plans, strict=True)
         )

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from itertools import groupby
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from omnigen2.encoders import ChatTokenizer
 from omnigen2.errors import UserError, user_errors
@@ -28,9 +28,16 @@ TYPES: Mapping[str, tuple[type, ...]] = {
     "guidance_interval": (list,),
     "solver": (str,),
     "time_shift": (int, float),
+    "cache": (str,),
+    "cache_threshold": (int, float),
+    "cache_interval": (int,),
+    "guidance_every": (int,),
     "out": (str,),
+    "meta": (str,),
 }
 """Keys of a line, and what JSON may hold there."""
+REUSE = {"cache": "none", "cache_threshold": None, "cache_interval": None, "guidance_every": 1}
+"""How pictures were drawn that say nothing of it."""
 LONGEST_NAME = 240
 """Bytes of a file's name; most file systems take 255, and drafts have longer names."""
 
@@ -48,37 +55,48 @@ class Job:
     sampling: Sampling
     where: str = ""
 
-    def done(self, model: str, adapters: tuple[str, ...]) -> bool:
+    def done(
+        self, model: str, adapters: tuple[str, ...], best_of: int = 1, chosen_by: str = "", dtype: str = ""
+    ) -> bool:
         """Whether the picture is there: files take their name only when they are whole.
 
         Args:
             model: Name of the model, as pictures tell it.
             adapters: Names of its adapters, as pictures tell them.
+            best_of: Of how many pictures it was to be chosen.
+            chosen_by: The judge that was to choose, as pictures tell it.
+            dtype: What the model works in; empty if any will do.
 
         Raises:
             GenerateError: If there is another file of this name, or a picture that was drawn otherwise.
         """
         if not self.out.exists():
             return False
-        found, wanted = read_parameters(self.out), asked_for(self.request, self.sampling, model, adapters)
+        found = {"best_of": 1, "chosen_by": "", **REUSE, **read_parameters(self.out)}
+        if found["best_of"] != 1 and isinstance(choice := found.get("choice"), dict):
+            found["seed"] = cast(dict[str, Any], choice).get("first_seed")
+        wanted = asked_for(self.request, self.sampling, model, adapters, dtype)
+        wanted |= {"best_of": best_of, "chosen_by": chosen_by}
         for key, value in json.loads(json.dumps(wanted)).items():
-            if value is not None and key in found and found[key] != value:
+            if (value is not None or key in REUSE) and key in found and found[key] != value:
+                at = f"{self.where}: " if self.where else ""
                 raise GenerateError(
-                    f"{self.where}: {self.out} is there already, drawn with {key} {found[key]!r} in place of {value!r}",
+                    f"{at}{self.out} is there already, drawn with {key} {found[key]!r} in place of {value!r}",
                     "write into another folder",
                     {"overwrite": "draw it again with {}"},
                 )
         return True
 
 
-def jobs_of_prompt(request: Request, sampling: Sampling, out: Path, num_images: int) -> list[Job]:
+def jobs_of_prompt(request: Request, sampling: Sampling, out: Path, num_images: int, spread: int = 1) -> list[Job]:
     """One prompt, once or several times.
 
     Args:
         request: With a seed.
         sampling: How it is sampled.
         out: The file; of several, `out-1.png`, `out-2.png`, …
-        num_images: How often, each time with the next seed.
+        num_images: How often.
+        spread: From one seed to the next.
 
     Raises:
         GenerateError: If the number is below 1.
@@ -90,18 +108,20 @@ def jobs_of_prompt(request: Request, sampling: Sampling, out: Path, num_images: 
         return [Job(out, request, sampling)]
     first = request.seed or 0
     return [
-        Job(out.with_stem(f"{out.stem}-{n + 1}"), replace(request, seed=first + n), sampling) for n in range(num_images)
+        Job(out.with_stem(f"{out.stem}-{n + 1}"), replace(request, seed=first + n * spread), sampling)
+        for n in range(num_images)
     ]
 
 
-def jobs_of_file(path: Path, folder: Path, defaults: Mapping[str, Any]) -> list[Job]:
+def jobs_of_file(path: Path, folder: Path, defaults: Mapping[str, Any], spread: int = 1) -> list[Job]:
     """One job per line of a file.
 
     Args:
         path: JSON lines: `{"prompt": …}` and any of `images` (paths, seen from the file's folder), `height`,
-            `width`, `negative_prompt`, `seed`, `out` (name in `folder`) and the keywords of `Sampling`.
+            `width`, `negative_prompt`, `seed`, `meta`, `out` (name in `folder`) and the keywords of `Sampling`.
         folder: Where pictures are written; without `out`, line n becomes `0000n.png`.
         defaults: For keys that a line leaves out. The seeds of lines without one count up from the default's.
+        spread: From the seed of one line to that of the next.
 
     Raises:
         GenerateError: If the file is missing or empty, a line is wrong, or two lines write one file.
@@ -112,7 +132,7 @@ def jobs_of_file(path: Path, folder: Path, defaults: Mapping[str, Any]) -> list[
     jobs: dict[Path, Job] = {}
     for line in lines:
         _check(line)
-        job = _job(line, folder, defaults)
+        job = _job(line, folder, defaults, spread)
         if job.out in jobs:
             raise GenerateError(f"{line.where} writes {job.out.name} a second time", "give each line its own out")
         jobs[job.out] = job
@@ -174,9 +194,9 @@ def _check(line: JsonLine) -> None:
         raise GenerateError(f"{line.where} has no prompt", 'write {"prompt": …}')
 
 
-def _job(line: JsonLine, folder: Path, defaults: Mapping[str, Any]) -> Job:
+def _job(line: JsonLine, folder: Path, defaults: Mapping[str, Any], spread: int) -> Job:
     settings = {**defaults, **line.value}
-    settings["seed"] = line.value.get("seed", defaults.get("seed", 0) + line.number - 1)
+    settings["seed"] = line.value.get("seed", defaults.get("seed", 0) + (line.number - 1) * spread)
     name = settings.pop("out", f"{line.number:05d}.png")
     out = folder / name
     if Path(name).is_absolute() or ".." in Path(name).parts:

@@ -48,6 +48,7 @@ def _of_guidance(requests: Sequence[Request], sampling: Sampling, mark: str) -> 
         "negative_prompt": any(request.negative_prompt for request in requests),
         "image_scale": image != 1,
         "guidance_interval": text <= 1 and (first, last) != (0, 1),
+        "guidance_every": sampling.guidance_every != 1,
     }
     for name in (name for name, is_given in given.items() if is_given):
         yield f"{mark}{name} has no effect without guidance: {reason}"

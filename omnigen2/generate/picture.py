@@ -1,12 +1,13 @@
 """What comes out: pictures that know how they were made, also in their files."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, cast
 
+import torch
 from PIL import Image, UnidentifiedImageError
 
 from omnigen2.errors import user_errors
@@ -14,12 +15,15 @@ from omnigen2.files import written_beside
 from omnigen2.generate.errors import GenerateError
 from omnigen2.generate.request import ImageInput, Request, Sampling
 from omnigen2.pictures import FORMATS, ImageReader, read_told, save_told
+from omnigen2.quantize import Quantization
 
 KEY = "omnigen2"
 """What the parameters are called in a picture's file, where they are JSON."""
 
 
-def asked_for(request: Request, sampling: Sampling, model: str, adapters: Sequence[str]) -> dict[str, Any]:
+def asked_for(
+    request: Request, sampling: Sampling, model: str, adapters: Sequence[str], dtype: str = ""
+) -> dict[str, Any]:
     """What decides how a picture is drawn, as JSON values, for its file. References are told by name, or by size."""
     return {
         "prompt": request.prompt,
@@ -28,10 +32,54 @@ def asked_for(request: Request, sampling: Sampling, model: str, adapters: Sequen
         "height": request.height,
         "width": request.width,
         "seed": request.seed,
+        **({"meta": request.meta} if request.meta else {}),
         **asdict(sampling),
         "model": model,
         "adapters": list(adapters),
+        **({"dtype": dtype} if dtype else {}),
     }
+
+
+def number_format(dtype: torch.dtype, quantize: Quantization) -> str:
+    """What pictures call the number format of a model and of its weights."""
+    name = str(dtype).removeprefix("torch.")
+    return name if quantize == "none" else f"{name}, {quantize} weights"
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What a judge gave to pictures of one request, of which it took the best.
+
+    Attributes:
+        by: The judge, `NAME` or `NAME: how`.
+        first_seed: Of the pictures; the others have the seeds after it.
+        scores: Higher is better; None where the judgement failed.
+        parts: What the scores were made of, by name.
+        said: The judge's words; of a failed judgement, why it failed.
+    """
+
+    by: str
+    first_seed: int
+    scores: tuple[float | None, ...]
+    parts: tuple[Mapping[str, float], ...]
+    said: tuple[str, ...]
+
+    @property
+    def best(self) -> int | None:
+        """The number of the picture with the highest score, of equal ones the first; None if no judgement is valid."""
+        judged = [(-score, number) for number, score in enumerate(self.scores) if score is not None]
+        return min(judged)[1] if judged else None
+
+    @property
+    def failed(self) -> int:
+        """Judgements that failed."""
+        return self.scores.count(None)
+
+    def parameters(self, seed: int | None) -> dict[str, Any]:
+        """What the picture of that seed tells: the scores of all, and if it is the best that it was chosen."""
+        told = {name: value for name, value in asdict(self).items() if name != "by"}
+        best = self.best is not None and seed == self.first_seed + self.best
+        return {**({"best_of": len(self.scores), "chosen_by": self.by} if best else {}), "choice": told}
 
 
 @dataclass(frozen=True)
@@ -45,6 +93,8 @@ class Picture:
         model: Name of the model folder, without its place on the disk; empty for a model built in memory.
         adapters: Names of the LoRA adapters that were loaded, each with `:` and its strength if that is not 1.
         shift: The time shift that was followed, in words.
+        choice: What it and others of its request got, if a judge has chosen.
+        dtype: What the transformer worked in, such as `bfloat16`, or `bfloat16, int8 weights`.
     """
 
     image: Image.Image
@@ -53,12 +103,15 @@ class Picture:
     model: str = ""
     adapters: tuple[str, ...] = ()
     shift: str = ""
+    choice: Choice | None = None
+    dtype: str = ""
 
     @property
     def parameters(self) -> dict[str, Any]:
         """Everything as JSON values, see `asked_for`."""
-        wanted = asked_for(self.request, self.sampling, self.model, self.adapters)
-        return {**wanted, "shift": self.shift, "version": version("omnigen2")}
+        wanted = asked_for(self.request, self.sampling, self.model, self.adapters, self.dtype)
+        chosen = {} if self.choice is None else self.choice.parameters(self.request.seed)
+        return {**wanted, "shift": self.shift, "version": version("omnigen2"), **chosen}
 
     def save(self, path: str | Path) -> Path:
         """Write a file with the parameters inside. A file of that name is replaced, at once and whole.
@@ -70,14 +123,7 @@ class Picture:
         Returns:
             The path.
         """
-        path = Path(path)
-        check_picture_name(path)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        ending = path.suffix.lower()
-        words = json.dumps(self.parameters, ensure_ascii=ending != ".png")
-        with written_beside(path) as draft, user_errors():
-            save_told(self.image, draft, ending, KEY, words)
-        return path
+        return save_picture(self.image, self.parameters, Path(path))
 
 
 @dataclass(frozen=True)
@@ -103,6 +149,17 @@ class Reply:
 
     text: str
     pictures: tuple[Picture, ...] = ()
+
+
+def save_picture(image: Image.Image, parameters: Mapping[str, Any], path: Path) -> Path:
+    """Write a picture with parameters of JSON values, see `Picture.save`."""
+    check_picture_name(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    ending = path.suffix.lower()
+    words = json.dumps(parameters, ensure_ascii=ending != ".png")
+    with written_beside(path) as draft, user_errors():
+        save_told(image, draft, ending, KEY, words)
+    return path
 
 
 def check_picture_name(path: Path) -> None:

@@ -10,6 +10,8 @@ from PIL import Image
 from torch import Tensor
 
 from omnigen2.generate.errors import GenerateError
+from omnigen2.generate.folder import ModelFolder
+from omnigen2.generate.memory import codec_size, transformer_config
 from omnigen2.generate.request import Request
 from omnigen2.pictures import ImageReader, ResizePolicy
 
@@ -94,3 +96,9 @@ class Planner:
         if request.height is not None and request.width is not None:
             return request.height, request.width
         return (references[0].height, references[0].width) if len(references) == 1 else (DEFAULT_SIDE, DEFAULT_SIDE)
+
+
+def planner_of(folder: ModelFolder) -> Planner:
+    """What a model can do, from its configurations alone: checks requests before anything is loaded."""
+    config = transformer_config(folder)
+    return Planner(codec_size(folder).reduction * config.patch_size, config.max_references)

@@ -7,6 +7,7 @@ from typing import Literal, TypeAlias, TypedDict, assert_never, get_args
 
 from PIL import Image
 
+from omnigen2.dit.cache import Cache, FirstBlockCache, ForecastCache, GuidanceReuse, TaylorSeer, TeaCache
 from omnigen2.files import check_most
 from omnigen2.flow import (
     DPMSolver,
@@ -23,6 +24,7 @@ from omnigen2.flow import (
 from omnigen2.generate.errors import GenerateError
 
 SolverName: TypeAlias = Literal["euler", "heun", "dpm2", "dpm3"]
+CacheName: TypeAlias = Literal["none", "forecast", "first_block", "teacache", "taylorseer"]
 ImageInput: TypeAlias = Image.Image | str | Path | bytes
 """A picture in memory, or the path or the contents of an image file."""
 MOST_STEPS = 100_000
@@ -43,6 +45,10 @@ class SamplingOptions(TypedDict, total=False):
     guidance_interval: tuple[float, float]
     solver: SolverName
     time_shift: float | None
+    cache: CacheName
+    cache_threshold: float | None
+    cache_interval: int | None
+    guidance_every: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,6 +65,14 @@ class Sampling:
         solver: `"euler"` (order 1), `"heun"` (order 2, two evaluations per step), `"dpm2"` and `"dpm3"`
             (DPM-Solver++ multistep of order 2 and 3).
         time_shift: A fixed time shift for every size, above 0 (1 is none, 3 is usual); None for the model's own.
+        cache: What is reused between steps: `"forecast"` computes a picture's step where extrapolation would err too
+            much, `"first_block"` and `"teacache"` where the transformer's first states changed too much, `"taylorseer"`
+            at fixed steps; `"none"` computes every step.
+        cache_threshold: Of all but `"taylorseer"`: how much error or change is let pass, at least 0, which reuses
+            nothing; None for the usual 0.1 (`"teacache"`: 0.15).
+        cache_interval: Of `"taylorseer"`: each so many steps one is computed, at least 1; None for 3.
+        guidance_every: Each so many steps all branches of guidance are computed, at least 1; at the others the
+            conditional branch alone, and the difference is extrapolated.
 
     Raises:
         GenerateError: If a value is out of range.
@@ -70,6 +84,10 @@ class Sampling:
     guidance_interval: tuple[float, float] = (0.0, 1.0)
     solver: SolverName = "euler"
     time_shift: float | None = None
+    cache: CacheName = "none"
+    cache_threshold: float | None = None
+    cache_interval: int | None = None
+    guidance_every: int = 1
 
     def __post_init__(self) -> None:
         if not 1 <= self.steps <= MOST_STEPS:
@@ -93,8 +111,54 @@ class Sampling:
             )
         if self.time_shift is not None and not (isfinite(self.time_shift) and self.time_shift > 0):
             raise GenerateError(f"time_shift must be a number above 0, got {self.time_shift}", "1 is none, 3 is usual")
+        self._check_cache()
         for name in ("text_scale", "image_scale", "time_shift"):
             check_most(name, getattr(self, name), FARTHEST, GenerateError)
+
+    def _check_cache(self) -> None:
+        if self.cache not in get_args(CacheName):
+            raise GenerateError(f"there is no cache {self.cache!r}", f"choose one of {', '.join(get_args(CacheName))}")
+        if self.cache_threshold is not None:
+            if self.cache in ("none", "taylorseer"):
+                raise GenerateError(f"cache_threshold has no meaning for the cache {self.cache!r}", "leave it out")
+            if not (isfinite(self.cache_threshold) and self.cache_threshold >= 0):
+                raise GenerateError(
+                    f"cache_threshold must be a number of at least 0, got {self.cache_threshold}", "0.1 is usual"
+                )
+        if self.cache_interval is not None and self.cache != "taylorseer":
+            raise GenerateError(f"cache_interval has no meaning for the cache {self.cache!r}", "leave it out")
+        for name in ("cache_interval", "guidance_every"):
+            value = getattr(self, name)
+            if value is not None and not 1 <= value <= MOST_STEPS:
+                raise GenerateError(
+                    f"{name} must be at least 1 and at most {MOST_STEPS}, got {value}", "2 or 3 is usual"
+                )
+
+    def make_cache(self, coefficients: tuple[float, ...] | None = None) -> Cache | None:
+        """The rule by which steps reuse earlier ones; None if none does.
+
+        Args:
+            coefficients: That `"teacache"` was calibrated to for the model; the plain change if None.
+        """
+        threshold = self.cache_threshold
+        match self.cache:
+            case "none":
+                return None
+            case "forecast":
+                return ForecastCache(threshold=0.1 if threshold is None else threshold)
+            case "first_block":
+                return FirstBlockCache(threshold=0.1 if threshold is None else threshold)
+            case "teacache":
+                line = (1.0, 0.0) if coefficients is None else coefficients
+                return TeaCache(threshold=0.15 if threshold is None else threshold, coefficients=line)
+            case "taylorseer":
+                return TaylorSeer(interval=self.cache_interval or 3)
+            case _:
+                assert_never(self.cache)
+
+    def guidance_reuse(self) -> GuidanceReuse | None:
+        """How what guidance adds is reused; None if it is not."""
+        return None if self.guidance_every == 1 else GuidanceReuse(interval=self.guidance_every)
 
     def guidance(self, references: bool) -> Guidance | None:
         """The rule that joins the branches; None if the conditional branch alone is enough.
@@ -144,6 +208,7 @@ class Request:
         negative_prompt: What the unguided branches read.
         seed: Of the noise, at least 0; one is drawn if None, and told by the result. The same seed gives the same
             picture, whatever else is in the batch (up to rounding).
+        meta: Text for whoever judges the picture, such as a task in JSON; the model does not see it.
 
     Raises:
         GenerateError: If the sides or the seed cannot be used.
@@ -155,6 +220,7 @@ class Request:
     width: int | None = None
     negative_prompt: str = ""
     seed: int | None = None
+    meta: str = ""
 
     def __post_init__(self) -> None:
         if (self.height is None) != (self.width is None):

@@ -197,28 +197,6 @@ class TestChat:
 
 
 class TestMemory:
-    def test_idle_encoders_go_back_to_the_host(
-        self, model: Path, generator: Generator, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        """Every piece of work begins with a move to the device and ends with one back; the picture is the same."""
-        idle = Generator.from_folder(model, offload="idle")
-        idle.encoders.device = torch.device("cpu", 0)
-        moves: list[tuple[str, str]] = []
-        for name, module in (("vlm", idle.encoders.vlm), ("vae", idle.encoders.vae)):
-            monkeypatch.setattr(module, "to", lambda device, name=name: moves.append((name, str(device))))
-        image = Image.new("RGB", (16, 16))
-        picture = idle("a", images=[image], seed=0, **QUICK).images[0]
-        assert moves == [(name, device) for name in ("vlm", "vae", "vae") for device in ("cpu:0", "cpu")]
-        assert difference(picture, generator("a", images=[image], seed=0, **QUICK).images[0]) == 0
-
-    def test_an_encoder_goes_back_when_its_work_fails(self, model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        idle = Generator.from_folder(model, offload="idle")
-        moves: list[str] = []
-        monkeypatch.setattr(idle.encoders.vlm, "to", lambda device: moves.append(str(device)))
-        with pytest.raises(ValueError, match="text tokens"):
-            idle("a", negative_prompt="long " * 400, **QUICK)
-        assert moves == ["cpu", "cpu"]
-
     def test_bfloat16(self, model: Path) -> None:
         generator = Generator.from_folder(model, dtype=torch.bfloat16, vae_memory="tiled")
         assert generator.transformer.target_embedder.weight.dtype == torch.bfloat16

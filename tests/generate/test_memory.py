@@ -9,9 +9,9 @@ import torch
 from PIL import Image
 
 from omnigen2.encoders import Message
-from omnigen2.generate import Generator, ModelFolder, Request, Sampling
+from omnigen2.generate import Generator, ModelFolder, Request, RoomError, Sampling, planner_of
 from omnigen2.generate.errors import GenerateError
-from omnigen2.generate.memory import Estimate, estimate, planner_of
+from omnigen2.generate.memory import Estimate, Placement, estimate
 
 
 def need(model: Path, request: Request, sampling: Sampling | None = None, **options: object) -> Estimate:
@@ -49,7 +49,7 @@ def test_what_makes_it_larger_and_smaller(model: Path) -> None:
 def test_a_wrong_configuration(model: Path, tmp_path: Path, part: str, message: str) -> None:
     copy = shutil.copytree(model, tmp_path / "copy")
     (copy / part / "config.json").write_text("{}")
-    with pytest.raises(GenerateError, match=message):
+    with pytest.raises(RoomError, match=message):
         planner_of(ModelFolder(copy))
 
 
@@ -64,10 +64,10 @@ def test_broken_and_missing_weights(model: Path, tmp_path: Path) -> None:
     copy = shutil.copytree(model, tmp_path / "copy")
     (file,) = (copy / "vae").glob("*.safetensors")
     file.write_bytes(file.read_bytes()[:100])
-    with pytest.raises(GenerateError, match="is not a whole safetensors file"):
+    with pytest.raises(RoomError, match="is not a whole safetensors file"):
         need(copy, Request(prompt="a", height=32, width=32))
     file.unlink()
-    with pytest.raises(GenerateError, match=r"has no \.safetensors file"):
+    with pytest.raises(RoomError, match=r"has no \.safetensors file"):
         need(copy, Request(prompt="a", height=32, width=32))
 
 
@@ -87,6 +87,8 @@ def test_nothing_is_drawn_by_a_model_whose_file_was_written_over(model: Path, tm
 
 def test_parts_that_are_read_into_memory_are_not_looked_at(model: Path) -> None:
     folder, here, there = ModelFolder(model), torch.device("cpu"), torch.device("cuda")
-    assert [path.parent.name for path in folder.on_host(here, here)] == ["transformer", "mllm", "vae"]
-    assert [path.parent.name for path in folder.on_host(there, here)] == ["mllm", "vae"]
-    assert folder.on_host(there, there) == []
+    counts = {
+        offload: [len(Placement(folder, device, torch.float32, offload).files()) for device in (here, there)]
+        for offload in ("none", "idle", "stages", "blocks")
+    }
+    assert counts == {"none": [3, 0], "idle": [3, 2], "stages": [3, 3], "blocks": [3, 3]}

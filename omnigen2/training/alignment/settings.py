@@ -54,6 +54,8 @@ class RolloutPart:
                 f"rollouts take Euler steps with noise, got the solver {self.sampling.solver}; write solver: euler"
             )
         check_choice("noise of a rollout", self.noise, Noise)
+        if self.sampling.cache != "none" or self.sampling.guidance_every != 1:
+            raise ValueError("rollouts compute every step; leave sampling.cache and sampling.guidance_every out")
         if self.sampling.time_shift is not None:
             raise ValueError(
                 f"rollouts follow their own shift, got time_shift {self.sampling.time_shift}; write it as shift"

@@ -36,6 +36,10 @@ class Teacher:
                 "everywhere",
                 "leave it out",
             )
+        if self.sampling.cache != "none" or self.sampling.guidance_every != 1:
+            raise SettingsError(
+                "teacher.sampling reuses steps, and a teacher computes each", "leave cache and guidance_every out"
+            )
         if self.sampling.time_shift is not None:
             raise SettingsError(
                 "teacher.sampling has a time_shift, and a teacher visits times between those of the student",

@@ -1,0 +1,73 @@
+"""Which step of a drawing it is, and how much of it was computed."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from torch import Tensor
+
+Velocity: TypeAlias = Callable[[Tensor, Tensor], Tensor]
+"""A velocity model, from noisy states and times: `omnigen2.flow.VelocityModel`, which this room does not import."""
+
+
+@dataclass
+class Count:
+    """How many rows went through how many blocks: a row is one picture under one branch of guidance.
+
+    Attributes:
+        computed: Rows times blocks that were computed.
+        whole: What would have been computed without any reuse.
+    """
+
+    computed: int = 0
+    whole: int = 0
+
+    def skip(self, number: int) -> None:
+        """Count what was not even asked for."""
+        self.whole += number
+
+    @property
+    def saved(self) -> float:
+        """How many times fewer were computed; 1 if nothing was reused."""
+        return self.whole / self.computed if self.computed else 1.0
+
+
+class Clock:
+    """Tells those who reuse which step it is, since solvers give velocity models a state and times alone.
+
+    Attributes:
+        steps: Of a drawing.
+        step: The present one, from 0.
+        evaluation: Which evaluation of this step: Heun's solver has two, and each goes on with its own.
+        drawing: Counts up when steps begin anew.
+    """
+
+    def __init__(self, steps: int) -> None:
+        self.steps = steps
+        self.step = -1
+        self.evaluation = 0
+        self.drawing = 0
+
+    @property
+    def must_compute(self) -> bool:
+        """Whether it is the first or the last step."""
+        return self.step in (0, self.steps - 1)
+
+    def models(self, models: Velocity | Sequence[Velocity]) -> tuple[Velocity, ...]:
+        """One model a step, as solvers take them, each of which sets the clock.
+
+        Args:
+            models: One for all steps, or one for each.
+        """
+        each = tuple(models) if isinstance(models, Sequence) else (models,) * self.steps
+        return tuple(self._at(step, model) for step, model in enumerate(each))
+
+    def _at(self, step: int, model: Velocity) -> Velocity:
+        def told(x_t: Tensor, t: Tensor, /) -> Tensor:
+            if step < self.step:
+                self.drawing += 1
+            self.evaluation = self.evaluation + 1 if step == self.step else 0
+            self.step = step
+            return model(x_t, t)
+
+        return told
