@@ -1,6 +1,7 @@
 """The commands `omnigen2` and `lightning`. Imports nothing heavy until a command needs it."""
 
 import importlib
+import logging
 import sys
 from collections.abc import Callable, Sequence
 from difflib import get_close_matches
@@ -11,6 +12,15 @@ from omnigen2.commands.run import lightning_main
 __all__ = ["COMMANDS", "lightning_main", "main"]
 
 Command = Callable[[Sequence[str]], int]
+
+OF_IMPORTS = {
+    "torch.utils._pytree": "register_constant() on Enum subclasses",
+    "diffusers.quantizers.torchao.torchao_quantizer": "Unable to import `torchao` Tensor objects",
+    "bitsandbytes.backends.cpu.ops": "Failed to load CPU gemm_4bit_forward",
+}
+"""What loggers say on importing the extra `quantize`, whether or not anything is quantised: about its code alone."""
+for _logger, _words in OF_IMPORTS.items():
+    logging.getLogger(_logger).addFilter(lambda record, words=_words: words not in record.getMessage())
 
 USAGE = """\
 usage: omnigen2 COMMAND …
