@@ -8,8 +8,8 @@ from pathlib import Path
 
 from PIL import Image
 
-from omnigen2.commands.parser import Parser, at_most, note, run_command
-from omnigen2.commands.settings import ModelSettings, PictureSettings, load_generator, progress_bar
+from omnigen2.commands.parser import at_most, note, run_command
+from omnigen2.commands.settings import DrawingParser, ModelSettings, PictureSettings, load_generator, progress_bar
 from omnigen2.encoders import HOTTEST, MOST_NEW_TOKENS, Message, check_proportions
 from omnigen2.errors import UserError
 from omnigen2.generate import GenerateError, Generator, ModelFolder, Reply, Sampling
@@ -61,7 +61,7 @@ class ChatSettings:
 def main(arguments: Sequence[str]) -> int:
     """Run the command; returns the exit status."""
     usage = "--model DIR [--message TEXT [--image FILE …]] [options]"
-    return run_command(Parser(ChatSettings, "chat", usage, DESCRIPTION), arguments, _run)
+    return run_command(DrawingParser(ChatSettings, "chat", usage, DESCRIPTION), arguments, _run)
 
 
 def _run(settings: ChatSettings) -> None:

@@ -11,10 +11,11 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Bar
 
-from omnigen2.commands.evaluate_drawing import draw, parameters_of, to_draw
-from omnigen2.commands.judges import JudgeSettings, judge_of
+from omnigen2.commands.evaluate_drawing import best_of, draw, parameters_of, to_draw
+from omnigen2.commands.judging import FeatureSettings, JudgeSettings, judge_of
 from omnigen2.commands.parser import POSITIONAL, Parser, at_most, note, run_command
 from omnigen2.commands.settings import (
+    DrawingParser,
     DType,
     PictureSettings,
     device_of,
@@ -24,7 +25,7 @@ from omnigen2.commands.settings import (
 from omnigen2.encoders import MOST_NEW_TOKENS
 from omnigen2.errors import UserError, user_errors
 from omnigen2.files import plain_name
-from omnigen2.generate import ModelFolder, Sampling
+from omnigen2.generate import MOST_IMAGES, ModelFolder, Sampling
 
 if TYPE_CHECKING:
     from omnigen2.evaluation import Answerer, Benchmark, ChoiceBenchmark, EvaluationProgress
@@ -53,12 +54,15 @@ servers of one model; or `rules`; or a file of verdicts.
       --judge-model Qwen/Qwen2.5-VL-72B-Instruct
   omnigen2 evaluate micro-edit --images samples --judge rules
   omnigen2 evaluate micro-edit --images drawn --data samples --model models/mine --judge rules
+  omnigen2 evaluate micro-edit --images best --data samples --model models/mine --judge rules \\
+      --best_of 4 --choose_by rules
   omnigen2 evaluate emu-edit --data emu_edit_test_set/test --images drawn --clip clip --dino dino
   omnigen2 evaluate mmmu --data MMMU/validation --model models/mine
   omnigen2 evaluate compare runs/evaluate/gedit/mine runs/evaluate/gedit/theirs
 """
 COMPARE = """\
-Compare two results item by item. They must be of one benchmark, judged by one protocol; otherwise this refuses.
+Compare two results item by item. They must be of one benchmark, judged by one protocol, and their pictures chosen in
+one way, if at all; otherwise this refuses.
 """
 
 
@@ -79,6 +83,9 @@ class EvaluateSettings:
         name: What the report calls the pictures (default: the folder's name).
         out: Where to write (default: runs/evaluate/BENCH/NAME).
         batch_size: Pictures judged together.
+        best_of: Of each picture that --model draws, draw so many and keep the one that --choose_by likes best.
+        choose_by: An address, `rules`, or the recipe of a reward; several addresses if it is repeated.
+        choose_model: The chooser's name on its server (default: --judge_model).
     """
 
     benchmark: str = field(metadata=POSITIONAL)
@@ -91,11 +98,15 @@ class EvaluateSettings:
     sampling: Sampling = field(default_factory=Sampling)
     data: Path | None = None
     judging: JudgeSettings = field(default_factory=JudgeSettings)
+    features: FeatureSettings = field(default_factory=FeatureSettings)
     answers: Path | None = None
     max_new_tokens: int = field(default=16, metadata=at_most(MOST_NEW_TOKENS))
     name: str | None = None
     out: Path | None = None
     batch_size: int = field(default=8, metadata=at_most(100_000))
+    best_of: int = field(default=1, metadata=at_most(MOST_IMAGES))
+    choose_by: tuple[str, ...] = ()
+    choose_model: str | None = None
 
     def folder(self, benchmark: "Benchmark", name: str) -> Path:
         """Where to write.
@@ -119,6 +130,7 @@ class CompareSettings:
         resamples: Of the bootstrap.
         level: Of the intervals.
         seed: Of the resampling.
+        any_choice: Compare also pictures of which a judge chose the best with others.
     """
 
     first: Path = field(metadata=POSITIONAL)
@@ -126,6 +138,7 @@ class CompareSettings:
     resamples: int = field(default=2000, metadata=at_most(1_000_000))
     level: float = 0.95
     seed: int = 0
+    any_choice: bool = False
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -133,7 +146,7 @@ def main(arguments: Sequence[str]) -> int:
     if arguments and arguments[0] == "compare":
         parser = Parser(CompareSettings, "evaluate compare", "FIRST SECOND [options]", COMPARE)
         return run_command(parser, arguments[1:], _run_compare)
-    parser = Parser(EvaluateSettings, "evaluate", "BENCHMARK [--images DIR --judge JUDGE] [options]", EVALUATE)
+    parser = DrawingParser(EvaluateSettings, "evaluate", "BENCHMARK [--images DIR --judge JUDGE] [options]", EVALUATE)
     words = shlex.join(["omnigen2", "evaluate", *arguments])
     return run_command(parser, arguments, lambda settings: _run(settings, words))
 
@@ -142,12 +155,16 @@ def _run(settings: EvaluateSettings, command: str) -> None:
     from omnigen2.commands.benchmarks import find_benchmark
     from omnigen2.evaluation import ChoiceBenchmark, EvaluationError
 
-    for name in ("batch_size", "max_new_tokens"):
+    for name in ("batch_size", "max_new_tokens", "best_of"):
         if (value := getattr(settings, name)) < 1:
             raise EvaluationError(f"--{name} must be at least 1, got {value}")
     benchmark = find_benchmark(settings.benchmark)
-    if settings.lora and (settings.model is None or isinstance(benchmark, ChoiceBenchmark)):
-        raise EvaluationError("--lora goes with a --model that draws", "leave it out, or name the model")
+    draws = settings.model is not None and not isinstance(benchmark, ChoiceBenchmark)
+    for name, given in {"lora": settings.lora, "best_of": settings.best_of > 1}.items():
+        if given and not draws:
+            raise EvaluationError(f"--{name} goes with a --model that draws", "leave it out, or name the model")
+    if (settings.best_of > 1) != bool(settings.choose_by):
+        raise EvaluationError("--best_of and --choose_by go together", "such as --best_of 4 --choose_by rules")
     if isinstance(benchmark, ChoiceBenchmark):
         _judge_answers(settings, benchmark, command)
     else:
@@ -168,9 +185,9 @@ def _judge_pictures(settings: EvaluateSettings, benchmark: "Benchmark", command:
     items = benchmark.items(settings.images, settings.data)
     benchmark.check(items)
     pending = to_draw(settings, settings.model, items) if settings.model is not None else []
-    judge = judge_of(settings.judging, benchmark, settings.device)
+    judge = judge_of(settings.judging, settings.features, benchmark, settings.device)
     if settings.model is not None and pending:
-        draw(settings, settings.model, pending)
+        draw(settings, settings.model, pending, best_of(settings, benchmark, pending))
     if not any(item.output.is_file() for item in items):
         raise EvaluationError(
             f"none of the {len(items)} pictures is there, the first would be {items[0].output}", "check --images"
@@ -224,10 +241,10 @@ def _judge_answers(settings: EvaluateSettings, benchmark: "ChoiceBenchmark", com
 def _report(
     out: Path, benchmark: "Benchmark", result: "BenchmarkResult", items: "Sequence[BenchmarkItem]", command: str
 ) -> None:
-    from omnigen2.evaluation import write_report
+    from omnigen2.evaluation import summaries, write_report
 
     write_report(out, benchmark, result, items, command)
-    for summary in benchmark.summaries(result.records):
+    for summary in summaries(benchmark, result):
         print(f"{summary.title}\n\n{summary.table()}\n")
 
 
@@ -258,4 +275,8 @@ def _run_compare(settings: CompareSettings) -> None:
 
     first, second = BenchmarkResult.load(settings.first), BenchmarkResult.load(settings.second)
     benchmark = find_benchmark(first.benchmark)
-    print(compare(first, second, benchmark, settings.resamples, settings.level, settings.seed).table())
+    print(
+        compare(
+            first, second, benchmark, settings.resamples, settings.level, settings.seed, settings.any_choice
+        ).table()
+    )

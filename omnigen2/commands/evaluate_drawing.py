@@ -6,13 +6,16 @@ from typing import TYPE_CHECKING, Any
 
 from PIL import Image
 
-from omnigen2.commands.settings import ModelSettings, load_generator, progress_bar
+from omnigen2.commands.generate import Work
+from omnigen2.commands.judging import chooser_of
+from omnigen2.commands.settings import ModelSettings
 from omnigen2.encoders import load_tokenizer
 from omnigen2.errors import UserError, user_errors
-from omnigen2.generate import Job, ModelFolder, Request, check_jobs, planner_of, read_parameters
+from omnigen2.generate import BestOf, Job, ModelFolder, Request, check_jobs, planner_of, read_parameters
 
 if TYPE_CHECKING:
     from omnigen2.commands.evaluate import EvaluateSettings
+    from omnigen2.evaluation import Benchmark
     from omnigen2.evaluation.judging import BenchmarkItem
 
 
@@ -35,7 +38,10 @@ def to_draw(settings: "EvaluateSettings", model: Path, items: "Sequence[Benchmar
     for item in items:
         if item.output.is_file():
             continue
-        request = Request(prompt=item.instruction, images=item.inputs, height=size.height, width=size.width, seed=seed)
+        meta = item.meta if settings.best_of > 1 else ""
+        request = Request(
+            prompt=item.instruction, images=item.inputs, height=size.height, width=size.width, seed=seed, meta=meta
+        )
         jobs.append(Job(item.output, request, settings.sampling, item.where or item.key))
     if jobs:
         folder = ModelFolder(model)
@@ -47,12 +53,23 @@ def to_draw(settings: "EvaluateSettings", model: Path, items: "Sequence[Benchmar
     return jobs
 
 
-def draw(settings: "EvaluateSettings", model: Path, jobs: Sequence[Job]) -> None:
+def best_of(settings: "EvaluateSettings", benchmark: "Benchmark", jobs: Sequence[Job]) -> BestOf | None:
+    """Who chooses among how many pictures of each job, tried out; None if one is drawn of each."""
+    from omnigen2.evaluation import OmniContextBenchmark
+
+    if settings.best_of == 1:
+        return None
+    context = isinstance(benchmark, OmniContextBenchmark)
+    model = settings.choose_model or settings.judging.judge_model
+    chooser = chooser_of(settings.judging, settings.choose_by, model, context)
+    chooser.check(jobs)
+    return BestOf(settings.best_of, chooser.choose, chooser.by)
+
+
+def draw(settings: "EvaluateSettings", model: Path, jobs: Sequence[Job], best: BestOf | None = None) -> None:
     """Draw one picture after another; each is kept as soon as it is whole."""
-    generator = load_generator(_model(settings, model))
-    with progress_bar(len(jobs) * settings.sampling.steps, "drawing") as tell:
-        for job in jobs:
-            generator.many([job.request], job.sampling, tell)[0].save(job.out)
+    for _ in Work(_model(settings, model), jobs, 1, best).draw():
+        pass
 
 
 def _model(settings: "EvaluateSettings", model: Path) -> ModelSettings:

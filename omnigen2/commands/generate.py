@@ -2,22 +2,27 @@
 
 import secrets
 import warnings
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
-from omnigen2.commands.parser import Parser, note, run_command
+from omnigen2.commands.judging import JudgeSettings, NamedChooser, chooser_of
+from omnigen2.commands.parser import at_most, note, run_command
 from omnigen2.commands.settings import (
+    DrawingParser,
     ModelSettings,
     PictureSettings,
-    device_of,
-    dtype_of,
     load_generator,
+    needed,
     progress_bar,
+    settled,
 )
 from omnigen2.encoders import ChatTokenizer, load_tokenizer
 from omnigen2.errors import user_errors
 from omnigen2.generate import (
+    MOST_IMAGES,
+    BestOf,
+    Choice,
     Estimate,
     GenerateError,
     Job,
@@ -28,7 +33,6 @@ from omnigen2.generate import (
     batches,
     check_jobs,
     check_picture_name,
-    estimate,
     jobs_of_file,
     jobs_of_prompt,
     notices,
@@ -43,11 +47,19 @@ Draw a prompt, edit an image, or combine several; what made a picture is stored 
   omnigen2 generate --model DIR --prompt "make it blue" --image cube.png --image_scale 1.5 --out blue.png
   omnigen2 generate --model DIR --from_file prompts.jsonl --out pictures
   omnigen2 generate --config job.yaml --seed 3
+  omnigen2 generate --model DIR --prompt "a red cube" --out cube.png --best_of 4 \\
+      --judge http://127.0.0.1:8000/v1 --judge-model Qwen/Qwen2.5-VL-72B-Instruct
 
 A file of prompts has one JSON object per line: {"prompt": "…"} and any of images, height, width, negative_prompt, seed,
-out, steps, text_scale, image_scale, guidance_interval, solver, time_shift. Line n without a seed has the seed
---seed + n - 1, with --seed 0 if it is not given. All lines and their pictures are checked before the first is drawn.
-The same command again skips what is finished.
+out, meta, steps, text_scale, image_scale, guidance_interval, solver, time_shift, cache, cache_threshold,
+cache_interval, guidance_every. Line n without a seed has the seed --seed + n - 1, with --seed 0 if it is not given; with --best_of N it
+is --seed + (n - 1) N. All lines and their pictures are checked before the first is drawn. The same command again skips
+what is finished.
+
+With --best_of N a judge chooses: a vision-language model behind a server (the address; as an edit with one image, as
+in-context generation with several), the recipe of any reward (as `omnigen2 reward serve` takes it), or `rules`, where
+"meta" of a line has its task of the micro-world. The scores of all, and the judge's words, are stored in the best one's
+file. Until it is chosen, the others are in OUT.candidates, and the same command again draws none of them twice.
 
 A job file holds options under their names, `model: DIR` and so on; those on the command line win.
 """
@@ -67,6 +79,8 @@ class GenerateSettings:
         batch_size: Pictures drawn together.
         dry_run: Say what it will need, load nothing.
         overwrite: Replace pictures that are there already.
+        best_of: Draw so many of each, seed after seed, and keep the one that --judge likes best.
+        keep_all: Keep the others too, in OUT.candidates.
     """
 
     prompt: str | None = None
@@ -78,6 +92,9 @@ class GenerateSettings:
     batch_size: int = 1
     dry_run: bool = False
     overwrite: bool = False
+    best_of: int = field(default=1, metadata=at_most(MOST_IMAGES))
+    keep_all: bool = False
+    judging: JudgeSettings = field(default_factory=JudgeSettings)
     model: ModelSettings
     picture: PictureSettings = field(default_factory=PictureSettings)
     sampling: Sampling = field(default_factory=Sampling)
@@ -85,27 +102,50 @@ class GenerateSettings:
 
 def main(arguments: Sequence[str]) -> int:
     """Run the command; returns the exit status."""
-    return run_command(Parser(GenerateSettings, "generate", USAGE, DESCRIPTION), arguments, _run)
+    return run_command(DrawingParser(GenerateSettings, "generate", USAGE, DESCRIPTION), arguments, _run)
 
 
 def _run(settings: GenerateSettings) -> None:
     folder = ModelFolder(settings.model.model)
-    pending = _pending(settings, _jobs(settings))
-    grouped = list(batches(pending, settings.batch_size))
+    settings = replace(settings, model=settled(settings.model))
+    chooser = _chooser(settings)
+    best = None if chooser is None else BestOf(settings.best_of, chooser.choose, chooser.by, settings.keep_all)
+    pending = _pending(settings, _jobs(settings), best)
     if pending:
         planner = planner_of(folder)
         with user_errors():
             tokenizer = load_tokenizer(folder.part("processor"), settings.model.rules)
         check_jobs(pending, planner, tokenizer)
         _tell_notices(settings, pending, tokenizer)
+    work = Work(settings.model, pending, settings.batch_size, best, settings.overwrite)
     if settings.dry_run:
-        needs = [_estimate(folder, settings.model, batch) for batch in grouped[:1]]
-        print("\n".join([f"pictures to draw: {len(pending)}, batches: {len(grouped)}", *map(_table, needs)]))
-    elif pending:
-        _draw(settings.model, grouped)
+        needs = [needed(settings.model, work.largest)] if work.batches else []
+        pictures = sum(map(len, work.batches))
+        print("\n".join([f"pictures to draw: {pictures}, batches: {len(work.batches)}", *map(_table, needs)]))
+        return
+    if chooser is not None and pending:
+        chooser.check(pending)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", NoEffectWarning)  # it is told
+        for job, seed, chosen in work.draw():
+            print(f"wrote {job.out} (seed {seed}{chosen})")
 
 
-def _pending(settings: GenerateSettings, jobs: Sequence[Job]) -> Sequence[Job]:
+def _chooser(settings: GenerateSettings) -> NamedChooser | None:
+    judge = settings.judging.judge
+    if settings.best_of < 1:
+        raise GenerateError(f"--best_of must be at least 1, got {settings.best_of}", "4 is usual")
+    if settings.best_of == 1:
+        given = "--judge" if judge else "--keep_all" if settings.keep_all else None
+        if given:
+            raise GenerateError(f"{given} goes with --best_of", "say of how many, such as --best_of 4")
+        return None
+    if not judge:
+        raise GenerateError("--best_of needs a --judge", "a server's address, rules, or a reward's .yaml file")
+    return chooser_of(settings.judging, judge, settings.judging.judge_model)
+
+
+def _pending(settings: GenerateSettings, jobs: Sequence[Job], best: BestOf | None) -> Sequence[Job]:
     """Those whose picture is not there, or is to be replaced.
 
     Raises:
@@ -121,8 +161,8 @@ def _pending(settings: GenerateSettings, jobs: Sequence[Job]) -> Sequence[Job]:
         elif there is not None:
             raise GenerateError(problem, remedy)
         return jobs
-    model, adapters = settings.model.model.resolve().name, tuple(one.name for one in settings.model.adapters)
-    pending = [job for job in jobs if not job.done(model, adapters)]
+    chosen = (1, "") if best is None else (best.n, best.by)
+    pending = [job for job in jobs if not job.done(*_named(settings.model), *chosen, dtype=settings.model.numbers)]
     if len(pending) < len(jobs):
         print(f"{len(jobs) - len(pending)} of {len(jobs)} pictures are there already")
     return pending
@@ -140,15 +180,71 @@ def _tell_notices(settings: GenerateSettings, jobs: Sequence[Job], tokenizer: Ch
         note(sentence)
 
 
-def _draw(model: ModelSettings, grouped: Sequence[tuple[Job, ...]]) -> None:
-    generator = load_generator(model)
-    steps = sum(batch[0].sampling.steps for batch in grouped)
-    with progress_bar(steps, "drawing") as tell, warnings.catch_warnings():
-        warnings.simplefilter("ignore", NoEffectWarning)  # it is told
-        for batch in grouped:
-            pictures = generator.many([job.request for job in batch], batch[0].sampling, tell)
-            for job, picture in zip(batch, pictures, strict=True):
-                print(f"wrote {picture.save(job.out)} (seed {picture.request.seed})")
+class Work:
+    """Jobs to draw, in batches; with `best`, several pictures of each, of which the best is kept.
+
+    Args:
+        size: Pictures drawn together.
+        overwrite: Whether also candidates that are there are drawn again.
+    """
+
+    def __init__(
+        self, model: ModelSettings, jobs: Sequence[Job], size: int, best: BestOf | None, overwrite: bool = False
+    ) -> None:
+        self.model, self.best = model, best
+        self.groups = list(batches(jobs, size if best is None else max(size // best.n, min(size, 1))))
+        missing = [self._missing(group, overwrite) for group in self.groups]
+        self.packs = [list(batches(some, size)) for some in missing]
+
+    @property
+    def batches(self) -> list[tuple[Job, ...]]:
+        """All of them, in order."""
+        return [batch for packs in self.packs for batch in packs]
+
+    @property
+    def largest(self) -> tuple[Job, ...]:
+        """The batch that needs most memory, by the pixels that are asked for."""
+
+        def pixels(job: Job) -> int:
+            asked, side = job.request, 1024
+            return (asked.height or side) * (asked.width or side) + len(asked.images) * side**2
+
+        return max(self.batches, key=lambda batch: sum(map(pixels, batch)))
+
+    def draw(self) -> Iterator[tuple[Job, int | None, str]]:
+        """Draw, and give each job when its picture is written, its seed, and how it was chosen in words."""
+        generator = load_generator(self.model, self.largest) if self.batches else None
+        steps = sum(batch[0].sampling.steps for batch in self.batches)
+        with progress_bar(steps, "drawing") as tell:
+            for group, packs in zip(self.groups, self.packs, strict=True):
+                for batch in packs:
+                    assert generator is not None  # noqa: S101  (there are batches)
+                    pictures = generator.many([job.request for job in batch], batch[0].sampling, tell)
+                    for job, picture in zip(batch, pictures, strict=True):
+                        picture.save(job.out)
+                        if self.best is None:
+                            yield job, picture.request.seed, ""
+                if self.best is not None:
+                    for job, choice in self.best.settle(group):
+                        yield job, choice.first_seed + (choice.best or 0), _told(choice)
+
+    def _missing(self, jobs: Sequence[Job], overwrite: bool) -> Sequence[Job]:
+        if self.best is None:
+            return jobs
+        drawn = [one for job in jobs for one in self.best.candidates(job)]
+        dtype = self.model.numbers
+        return drawn if overwrite else [one for one in drawn if not one.done(*_named(self.model), dtype=dtype)]
+
+
+def _told(choice: Choice) -> str:
+    score = "" if choice.best is None else f"{choice.scores[choice.best]:.3g}"
+    failed = f", {choice.failed} judgements failed" if choice.failed else ""
+    return f", the best of {len(choice.scores)} with {score}{failed}"
+
+
+def _named(model: ModelSettings) -> tuple[str, tuple[str, ...]]:
+    """What pictures call a model and its adapters."""
+    return model.model.resolve().name, tuple(one.name for one in model.adapters)
 
 
 def _jobs(settings: GenerateSettings) -> list[Job]:
@@ -161,22 +257,17 @@ def _jobs(settings: GenerateSettings) -> list[Job]:
             raise GenerateError("--image and --num_images go with --prompt", "write images into the lines of the file")
         if settings.out.suffix or settings.out.is_file():
             raise GenerateError(f"--out is {settings.out}, but --from_file needs a folder", "give a name without .png")
-        return jobs_of_file(settings.from_file, settings.out, {**asdict(settings.sampling), **shared})
+        return jobs_of_file(settings.from_file, settings.out, {**asdict(settings.sampling), **shared}, settings.best_of)
     check_picture_name(settings.out)
     shared.setdefault("seed", secrets.randbelow(2**31))
     request = Request(prompt=settings.prompt or "", images=settings.image, **shared)
-    return jobs_of_prompt(request, settings.sampling, settings.out, settings.num_images)
-
-
-def _estimate(folder: ModelFolder, model: ModelSettings, batch: Sequence[Job]) -> Estimate:
-    plans = [planner_of(folder)(job.request) for job in batch]
-    dtype = dtype_of(model.dtype, device_of(model.device))
-    return estimate(folder, plans, batch[0].sampling, dtype, model.offload, model.vae_memory)
+    return jobs_of_prompt(request, settings.sampling, settings.out, settings.num_images, settings.best_of)
 
 
 def _table(needs: Estimate) -> str:
-    """One line per part, and the peak."""
+    """One line per part, and the peak; on the host, how much of it can be taken back when memory is short."""
     rows = [(need.name, f"{need.parameters / 1e6:,.1f} M weights", need.bytes) for need in needs.weights]
     rows += [(need.name, "work space, about", need.bytes) for need in needs.work]
     rows += [("peak", "on the device, about", needs.peak)]
+    rows += [("of files", "pages the system can drop", needs.peak - needs.own)] if needs.on_host else []
     return "\n".join(f"{name:12s} {what:>22s} {size / 2**20:12,.1f} MiB" for name, what, size in rows)

@@ -230,7 +230,7 @@ def _told(error: UserError | OSError | RuntimeError | MemoryError, options: Coll
     text = text.strip()
     problem, _, remedy = text.partition("\n") if "\n" in text else text.partition("; ")
     if isinstance(error, RuntimeError | MemoryError):
-        remedy = "try --offload idle, --vae_memory tiled, a smaller --batch_size or --height and --width"
+        remedy = "try --offload stages or blocks, --vae_memory tiled, a smaller --batch_size or --height and --width"
     second = " ".join(remedy.split()) or "--verbose shows where it happened"
     print(f"error: {problem}\n       {second}", file=sys.stderr)
     return 2

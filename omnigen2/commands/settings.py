@@ -2,17 +2,37 @@
 
 import sys
 from collections.abc import Generator as Yields
+from collections.abc import Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, TypeAlias, cast
 
 import torch
+from typing_extensions import override
 
 from omnigen2.adapters import ScaledAdapter
+from omnigen2.commands.parser import Parser, note
 from omnigen2.encoders import PromptRules, VAEMemory
 from omnigen2.errors import UserError, user_errors
-from omnigen2.generate import Generator, ModelFolder, Offload, Progress, check_adapters
+from omnigen2.generate import (
+    Estimate,
+    Generator,
+    Job,
+    ModelFolder,
+    Offload,
+    Progress,
+    Sampling,
+    Way,
+    check_adapters,
+    check_room,
+    default_dtype,
+    estimate,
+    number_format,
+    planner_of,
+    said_sampling,
+)
+from omnigen2.quantize import Quantization, check_quantization
 
 DType: TypeAlias = Literal["bfloat16", "float32"]
 DTYPES: dict[DType, torch.dtype] = {"bfloat16": torch.bfloat16, "float32": torch.float32}
@@ -26,10 +46,13 @@ class ModelSettings:
         model: Model folder in the released layout.
         lora: LoRA adapter, DIR or DIR:0.7 with its strength; may be repeated.
         device: Such as cpu, cuda or cuda:1 (default: cuda if there is one).
-        dtype: Of the weights (default: bfloat16, on the CPU float32).
-        offload: With idle, the VLM and the VAE wait in the host's memory.
+        dtype: Of the weights (default: bfloat16; on the CPU float32, unless the files are in bfloat16 and it has
+            instructions for that, or float32 does not fit).
+        offload: What waits in the host's memory while others work: with idle the VLM and the VAE, with stages whatever
+            model has nothing to do (in the pages of its files), with blocks also the blocks that have nothing to do.
         vae_memory: With tiled, large pictures are encoded and decoded in overlapping tiles.
         vlm_sees_images: Show the references to the VLM too.
+        quantize: The weights of the blocks of transformer and VLM in 8 or 4 bits: less memory, and other pictures.
     """
 
     model: Path
@@ -39,6 +62,12 @@ class ModelSettings:
     offload: Offload = "none"
     vae_memory: VAEMemory = "one_by_one"
     vlm_sees_images: bool = False
+    quantize: Quantization = "none"
+
+    @property
+    def numbers(self) -> str:
+        """What pictures call the number format, see `settled`."""
+        return number_format(DTYPES[self.dtype], self.quantize) if self.dtype else ""
 
     @property
     def adapters(self) -> tuple[ScaledAdapter, ...]:
@@ -66,6 +95,20 @@ class PictureSettings:
     seed: int | None = None
 
 
+class DrawingParser(Parser):
+    """Where neither the command line nor a job file says how pictures are drawn, the model folder does."""
+
+    @override
+    def settings(self, words: Sequence[str]) -> Any:
+        found = super().settings(words)
+        model = found.model.model if isinstance(found.model, ModelSettings) else found.model
+        if model is None or not (said := said_sampling(model)):
+            return found
+        self.set_defaults(said)
+        self.options |= {name: replace(self.options[name], default=value) for name, value in said.items()}
+        return super().settings(words)
+
+
 def device_of(name: str | None) -> torch.device:
     """Where models work, tried out: the device of that name, or the best there is.
 
@@ -86,18 +129,54 @@ def device_of(name: str | None) -> torch.device:
     return device
 
 
+def settled(settings: ModelSettings) -> ModelSettings:
+    """The same with a number format; a note tells where it is not the one that others would expect."""
+    device = device_of(settings.device)
+    check_quantization(settings.quantize, device, DTYPES[settings.dtype] if settings.dtype else None)
+    if settings.dtype is not None:
+        return settings
+    dtype, reason = default_dtype(
+        ModelFolder(settings.model), device, settings.offload, settings.vae_memory, quantize=settings.quantize
+    )
+    if reason:
+        note(reason)
+    return replace(settings, dtype="bfloat16" if dtype is torch.bfloat16 else "float32")
+
+
 def dtype_of(dtype: DType | None, device: torch.device) -> torch.dtype:
     """The number format of the weights: the one asked for, or the default of the device."""
     return DTYPES[dtype or ("float32" if device.type == "cpu" else "bfloat16")]
 
 
-def load_generator(settings: ModelSettings) -> Generator:
-    """Load a model with its adapters, without progress bars of other libraries."""
+def needed(settings: ModelSettings, jobs: Sequence[Job], way: Way | None = None) -> Estimate:
+    """What drawing jobs together will need.
+
+    Args:
+        settings: With a number format, see `settled`.
+        jobs: They share their sampling; of none, only weights count.
+        way: As the settings say if None.
+    """
+    way = _way(settings) if way is None else way
+    folder, sampling = ModelFolder(settings.model), jobs[0].sampling if jobs else Sampling()
+    plans = [planner_of(folder)(job.request) for job in jobs]
+    device = device_of(settings.device)
+    return estimate(folder, plans, sampling, way.dtype, way.offload, way.vae_memory, device, way.quantize)
+
+
+def load_generator(settings: ModelSettings, jobs: Sequence[Job] = ()) -> Generator:
+    """Load a model with its adapters, if it fits, without progress bars of other libraries.
+
+    Args:
+        settings: Which model, and where.
+        jobs: Those that are drawn together and need most.
+    """
     from transformers.utils import logging
 
     cast(Any, logging).disable_progress_bar()
+    settings = settled(settings)
     device, adapters = device_of(settings.device), settings.adapters
     check_adapters(ModelFolder(settings.model), [adapter.path for adapter in adapters])
+    check_room(lambda way: needed(settings, jobs, way), _way(settings), device)
     with user_errors():
         generator = Generator.from_folder(
             settings.model,
@@ -106,10 +185,16 @@ def load_generator(settings: ModelSettings) -> Generator:
             offload=settings.offload,
             vae_memory=settings.vae_memory,
             rules=settings.rules,
+            quantize=settings.quantize,
         )
     for adapter in adapters:
         generator.load_lora(adapter.path, adapter.scale)
     return generator
+
+
+def _way(settings: ModelSettings) -> Way:
+    dtype = dtype_of(settings.dtype, device_of(settings.device))
+    return Way(dtype, settings.offload, settings.vae_memory, settings.quantize)
 
 
 @contextmanager

@@ -18,7 +18,7 @@ from omnigen2.evaluation.benchmarks import (
     Reader,
 )
 from omnigen2.evaluation.compare import compare
-from omnigen2.evaluation.drawn import drawn
+from omnigen2.evaluation.drawn import chosen, drawn, titled
 from omnigen2.evaluation.metrics import (
     EditBench,
     EvaluationError,
@@ -29,12 +29,12 @@ from omnigen2.evaluation.metrics import (
     Share,
 )
 from omnigen2.evaluation.questions import Answerer, ask, letter_protocol, marked
-from omnigen2.evaluation.report import write_report
+from omnigen2.evaluation.report import summaries, write_report
 from omnigen2.evaluation.runner import EvaluationProgress, evaluate
 
 __all__ = [
     "Answerer", "Benchmark", "ChoiceBenchmark", "EditBench", "EditBenchmark", "EmuEditBenchmark", "EvaluationError",
     "EvaluationProgress", "GenEval", "GenEvalBenchmark", "GroupedMean", "ImgEditBench", "ImgEditBenchmark",
-    "OmniContext", "OmniContextBenchmark", "Reader", "Share", "ask", "compare", "drawn", "evaluate", "letter_protocol",
-    "marked", "write_report",
+    "OmniContext", "OmniContextBenchmark", "Reader", "Share", "ask", "chosen", "compare", "drawn", "evaluate",
+    "letter_protocol", "marked", "summaries", "titled", "write_report",
 ]  # fmt: skip

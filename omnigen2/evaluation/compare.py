@@ -7,6 +7,7 @@ import numpy as np
 from jaxtyping import Float
 
 from omnigen2.evaluation.benchmarks import Benchmark, column_values
+from omnigen2.evaluation.drawn import chosen, titled
 from omnigen2.evaluation.judging import BenchmarkResult, Record
 from omnigen2.evaluation.metrics import EvaluationError
 from omnigen2.files import markdown_table
@@ -84,6 +85,7 @@ def compare(
     resamples: int = 2000,
     level: float = 0.95,
     seed: int = 0,
+    any_choice: bool = False,
 ) -> Comparison:
     """Compare two results of one benchmark, item by item.
 
@@ -93,13 +95,21 @@ def compare(
     Args:
         resamples: Of the bootstrap, at least 100.
         level: Of the intervals, in (0, 1).
+        any_choice: Whether pictures of which a judge chose the best may be compared with others.
 
     Raises:
-        EvaluationError: If the results cannot be compared: other benchmarks, other protocols, or no common item.
+        EvaluationError: If the results cannot be compared: other benchmarks, other protocols, pictures that were chosen
+            otherwise, or no common item.
 
     Source: percentile bootstrap of paired differences (Efron and Tibshirani, 1993, chapter 13).
     """
     _check(first, second, benchmark, resamples, level, seed)
+    ways = [chosen(result.drawn) for result in (first, second)]
+    if ways[0] != ways[1] and not any_choice:
+        raise EvaluationError(
+            f"the pictures were chosen differently: {' and '.join(way or 'not chosen' for way in ways)}",
+            "draw both in one way; --any_choice compares them all the same, to see what choosing brings",
+        )
     ones, twos = ({record.name: record for record in result.records} for result in (first, second))
     both = sorted(name for name in ones.keys() & twos.keys() if _valid(ones, name) and _valid(twos, name))
     if not both:
@@ -115,8 +125,8 @@ def compare(
             small.append(group)
         a, b = (_columns(benchmark, [side[name] for name in names]) for side in (ones, twos))
         means.append(np.stack([a.mean(0), b.mean(0)]))
-        chosen = rng.integers(len(names), size=(resamples, len(names)))
-        draws.append((b - a)[chosen].mean(1))
+        picked = rng.integers(len(names), size=(resamples, len(names)))
+        draws.append((b - a)[picked].mean(1))
     mean, drawn = np.mean(means, axis=0), np.mean(draws, axis=0)
     low, high = np.quantile(drawn, [(1 - level) / 2, (1 + level) / 2], axis=0)
     columns = list(column_values(benchmark, ones[both[0]]))
@@ -125,7 +135,8 @@ def compare(
         for column, *values in zip(columns, mean[0], mean[1], low, high, strict=True)
     ]
     total = len(ones.keys() | twos.keys())
-    return Comparison(first.name, second.name, tuple(differences), len(both), total, level, resamples, tuple(small))
+    names = [titled(result.name, result) for result in (first, second)]
+    return Comparison(names[0], names[1], tuple(differences), len(both), total, level, resamples, tuple(small))
 
 
 def _columns(benchmark: Benchmark, records: Sequence[Record]) -> Float[np.ndarray, "records columns"]:

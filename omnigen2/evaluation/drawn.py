@@ -6,12 +6,12 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from omnigen2.evaluation.judging import BenchmarkItem, Drawn
+from omnigen2.evaluation.judging import BenchmarkItem, BenchmarkResult, Drawn
 from omnigen2.files import markdown_table
 
 Parameters: TypeAlias = Callable[[Path], Mapping[str, Any] | None]
 """What the file of a picture says of how it was drawn; None if it says nothing."""
-OWN = ("prompt", "images", "height", "width", "seed")
+OWN = ("prompt", "images", "height", "width", "seed", "meta", "choice")
 """What differs from picture to picture and is no way of drawing."""
 
 
@@ -23,6 +23,24 @@ def drawn(items: Sequence[BenchmarkItem], parameters: Parameters) -> tuple[Drawn
             said = parameters(item.output) or {}
             found[json.dumps({name: said[name] for name in sorted(said) if name not in OWN})] += 1
     return tuple(Drawn(json.loads(way), count) for way, count in found.most_common())
+
+
+def chosen(ways: Sequence[Drawn]) -> str:
+    """How pictures were chosen, `"best of 4 by rules"`; empty if none was, as far as their files say."""
+    found = [(way.settings.get("best_of", 1), chooser(way)) for way in ways]
+    told = dict.fromkeys(f"best of {n} by {by}" if n != 1 else "" for n, by in found)
+    names = [one for one in told if one]
+    return f"{'partly ' * ('' in told)}{' or '.join(names)}" if names else ""
+
+
+def chooser(way: Drawn) -> str:
+    """The name of whoever chose; empty if nobody did."""
+    return str(way.settings.get("chosen_by", "")).partition(": ")[0]
+
+
+def titled(name: str, result: BenchmarkResult) -> str:
+    """A name, and how the pictures of a result were chosen, if they were."""
+    return f"{name}, {told}" if (told := chosen(result.drawn)) else name
 
 
 def drawn_table(ways: Sequence[Drawn]) -> str:

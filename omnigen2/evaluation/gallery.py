@@ -10,6 +10,7 @@ from pathlib import Path
 from PIL import Image
 
 from omnigen2.evaluation.benchmarks import Benchmark, column_values
+from omnigen2.evaluation.drawn import titled
 from omnigen2.evaluation.judging import BenchmarkItem, BenchmarkResult, PictureFile, Record, contents
 from omnigen2.files import number
 from omnigen2.pictures import ImageFileError, ImageReader
@@ -51,7 +52,7 @@ def write_gallery(folder: Path, benchmark: Benchmark, result: BenchmarkResult, i
     least = benchmark.highest if benchmark.perfect else math.inf
     articles = "\n".join(_article(folder, *pair, _rank(pair[2]) >= least) for pair in pairs)
     valid = sum(record.valid for record in result.records)
-    title = escape(f"{benchmark.name}: {result.name}")
+    title = escape(f"{benchmark.name}: {titled(result.name, result)}")
     judged = escape(f"{result.protocol.judge}, {result.protocol.model}, prompt {result.protocol.prompt_version}")
     page = (
         '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'

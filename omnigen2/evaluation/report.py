@@ -2,15 +2,21 @@
 
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from omnigen2.evaluation.benchmarks import Benchmark, ChoiceBenchmark
-from omnigen2.evaluation.drawn import drawn_table
+from omnigen2.evaluation.drawn import chooser, drawn_table, titled
 from omnigen2.evaluation.gallery import write_gallery
 from omnigen2.evaluation.judging import BenchmarkItem, BenchmarkResult
 from omnigen2.evaluation.metrics import PaperTable, Summary
 from omnigen2.evaluation.plot import bars
 from omnigen2.files import markdown_table, number
+
+SAME_JUDGE = (
+    "The same judge has also chosen the pictures: these numbers say how well it chooses by its own lights, and are too "
+    "high as a measure of anything else. Let another judge choose, or judge."
+)
 
 
 def write_report(
@@ -21,25 +27,33 @@ def write_report(
     Args:
         items: What was judged, in the order of the result's records; none of questions.
     """
-    summaries = benchmark.summaries(result.records)
-    result.save(folder / "result.json", [summary.to_json() for summary in summaries])
-    bars(summaries[0], result.name, next(iter(benchmark.papers), None), folder / "scores.png")
+    tables = summaries(benchmark, result)
+    result.save(folder / "result.json", [summary.to_json() for summary in tables])
+    bars(tables[0], titled(result.name, result), next(iter(benchmark.papers), None), folder / "scores.png")
     if items:
         write_gallery(folder / "gallery", benchmark, result, items)
-    (folder / "report.md").write_text(report_text(benchmark, result, summaries, command), encoding="utf-8")
+    (folder / "report.md").write_text(report_text(benchmark, result, tables, command), encoding="utf-8")
 
 
-def report_text(benchmark: Benchmark, result: BenchmarkResult, summaries: Sequence[Summary], command: str = "") -> str:
+def summaries(benchmark: Benchmark, result: BenchmarkResult) -> list[Summary]:
+    """The tables, which say how the pictures were chosen, if they were."""
+    return [replace(one, title=titled(one.title, result)) for one in benchmark.summaries(result.records)]
+
+
+def report_text(benchmark: Benchmark, result: BenchmarkResult, tables: Sequence[Summary], command: str = "") -> str:
     """The report as Markdown."""
-    parts = [f"# {benchmark.name}: {result.name}", str(summaries[0])]
-    for summary in summaries:
+    name = titled(result.name, result)
+    parts = [f"# {benchmark.name}: {name}", str(tables[0])]
+    for summary in tables:
         parts += [f"## {summary.title}", summary.table()]
     if benchmark.papers:
-        parts += ["## Beside the paper", *(beside(summaries[0], result.name, paper) for paper in benchmark.papers)]
+        parts += ["## Beside the paper", *(beside(tables[0], name, paper) for paper in benchmark.papers)]
     parts.append("![Scores](scores.png)")
     if not isinstance(benchmark, ChoiceBenchmark):
         parts.append("[Gallery, worst first](gallery/index.html)")
     parts += ["## What failed", problems(result), "## How it was judged", protocol_table(result)]
+    if any(chooser(way) in (result.protocol.judge, result.protocol.model) for way in result.drawn):
+        parts.append(SAME_JUDGE)
     if result.drawn:
         parts += ["## How the pictures were drawn", drawn_table(result.drawn)]
     if command:

@@ -224,10 +224,10 @@ class TestRefusals:
             raise error
 
         monkeypatch.setattr(Generator, "from_folder", partial(fail, error=torch.OutOfMemoryError("out of memory")))
-        assert "--offload idle" in shell.refused(*words)[1]
+        assert "--offload stages" in shell.refused(*words)[1]
         for small in (RuntimeError("DefaultCPUAllocator: can't allocate memory"), MemoryError()):
             monkeypatch.setattr(Generator, "from_folder", partial(fail, error=small))
-            assert "--offload idle" in shell.refused(*words)[1]
+            assert "--offload stages" in shell.refused(*words)[1]
         for bug in (RuntimeError("shapes"), KeyError("x"), TypeError("x")):
             monkeypatch.setattr(Generator, "from_folder", partial(fail, error=bug))
             with pytest.raises(type(bug)):

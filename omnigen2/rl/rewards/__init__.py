@@ -7,8 +7,9 @@ from omnigen2.rl.rewards.grades import without_thoughts
 from omnigen2.rl.rewards.in_context import InContextReward
 from omnigen2.rl.rewards.judge import Judge, TrialError
 from omnigen2.rl.rewards.judge_reward import JudgeReward
+from omnigen2.rl.rewards.text_to_image import TextToImageReward
 
 __all__ = [
     "ClipColourNamer", "EditScoreReward", "GenEvalReward", "InContextReward", "Judge", "JudgeReward",
-    "Mask2FormerDetector", "TrialError", "without_thoughts",
+    "Mask2FormerDetector", "TextToImageReward", "TrialError", "without_thoughts",
 ]  # fmt: skip

@@ -1,0 +1,7 @@
+"""Who judges pictures on the command line, and who chooses among them."""
+
+from omnigen2.commands.judging.benchmark import judge_of
+from omnigen2.commands.judging.choosing import NamedChooser, chooser_of
+from omnigen2.commands.judging.settings import FeatureSettings, JudgeSettings
+
+__all__ = ["FeatureSettings", "JudgeSettings", "NamedChooser", "chooser_of", "judge_of"]
