@@ -8,7 +8,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from omnigen2.commands.parser import at_most, note, run_command
+from omnigen2.commands.options import at_most, note, run_command
 from omnigen2.commands.settings import DrawingParser, ModelSettings, PictureSettings, load_generator, progress_bar
 from omnigen2.encoders import HOTTEST, MOST_NEW_TOKENS, Message, check_proportions
 from omnigen2.errors import UserError

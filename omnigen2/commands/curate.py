@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Literal
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from omnigen2.commands.parser import POSITIONAL, Parser, note, run_command
+from omnigen2.commands.options import POSITIONAL, Parser, note, run_command
 from omnigen2.errors import UserError
 
 if TYPE_CHECKING:

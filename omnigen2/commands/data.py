@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
-from omnigen2.commands.parser import POSITIONAL, Parser, run_command
+from omnigen2.commands.options import POSITIONAL, Parser, run_command
 from omnigen2.commands.settings import device_of
 from omnigen2.data import BAD_FILE, Advance
 from omnigen2.data.samples import DataError, LatentType, Origins

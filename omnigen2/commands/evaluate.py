@@ -13,7 +13,7 @@ from rich.progress import Progress as Bar
 
 from omnigen2.commands.evaluate_drawing import best_of, draw, parameters_of, to_draw
 from omnigen2.commands.judging import FeatureSettings, JudgeSettings, judge_of
-from omnigen2.commands.parser import POSITIONAL, Parser, at_most, note, run_command
+from omnigen2.commands.options import POSITIONAL, Parser, at_most, note, run_command
 from omnigen2.commands.settings import (
     DrawingParser,
     DType,
@@ -185,7 +185,7 @@ def _judge_pictures(settings: EvaluateSettings, benchmark: "Benchmark", command:
     items = benchmark.items(settings.images, settings.data)
     benchmark.check(items)
     pending = to_draw(settings, settings.model, items) if settings.model is not None else []
-    judge = judge_of(settings.judging, settings.features, benchmark, settings.device)
+    judge = judge_of(settings.judging, settings.features, benchmark, lambda: device_of(settings.device))
     if settings.model is not None and pending:
         draw(settings, settings.model, pending, best_of(settings, benchmark, pending))
     if not any(item.output.is_file() for item in items):

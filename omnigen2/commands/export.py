@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from omnigen2.adapters import AdapterLayout, ScaledAdapter
-from omnigen2.commands.parser import POSITIONAL, Parser, note, run_command
+from omnigen2.commands.options import POSITIONAL, Parser, note, run_command
 from omnigen2.commands.settings import DTYPES, DType
 from omnigen2.generate import export_adapter, export_model
 

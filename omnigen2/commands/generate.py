@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 from omnigen2.commands.judging import JudgeSettings, NamedChooser, chooser_of
-from omnigen2.commands.parser import at_most, note, run_command
+from omnigen2.commands.options import at_most, note, run_command
 from omnigen2.commands.settings import (
     DrawingParser,
     ModelSettings,

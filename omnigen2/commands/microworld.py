@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Literal, assert_never
 
-from omnigen2.commands.parser import POSITIONAL, Parser, at_most, note, run_command
+from omnigen2.commands.options import POSITIONAL, Parser, at_most, note, run_command
 from omnigen2.errors import UserError
 
 DESCRIPTION = """\

@@ -12,7 +12,7 @@ import torch
 from typing_extensions import override
 
 from omnigen2.adapters import ScaledAdapter
-from omnigen2.commands.parser import Parser, note
+from omnigen2.commands.options import Parser, note
 from omnigen2.encoders import PromptRules, VAEMemory
 from omnigen2.errors import UserError, user_errors
 from omnigen2.generate import (

@@ -1,4 +1,4 @@
-"""`--best_of` on the command line, with judges that are rules, recipes, and a chat server on loopback that also fails."""
+"""`--best_of` on the command line, with rules, recipes, and a chat server that also fails."""
 
 import json
 from pathlib import Path
@@ -165,7 +165,9 @@ def test_an_evaluation_says_best_of_beside_every_number(
     assert "The same judge" not in report
 
     assert evaluate("plain") == 0
-    assert "best of" not in (tmp_path / "out_plain" / "report.md").read_text(encoding="utf-8").partition("## Command")[0]
+    assert (
+        "best of" not in (tmp_path / "out_plain" / "report.md").read_text(encoding="utf-8").partition("## Command")[0]
+    )
     capsys.readouterr()
     pair = [str(tmp_path / "out_plain"), str(tmp_path / "out_best")]
     assert main(["evaluate", "compare", *pair]) == 2

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from omnigen2.commands.generate import GenerateSettings
-from omnigen2.commands.parser import Parser
+from omnigen2.commands.options import Parser
 from omnigen2.generate import Sampling
 from tests.commands.conftest import Shell
 

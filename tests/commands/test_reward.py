@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from omnigen2.commands.reward import TOKEN, load_reward, main
+from omnigen2.commands.judging import load_reward
+from omnigen2.commands.reward import TOKEN, main
 from omnigen2.rl import RewardError
 from omnigen2.rl.rewards.remote import RemoteReward
 from tests.paths import ROOT

@@ -2,6 +2,7 @@
 
 from omnigen2.commands.judging.benchmark import judge_of
 from omnigen2.commands.judging.choosing import NamedChooser, chooser_of
+from omnigen2.commands.judging.reward_file import load_reward
 from omnigen2.commands.judging.settings import FeatureSettings, JudgeSettings
 
-__all__ = ["FeatureSettings", "JudgeSettings", "NamedChooser", "chooser_of", "judge_of"]
+__all__ = ["FeatureSettings", "JudgeSettings", "NamedChooser", "chooser_of", "judge_of", "load_reward"]

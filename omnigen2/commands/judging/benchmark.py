@@ -1,14 +1,16 @@
 """Who judges in `omnigen2 evaluate`."""
 
 import re
+from collections.abc import Callable
 from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from omnigen2.commands.judging.settings import FeatureSettings, JudgeSettings, chat_judge, probe
-from omnigen2.commands.settings import device_of
 
 if TYPE_CHECKING:
+    import torch
+
     from omnigen2.evaluation import Benchmark
     from omnigen2.evaluation.judging import BenchmarkJudge
 
@@ -16,7 +18,7 @@ CHOICES = "expected a server's address such as http://127.0.0.1:8000/v1, `rules`
 
 
 def judge_of(
-    settings: JudgeSettings, features: FeatureSettings, benchmark: "Benchmark", device: str | None
+    settings: JudgeSettings, features: FeatureSettings, benchmark: "Benchmark", device: "Callable[[], torch.device]"
 ) -> "BenchmarkJudge":
     """The judge that the settings describe; a chat server has graded a trial picture.
 
@@ -24,7 +26,7 @@ def judge_of(
         settings: Who.
         features: Who, where features are judged.
         benchmark: What it is to judge.
-        device: Where models of features work.
+        device: Finds where models of features work, if there are any.
 
     Raises:
         EvaluationError: If they do not go together.
@@ -37,7 +39,7 @@ def judge_of(
     if isinstance(benchmark, EmuEditBenchmark):
         if features.clip is None or features.dino is None:
             raise EvaluationError("--clip or --dino is missing", "both name folders of models in transformers' layout")
-        return FeatureJudge(features.clip, features.dino, device_of(device))
+        return FeatureJudge(features.clip, features.dino, device())
     if not settings.judge:
         raise EvaluationError("--judge is missing", CHOICES)
     first = settings.judge[0]

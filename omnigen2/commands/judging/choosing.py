@@ -4,8 +4,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from omnigen2.commands.judging.reward_file import load_reward
 from omnigen2.commands.judging.settings import JudgeSettings, chat_judge, probe
-from omnigen2.commands.reward import load_reward
 from omnigen2.errors import UserError
 from omnigen2.generate import Chooser, Job, Picture, Request
 from omnigen2.microworld.tasks import (

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from omnigen2.commands.parser import at_most
+from omnigen2.commands.options import at_most
 from omnigen2.errors import UserError
 from omnigen2.rl.rewards.remote import AnswerFormat, TokenField
 

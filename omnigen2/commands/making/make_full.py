@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from omnigen2.commands.parser import POSITIONAL, Parser, run_command
+from omnigen2.commands.options import POSITIONAL, Parser, run_command
 
 DESCRIPTION = """\
 Write a complete model folder of the released sizes with random weights in bfloat16, 16 GB: a model that draws noise, to

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
 
-from omnigen2.commands.parser import POSITIONAL, Parser, run_command
+from omnigen2.commands.options import POSITIONAL, Parser, run_command
 
 DESCRIPTION = """\
 Write a complete model folder in the released layout with small random weights: a model that draws noise, in a second
