@@ -50,11 +50,11 @@ Draw a prompt, edit an image, or combine several; what made a picture is stored 
   omnigen2 generate --model DIR --prompt "a red cube" --out cube.png --best_of 4 \\
       --judge http://127.0.0.1:8000/v1 --judge-model Qwen/Qwen2.5-VL-72B-Instruct
 
-A file of prompts has one JSON object per line: {"prompt": "…"} and any of images, height, width, negative_prompt, seed,
-out, meta, steps, text_scale, image_scale, guidance_interval, solver, time_shift, cache, cache_threshold,
-cache_interval, guidance_every. Line n without a seed has the seed --seed + n - 1, with --seed 0 if it is not given; with --best_of N it
-is --seed + (n - 1) N. All lines and their pictures are checked before the first is drawn. The same command again skips
-what is finished.
+A file of prompts has one JSON object per line: {"prompt": "…"} and any of images, height, width, negative_prompt,
+seed, out, meta, steps, text_scale, image_scale, guidance_interval, solver, time_shift, cache, cache_threshold,
+cache_interval, guidance_every. Line n without a seed has the seed --seed + n - 1, with --seed 0 if it is not given;
+with --best_of N it is --seed + (n - 1) N. All lines and their pictures are checked before the first is drawn. The
+same command again skips what is finished.
 
 With --best_of N a judge chooses: a vision-language model behind a server (the address; as an edit with one image, as
 in-context generation with several), the recipe of any reward (as `omnigen2 reward serve` takes it), or `rules`, where
