@@ -122,7 +122,7 @@ def read_answer(answer: str) -> str | Dropped:
     """The instruction in an answer, or why there is none: nothing is repaired."""
     try:
         fields: Any = json.loads(answer)
-    except ValueError:
+    except (ValueError, RecursionError):
         fields = None
     match fields:
         case {"usable": bool(usable), "instruction": str(words), "problem": str(problem)}:

@@ -272,7 +272,7 @@ def test_buckets_by_resolution() -> None:
     assert sorted(p.number for p in picks) == list(range(10))
     with pytest.raises(DataError, match=r"none of 14 samples has at least 9999 pixels \(they have 0 to 1024\)"):
         PixelRange(source, 9999)
-    with pytest.raises(DataError, match="no picture has at least 5 and below 5 pixels"):
+    with pytest.raises(DataError, match="at_least is 5 and below is 5: no picture has so many pixels"):
         PixelRange(source, 5, 5)
 
 
