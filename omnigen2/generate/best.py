@@ -189,7 +189,7 @@ class BestOf:
         return job.out.with_name(f"{job.out.name}.candidates")
 
     def settle(self, jobs: Sequence[Job]) -> Iterator[tuple[Job, Choice]]:
-        """Chooser the drawn candidates of jobs, and write the best of each.
+        """Choose among the drawn candidates of jobs, and write the best of each.
 
         Raises:
             GenerateError: If no picture of a job could be judged, once the others are written; its candidates stay.
@@ -210,8 +210,9 @@ class BestOf:
             )
 
     def _write(self, job: Job, choice: Choice) -> None:
+        """The best one last: where it stands, the job is done."""
         drawn = [one.out for one in self.candidates(job)]
-        for number, path in enumerate(drawn):
+        for number, path in sorted(enumerate(drawn), key=lambda one: one[0] == choice.best):
             seed = choice.first_seed + number
             if number == choice.best or self.keep_all:
                 told = {**read_parameters(path), **choice.parameters(seed)}

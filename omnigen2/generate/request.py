@@ -134,12 +134,8 @@ class Sampling:
                     f"{name} must be at least 1 and at most {MOST_STEPS}, got {value}", "2 or 3 is usual"
                 )
 
-    def make_cache(self, coefficients: tuple[float, ...] | None = None) -> Cache | None:
-        """The rule by which steps reuse earlier ones; None if none does.
-
-        Args:
-            coefficients: That `"teacache"` was calibrated to for the model; the plain change if None.
-        """
+    def make_cache(self) -> Cache | None:
+        """The rule by which steps reuse earlier ones; None if none does. `"teacache"` takes the plain change."""
         threshold = self.cache_threshold
         match self.cache:
             case "none":
@@ -149,8 +145,7 @@ class Sampling:
             case "first_block":
                 return FirstBlockCache(threshold=0.1 if threshold is None else threshold)
             case "teacache":
-                line = (1.0, 0.0) if coefficients is None else coefficients
-                return TeaCache(threshold=0.15 if threshold is None else threshold, coefficients=line)
+                return TeaCache(threshold=0.15 if threshold is None else threshold)
             case "taylorseer":
                 return TaylorSeer(interval=self.cache_interval or 3)
             case _:

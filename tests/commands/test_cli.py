@@ -1,16 +1,24 @@
 """The command line: help, unknown words, and what is handed to Lightning's own tool."""
 
+import logging
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from omnigen2.cli import lightning_main, main
+from omnigen2.cli import OF_IMPORTS, lightning_main, main
 from omnigen2.commands.run import parse_run
 from omnigen2.errors import UserError
 
 HEAVY = {"torch", "lightning", "jsonargparse", "omegaconf", "yaml", "rich"}
+
+
+@pytest.mark.parametrize("name", OF_IMPORTS)
+def test_what_a_library_says_on_importing_is_dropped_and_nothing_else(name: str) -> None:
+    for words, passes in ((f"now: {OF_IMPORTS[name]} …", False), ("a weight is missing", True)):
+        record = logging.LogRecord(name, logging.WARNING, "", 0, words, (), None)
+        assert bool(logging.getLogger(name).filter(record)) == passes
 
 
 @pytest.mark.parametrize("words", [["--help"], ["run", "--help"], ["--version"], ["nope"]])

@@ -130,6 +130,15 @@ def drawn(best: BestOf, *jobs: Job) -> None:
             Picture(blank(one.request.seed or 0).image, one.request, FAST, "tiny").save(one.out)
 
 
+def test_where_the_best_stands_the_others_have_their_scores(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    written: list[str] = []
+    monkeypatch.setattr("omnigen2.generate.best.save_picture", lambda image, told, out: written.append(out.name))
+    best, job = BestOf(3, Says(2.0, 1.0, 0.0), "me", keep_all=True), Job(tmp_path / "a.png", ASKED, FAST)
+    drawn(best, job)
+    list(best.settle([job]))
+    assert written == ["6.png", "7.png", "a.png"]
+
+
 @pytest.mark.parametrize("keep_all", [False, True])
 def test_of_files_the_best_takes_its_name_and_the_others_go_or_stay(tmp_path: Path, keep_all: bool) -> None:
     best, job = BestOf(3, Says(0.0, 2.0, 1.0), "me", keep_all), Job(tmp_path / "a.png", ASKED, FAST)

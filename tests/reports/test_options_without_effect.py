@@ -26,6 +26,8 @@ CASES: list[tuple[dict[str, Any], dict[str, Any], list[str]]] = [
     ({}, {"text_scale": 1.0}, []),
     ({"negative_prompt": "blurry"}, {}, []),
     ({"negative_prompt": "x"}, {"text_scale": 1.0}, ["negative_prompt has no effect without guidance"]),
+    ({}, {"text_scale": 1.0, "guidance_every": 2}, ["guidance_every has no effect without guidance"]),
+    ({}, {"text_scale": 2.0, "guidance_every": 2}, []),
     ({}, {"text_scale": 0.5}, ["text_scale 0.5 acts as 1"]),
     ({}, {"text_scale": 0.0}, ["text_scale 0 acts as 1"]),
     ({}, {"image_scale": 2.0}, ["image_scale has no effect: there are no images"]),

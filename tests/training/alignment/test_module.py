@@ -101,6 +101,12 @@ def test_a_shift_of_the_sampling_is_not_passed_over() -> None:
         grpo(Redness(), rollout={"sampling": Sampling(time_shift=3.0)})
 
 
+@pytest.mark.parametrize("reuse", [Sampling(cache="forecast"), Sampling(guidance_every=2)])
+def test_a_cache_is_not_passed_over(reuse: Sampling) -> None:
+    with pytest.raises(ValueError, match=r"rollouts compute every step; leave sampling.cache and"):
+        grpo(Redness(), rollout={"sampling": reuse})
+
+
 def first_gradient(folder: Path, rollout_tokens: int, update_tokens: int | None) -> dict[str, Tensor]:
     kept = Gradients()
     fit(

@@ -216,5 +216,8 @@ def test_a_teacher_must_be_whole() -> None:
         Teacher(Sampling(guidance_interval=(0.0, 0.6)))
     with pytest.raises(UserError, match="time_shift"):
         Teacher(Sampling(time_shift=3.0))
+    for reuse in (Sampling(cache="forecast"), Sampling(guidance_every=2)):
+        with pytest.raises(UserError, match="a teacher computes each"):
+            Teacher(reuse)
     with pytest.raises(UserError, match="a student starts from a trained model"):
         student(None)
