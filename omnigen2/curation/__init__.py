@@ -5,7 +5,7 @@ Importing this needs what `omnigen2.data` needs; Ray, decoders and models are im
 
 from omnigen2.curation.curate import Progress, curate, write_results
 from omnigen2.curation.engine import Engine, InProcess, Work
-from omnigen2.curation.items import Clip, CurationError, Dropped, Frame, Item, OpenClip, Outcome
+from omnigen2.curation.items import Clip, CurationError, Dropped, Frame, Item, OpenClip, Outcome, Subject
 from omnigen2.curation.on_ray import RayEngine
 from omnigen2.curation.recipe import Recipe, Section, read_recipe
 from omnigen2.curation.records import Finished, example
@@ -15,6 +15,6 @@ from omnigen2.curation.store import Store
 
 __all__ = [
     "Clip", "Count", "CurationError", "Dropped", "End", "Engine", "Finished", "Frame", "InProcess", "Item", "OpenClip",
-    "Outcome", "Progress", "RayEngine", "Recipe", "Resources", "Retuned", "Scoring", "Section", "Step", "Store", "Work",
-    "curate", "example", "read_recipe", "retune", "through", "write_results",
+    "Outcome", "Progress", "RayEngine", "Recipe", "Resources", "Retuned", "Scoring", "Section", "Step", "Store",
+    "Subject", "Work", "curate", "example", "read_recipe", "retune", "through", "write_results",
 ]  # fmt: skip

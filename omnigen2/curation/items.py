@@ -44,6 +44,31 @@ class Frame:
 
 
 @dataclass(frozen=True, slots=True)
+class Subject:
+    """A thing in the pictures of an item.
+
+    Attributes:
+        name: What it is called in an instruction, such as "the red ball"; never an id.
+        box: Left, top, right and bottom in pixels of the item's first frame; None until it has been found.
+        score: How sure the detector is, in [0, 1].
+        masks: Where it is: for each frame of the item, in their order, a PNG of one channel, 255 on the subject; a
+            picture without any 255 where it is not seen. Empty until it has been tracked.
+    """
+
+    name: str
+    box: tuple[float, float, float, float] | None = None
+    score: float = 0.0
+    masks: tuple[Frame, ...] = ()
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> "Subject":
+        """What `dataclasses.asdict` made of one."""
+        box = values["box"]
+        masks = tuple(Frame(**mask) for mask in values["masks"])
+        return cls(values["name"], None if box is None else tuple(box), values["score"], masks)
+
+
+@dataclass(frozen=True, slots=True)
 class Item:
     """A part of a clip on its way to an example.
 
@@ -51,6 +76,7 @@ class Item:
         key: Tells it from the other items of its clip.
         span: Its first second, and the first that is no longer part of it; None is the whole clip.
         frames: Its pictures in their order; of an example, the last is the target.
+        subjects: What is in its pictures, where a pipeline asks.
         scores: What steps have found, by name.
         instruction: Empty until a step has written one.
         made: How it came to be, by the names of steps: models, versions, answers; plain JSON.
@@ -59,6 +85,7 @@ class Item:
     key: str = "clip"
     span: tuple[float, float] | None = None
     frames: tuple[Frame, ...] = ()
+    subjects: tuple[Subject, ...] = ()
     scores: Mapping[str, float] = field(default_factory=dict[str, float])
     instruction: str = ""
     made: Mapping[str, Any] = field(default_factory=dict[str, Any])
@@ -81,7 +108,8 @@ class Item:
         fields = dict(values)
         span = fields.pop("span")
         frames = tuple(Frame(**frame) for frame in fields.pop("frames"))
-        return cls(span=None if span is None else (span[0], span[1]), frames=frames, **fields)
+        subjects = tuple(map(Subject.from_json, fields.pop("subjects")))
+        return cls(span=None if span is None else (span[0], span[1]), frames=frames, subjects=subjects, **fields)
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,9 +146,13 @@ class OpenClip:
     file: Path
     folder: Path
 
-    def keep(self, seconds: float, png: bytes) -> Frame:
-        """Write a picture once; the same second gives the same frame."""
-        name = f"frames/{seconds:.4f}.png"
+    def keep(self, seconds: float, png: bytes, what: str = "") -> Frame:
+        """Write a picture once; the same second gives the same frame.
+
+        Args:
+            what: Tells what was made of a frame, such as a mask, from the frame and from others of its second.
+        """
+        name = f"frames/{seconds:.4f}{'-' * bool(what)}{what}.png"
         path = self.folder / name
         if not path.exists():
             path.parent.mkdir(parents=True, exist_ok=True)

@@ -4,6 +4,8 @@ task: edit
 steps:
   cuts: {class_path: omnigen2.curation.steps.Cuts}
   same_view: {class_path: omnigen2.curation.steps.SameView, init_args: {least: 0.5}}
+
+What several steps share stands in `vars:` and is named as `${vars.NAME}`.
 """
 
 import hashlib
@@ -24,7 +26,7 @@ from omnigen2.data import Task
 from omnigen2.errors import UserError
 from omnigen2.files import StrictLoader, read_yaml
 
-KEYS = ("task", "files", "steps", "sections")
+KEYS = ("vars", "task", "files", "steps", "sections")
 
 
 class Section(ABC):
@@ -80,7 +82,7 @@ def read_recipe(path: Path, changes: Sequence[str] = ()) -> Recipe:
 
     Args:
         path: A YAML file.
-        changes: `STEP.SETTING=VALUE`, with a value in YAML, in place of what the file says.
+        changes: `STEP.SETTING=VALUE` or `vars.NAME=VALUE`, with a value in YAML, in place of what the file says.
 
     Raises:
         CurationError: If it says nothing that can be built.
@@ -94,25 +96,47 @@ def read_recipe(path: Path, changes: Sequence[str] = ()) -> Recipe:
     if content.get("task") not in get_args(Task):
         raise CurationError(f"{path} has the task {content.get('task')!r}", f"use one of {', '.join(get_args(Task))}")
     for change in changes:
-        _change(content["steps"], change)
-    return _built(path, content)
+        _change(content, change)
+    return _built(path, _resolved(path, content))
 
 
-def _change(steps: dict[str, Any], change: str) -> None:
-    """Set one setting of a step.
+def _resolved(path: Path, content: Mapping[str, Any]) -> dict[str, Any]:
+    """With what `${…}` stands for.
 
     Raises:
-        CurationError: If there is no such step, or the change cannot be read.
+        CurationError: If it stands for nothing.
+    """
+    from omegaconf import OmegaConf
+    from omegaconf.errors import OmegaConfBaseException
+
+    try:
+        return cast(dict[str, Any], OmegaConf.to_container(OmegaConf.create(dict(content)), resolve=True))
+    except OmegaConfBaseException as error:
+        said = str(error).splitlines()[0]
+        raise CurationError(f"{path} cannot be read ({said})", "define what it names in `vars:`") from error
+
+
+def _change(content: dict[str, Any], change: str) -> None:
+    """Set one setting of a step, or one of `vars`.
+
+    Raises:
+        CurationError: If there is no such step or name, or the change cannot be read.
     """
     place, equals, value = change.partition("=")
     step, dot, setting = place.partition(".")
-    if not equals or not dot or step not in steps:
-        raise CurationError(f"{change!r} changes no step", f"write STEP.SETTING=VALUE; steps are {', '.join(steps)}")
+    shared: dict[str, Any] = content.get("vars") or {}
+    known = setting in shared if step == "vars" else step in content["steps"]
+    if not equals or not dot or not known:
+        names = ", ".join((*content["steps"], *(f"vars.{name}" for name in shared)))
+        raise CurationError(f"{change!r} changes nothing", f"write NAME.SETTING=VALUE for one of {names}")
     try:
         read: Any = yaml.load(value, StrictLoader)  # noqa: S506  (a SafeLoader)
     except yaml.YAMLError as error:
         raise CurationError(f"{change!r} has a value that is no YAML", "put it into quotes") from error
-    entry = steps[step]
+    if step == "vars":
+        shared[setting] = read
+        return
+    entry = content["steps"][step]
     if isinstance(entry, dict):
         inner: dict[str, Any] = cast(dict[str, Any], entry).setdefault("init_args", {})
         *above, last = setting.split(".")
@@ -135,7 +159,7 @@ def _built(path: Path, content: dict[str, Any]) -> Recipe:
         except (ArgumentError, TypeError, ValueError) as error:
             raise _wrong(path, f"steps.{name}", error) from error
         said: dict[str, Any] = parsed.step.as_dict()
-        kept = {key: value for key, value in (said.get("init_args") or {}).items() if key not in steps[name].elsewhere}
+        kept = _without(said.get("init_args") or {}, steps[name].elsewhere)
         settings["steps"][name] = {"class_path": said["class_path"], "init_args": kept}
     sections: list[Section] = []
     for number, entry in enumerate(content.get("sections") or []):
@@ -152,6 +176,16 @@ def _built(path: Path, content: dict[str, Any]) -> Recipe:
         raise CurationError(f"{path} has two steps with the limit {twice}", "scores need names of their own")
     plain = json.loads(json.dumps(settings, default=str))
     return Recipe(content["task"], tuple(str(end).lower() for end in files), steps, tuple(sections), plain)
+
+
+def _without(settings: Mapping[str, Any], names: Sequence[str]) -> dict[str, Any]:
+    """Settings less those of these names, such as `workers` or `server.urls`."""
+    kept: dict[str, Any] = {}
+    for key, value in settings.items():
+        inner = [name.removeprefix(f"{key}.") for name in names if name.startswith(f"{key}.")]
+        if key not in names:
+            kept[key] = _without(cast(Mapping[str, Any], value), inner) if inner and isinstance(value, dict) else value
+    return kept
 
 
 def _wrong(path: Path, place: str, error: Exception) -> UserError:

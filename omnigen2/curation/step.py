@@ -50,7 +50,7 @@ class Step(ABC):
         resources: What it needs.
         batch: Items that it is shown at a time, at most; all are of one clip.
         elsewhere: Settings that say where and how fast something is done, not what: with other values of these the
-            same folder goes on.
+            same folder goes on. `server.urls` is a setting of the setting `server`.
     """
 
     resources: Resources = Resources()

@@ -3,6 +3,7 @@
 import io
 import os
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -85,7 +86,7 @@ class Say(Step):
         if self.silent and Path(self.silent).exists():
             return [Dropped("no answer", "status 503", transient=True) for _ in items]
         return [
-            (Item(item.key, item.span, item.frames, item.scores, "" if self.wordless else _words(item), item.made),)
+            (replace(item, instruction="" if self.wordless else _words(item)),)
             for item in items
         ]
 

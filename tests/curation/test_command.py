@@ -30,7 +30,7 @@ def test_it_says_what_was_done_and_what_was_not(tmp_path: Path, capsys: pytest.C
         (["--engine", "here", "--address", "auto"], "--address and --cpus are for --engine ray"),
         (["--cpus", "0"], "--cpus of at least 1"),
         (["--address", "auto", "--cpus", "2"], "--cpus is for a Ray of this machine"),
-        (["--set", "grade"], "changes no step"),
+        (["--set", "grade"], "changes nothing"),
         (["--engine", "here"], "there is no folder"),
     ],
 )

@@ -68,7 +68,7 @@ def test_what_cannot_be_built_is_told(tmp_path: Path, said: dict[str, Any], prob
 @pytest.mark.parametrize(
     ("change", "problem"),
     [
-        ("grade", "changes no step"),
+        ("grade", "changes nothing"),
         ("grad.least=1", "steps are lines, grade, say"),
         ("grade.least=[", "no YAML"),
         ("grade.resources.cpus=-1", "steps.grade"),
@@ -77,3 +77,17 @@ def test_what_cannot_be_built_is_told(tmp_path: Path, said: dict[str, Any], prob
 def test_changes_are_for_what_is_there(tmp_path: Path, change: str, problem: str) -> None:
     with pytest.raises(UserError, match=problem):
         recipe(tmp_path, [change])
+
+
+def test_steps_share_what_stands_in_vars(tmp_path: Path) -> None:
+    said = broken(vars={"low": 0.2, "deep": {"high": 0.7}})
+    said["steps"]["grade"]["init_args"] = {"least": "${vars.low}", "most": "${vars.deep.high}"}
+    path = tmp_path / "shared.yaml"
+    path.write_text(yaml.safe_dump(said, sort_keys=False))
+    grade = read_recipe(path, ["vars.low=0.4"]).steps["grade"]
+    assert isinstance(grade, Grade)
+    assert (grade.least, grade.most) == (0.4, 0.7)
+    said["steps"]["grade"]["init_args"]["least"] = "${vars.lwo}"
+    path.write_text(yaml.safe_dump(said, sort_keys=False))
+    with pytest.raises(UserError, match="vars.lwo"):
+        read_recipe(path)
