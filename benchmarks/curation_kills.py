@@ -78,7 +78,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         write_videos(folder / "videos", options.videos, options.seed, Footage(shots=(1, 2), seconds=(0.8, 1.2)))
-        words = ["curate", str(RECIPE), "--videos", str(folder / "videos"), "--engine", options.engine, "--out"]
+        words = ["curate", str(RECIPE), "--clips", str(folder / "videos"), "--engine", options.engine, "--out"]
         begin = time.monotonic()
         assert ended(start([*words, str(folder / "whole")]), 600.0), "not finished in ten minutes"
         length = time.monotonic() - begin

@@ -1,4 +1,4 @@
-"""`omnigen2 curate`: from a folder of videos to training examples, and other thresholds on what was found."""
+"""`omnigen2 curate`: from a folder of clips to training examples, and other thresholds on what was found."""
 
 import os
 import sys
@@ -18,12 +18,13 @@ if TYPE_CHECKING:
     from omnigen2.curation import Progress as Seen
 
 DESCRIPTION = """\
-Make training examples of the videos in a folder. A recipe names the steps, one after another; each keeps what it sees
-or drops it for a reason. OUT gets examples.jsonl and its pictures, which `omnigen2 data optimize` takes, and report.md
-and gallery/index.html to look at.
+Make training examples of the clips in a folder: of its videos, or of its pictures, as the recipe says. It names the
+steps, one after another; each keeps what it sees or drops it for a reason. OUT gets examples.jsonl and its pictures,
+which `omnigen2 data optimize` takes, and report.md and gallery/index.html to look at.
 
-  omnigen2 curate recipes/curation/video_edit.yaml --videos VIDEOS --out OUT
-  omnigen2 curate RECIPE.yaml --videos VIDEOS --out OUT --set same_view.least=0.7 --set words.model=NAME
+  omnigen2 curate recipes/curation/video_edit.yaml --clips VIDEOS --out OUT
+  omnigen2 curate recipes/curation/recaption.yaml --clips PICTURES --out OUT
+  omnigen2 curate RECIPE.yaml --clips FOLDER --out OUT --set same_view.least=0.7 --set vars.server.model=NAME
   omnigen2 curate retune OUT --threshold same_view.least=0.7
 
 It can be stopped at any time: the same command goes on. What is finished is known by its content, so files may be
@@ -42,22 +43,22 @@ Items that would go on only now have not been shown to the later steps: for thos
 
 @dataclass(frozen=True, kw_only=True)
 class CurateSettings:
-    """What is done with which videos.
+    """What is done with which clips.
 
     Attributes:
         recipe: A YAML file with steps.
-        videos: The folder of videos; those inside it are looked through as well.
+        clips: The folder of videos or pictures; those inside it are looked through as well.
         out: Folder of examples, report and gallery.
         set: Changes a setting of the recipe, as STEP.SETTING=VALUE; may be repeated.
         engine: Who does the work.
         address: Of a Ray cluster, HOST:PORT or auto (default: a Ray of this machine alone).
         cpus: Cores that a Ray of this machine uses (default: all).
-        patience: Seconds without a finished video after which Ray is stopped.
-        retry_errors: Do videos again in which a step has failed.
+        patience: Seconds without a finished clip after which Ray is stopped.
+        retry_errors: Do clips again in which a step has failed.
     """
 
     recipe: Path = field(metadata=POSITIONAL)
-    videos: Path
+    clips: Path
     out: Path
     set: tuple[str, ...] = ()
     engine: Literal["ray", "here"] = "ray"
@@ -97,7 +98,7 @@ def main(arguments: Sequence[str]) -> int:
     if arguments[:1] == ["retune"]:
         parser = Parser(RetuneSettings, "curate retune", "OUT --threshold NAME=VALUE [options]", RETUNE)
         return run_command(parser, arguments[1:], _retune)
-    parser = Parser(CurateSettings, "curate", "RECIPE.yaml --videos FOLDER --out FOLDER [options]", DESCRIPTION)
+    parser = Parser(CurateSettings, "curate", "RECIPE.yaml --clips FOLDER --out FOLDER [options]", DESCRIPTION)
     return run_command(parser, arguments, _curate)
 
 
@@ -114,10 +115,10 @@ def _curate(settings: CurateSettings) -> None:
 
         def show(seen: "Seen") -> None:
             done = seen.known + seen.done + len(seen.unanswered)
-            drawing.update(bar, description="videos", completed=done, total=seen.clips)
+            drawing.update(bar, description="clips", completed=done, total=seen.clips)
 
         engine = _engine(settings)
-        seen = curate(recipe, settings.videos, settings.out, engine, settings.retry_errors, show)
+        seen = curate(recipe, settings.clips, settings.out, engine, settings.retry_errors, show)
     _tell(settings.out, seen)
 
 
@@ -130,7 +131,7 @@ def _engine(settings: CurateSettings) -> "Engine":
 
 
 def _tell(out: Path, seen: "Seen") -> None:
-    print(f"{seen.files} files: {seen.done} videos done, {seen.known} were known")
+    print(f"{seen.files} files: {seen.done} clips done, {seen.known} were known")
     for number, what in (
         (len(seen.copies), "are copies of others"),
         (len(seen.unreadable), "could not be read"),

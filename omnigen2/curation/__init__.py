@@ -10,11 +10,13 @@ from omnigen2.curation.on_ray import RayEngine
 from omnigen2.curation.recipe import Recipe, Section, read_recipe
 from omnigen2.curation.records import Finished, example
 from omnigen2.curation.retune import Retuned, retune
-from omnigen2.curation.step import Count, End, Resources, Scoring, Step, through
+from omnigen2.curation.step import Count, End, Limiting, Resources, Scoring, Step, through
 from omnigen2.curation.store import Store
+from omnigen2.curation.together import Example, Together
 
 __all__ = [
-    "Clip", "Count", "CurationError", "Dropped", "End", "Engine", "Finished", "Frame", "InProcess", "Item", "OpenClip",
-    "Outcome", "Progress", "RayEngine", "Recipe", "Resources", "Retuned", "Scoring", "Section", "Step", "Store",
-    "Subject", "Work", "curate", "example", "read_recipe", "retune", "through", "write_results",
+    "Clip", "Count", "CurationError", "Dropped", "End", "Engine", "Example", "Finished", "Frame", "InProcess", "Item",
+    "Limiting", "OpenClip", "Outcome", "Progress", "RayEngine", "Recipe", "Resources", "Retuned", "Scoring", "Section",
+    "Step", "Store", "Subject", "Together", "Work", "curate", "example", "read_recipe", "retune", "through",
+    "write_results",
 ]  # fmt: skip

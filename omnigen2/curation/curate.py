@@ -2,7 +2,7 @@
 
 import hashlib
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -11,10 +11,12 @@ from omnigen2.curation.engine import Engine, Json, Work
 from omnigen2.curation.gallery import write_gallery
 from omnigen2.curation.items import Clip, CurationError
 from omnigen2.curation.recipe import Recipe
-from omnigen2.curation.records import Finished, example, lines
+from omnigen2.curation.records import Finished, example, funnel, lines
 from omnigen2.curation.report import report
 from omnigen2.curation.store import EXAMPLES, GALLERY, REPORT, Store
+from omnigen2.curation.together import sift
 from omnigen2.curation.work import Row, stages
+from omnigen2.errors import UserError
 from omnigen2.files import write_text
 
 MOST_IN_A_ROW = 8
@@ -68,11 +70,20 @@ def curate(
     files = _files(recipe, clips, out)
     store, progress = Store(out), Progress(len(files))
     with store.claimed(recipe):
+        checked: set[Hashable] = set()
         for name, step in recipe.steps.items():
+            if step.checked_as in checked:
+                continue
+            checked.add(step.checked_as)
             try:
                 step.check()
             except CurationError as error:
                 raise error.at(f"steps.{name}") from error
+        for name, looking in recipe.together.items():
+            try:
+                looking.check(list(recipe.steps.values()))
+            except UserError as error:
+                raise error.at(f"together.{name}") from error
         if retry_errors:
             store.forget([one.clip.content for one in store.finished() if one.errors])
         try:
@@ -89,10 +100,11 @@ def curate(
 
 def write_results(recipe: Recipe, store: Store, clips: Path, progress: Progress) -> None:
     """Write examples, report and gallery of everything that is finished."""
-    finished = store.finished()
+    finished, seen = sift(recipe.together, store.finished())
     write_text(store.folder / EXAMPLES, lines(_examples(recipe, store, finished)))
-    write_gallery(store.folder / GALLERY, finished)
-    write_text(store.folder / REPORT, report(recipe, finished, clips, progress))
+    counts = funnel(finished, [*recipe.steps, *(one.name for one in seen if one.drop)])
+    write_gallery(store.folder / GALLERY, finished, clips, counts)
+    write_text(store.folder / REPORT, report(recipe, finished, counts, seen, clips, progress))
 
 
 def _examples(recipe: Recipe, store: Store, finished: Sequence[Finished]) -> list[dict[str, Any]]:

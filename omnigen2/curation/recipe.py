@@ -5,7 +5,8 @@ steps:
   cuts: {class_path: omnigen2.curation.steps.Cuts}
   same_view: {class_path: omnigen2.curation.steps.SameView, init_args: {least: 0.5}}
 
-What several steps share stands in `vars:` and is named as `${vars.NAME}`.
+What several steps share stands in `vars:` and is named as `${vars.NAME}`. What looks at all examples side by side, such
+as `omnigen2.curation.steps.Duplicates`, stands in `together:`, in the same way as steps.
 """
 
 import hashlib
@@ -15,18 +16,20 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast, get_args
+from typing import Any, TypeVar, cast, get_args
 
 import yaml
 
 from omnigen2.curation.items import CurationError
 from omnigen2.curation.records import Finished
-from omnigen2.curation.step import Scoring, Step
+from omnigen2.curation.step import Limiting, Step
+from omnigen2.curation.together import Together
 from omnigen2.data import Task
 from omnigen2.errors import UserError
 from omnigen2.files import StrictLoader, read_yaml
 
-KEYS = ("vars", "task", "files", "steps", "sections")
+T = TypeVar("T")
+KEYS = ("vars", "task", "files", "steps", "together", "sections")
 
 
 class Section(ABC):
@@ -50,13 +53,17 @@ class Recipe:
         task: Of the examples.
         files: What the names of clips end in, in small letters.
         steps: By name, in their order.
+        together: What looks at all examples at every end, by name, in their order.
+        together_settings: What says so, which may change.
         sections: Of the report.
-        settings: All that decides what comes out, as plain JSON.
+        settings: All that decides what becomes of a clip, as plain JSON.
     """
 
     task: Task
     files: tuple[str, ...]
     steps: Mapping[str, Step]
+    together: Mapping[str, Together]
+    together_settings: Mapping[str, Any]
     sections: tuple[Section, ...]
     settings: Mapping[str, Any]
 
@@ -69,12 +76,13 @@ class Recipe:
         """What a store keeps of it: who it is, its settings, and its limits with their reasons."""
         limits = {
             name: {
-                limit: {"value": value, "reason": step.reasons[limit] if isinstance(step, Scoring) else ""}
+                limit: {"value": value, "reason": step.reasons[limit] if isinstance(step, Limiting) else ""}
                 for limit, value in step.limits.items()
             }
             for name, step in self.steps.items()
         }
-        return {"identity": self.identity, "settings": self.settings, "limits": limits}
+        looked = self.together_settings
+        return {"identity": self.identity, "settings": self.settings, "limits": limits, "together": looked}
 
 
 def read_recipe(path: Path, changes: Sequence[str] = ()) -> Recipe:
@@ -125,7 +133,7 @@ def _change(content: dict[str, Any], change: str) -> None:
     place, equals, value = change.partition("=")
     step, dot, setting = place.partition(".")
     shared: dict[str, Any] = content.get("vars") or {}
-    known = setting in shared if step == "vars" else step in content["steps"]
+    known = setting.partition(".")[0] in shared if step == "vars" else step in content["steps"]
     if not equals or not dot or not known:
         names = ", ".join((*content["steps"], *(f"vars.{name}" for name in shared)))
         raise CurationError(f"{change!r} changes nothing", f"write NAME.SETTING=VALUE for one of {names}")
@@ -133,49 +141,69 @@ def _change(content: dict[str, Any], change: str) -> None:
         read: Any = yaml.load(value, StrictLoader)  # noqa: S506  (a SafeLoader)
     except yaml.YAMLError as error:
         raise CurationError(f"{change!r} has a value that is no YAML", "put it into quotes") from error
-    if step == "vars":
-        shared[setting] = read
-        return
-    entry = content["steps"][step]
-    if isinstance(entry, dict):
-        inner: dict[str, Any] = cast(dict[str, Any], entry).setdefault("init_args", {})
-        *above, last = setting.split(".")
-        for name in above:
-            inner = inner.setdefault(name, {})
-        inner[last] = read
+    inner: Any = shared
+    if step != "vars":
+        entry = content["steps"][step]
+        if not isinstance(entry, dict):
+            return  # refused where it is built
+        inner = cast(dict[str, Any], entry).setdefault("init_args", {})
+    *above, last = setting.split(".")
+    for name in above:
+        inner = inner.setdefault(name, {})
+        if not isinstance(inner, dict):
+            raise CurationError(f"{change!r} changes nothing", f"{name} is {inner!r}, without settings of its own")
+    inner[last] = read
 
 
 def _built(path: Path, content: dict[str, Any]) -> Recipe:
-    from jsonargparse import ArgumentError, ArgumentParser  # pyright: ignore[reportPrivateImportUsage]
-
     steps: dict[str, Step] = {}
     settings: dict[str, Any] = {"task": content["task"], "steps": {}}
     for name, entry in content["steps"].items():
-        parser = ArgumentParser(exit_on_error=False)
-        parser.add_subclass_arguments(Step, "step", required=True)
-        try:
-            parsed: Any = parser.parse_object({"step": entry})
-            steps[name] = cast(Any, parser.instantiate(parsed)).step
-        except (ArgumentError, TypeError, ValueError) as error:
-            raise _wrong(path, f"steps.{name}", error) from error
-        said: dict[str, Any] = parsed.step.as_dict()
+        steps[name], said = _one(Step, entry, f"{path}, steps.{name}")
         kept = _without(said.get("init_args") or {}, steps[name].elsewhere)
         settings["steps"][name] = {"class_path": said["class_path"], "init_args": kept}
-    sections: list[Section] = []
-    for number, entry in enumerate(content.get("sections") or []):
-        parser = ArgumentParser(exit_on_error=False)
-        parser.add_subclass_arguments(Section, "section", required=True)
-        try:
-            sections.append(cast(Any, parser.instantiate(parser.parse_object({"section": entry}))).section)
-        except (ArgumentError, TypeError, ValueError) as error:
-            raise _wrong(path, f"sections.{number}", error) from error
+    looked = content.get("together") or {}
+    together = build_together(looked, str(path))
+    sections = [
+        _one(Section, entry, f"{path}, sections.{number}")[0]
+        for number, entry in enumerate(content.get("sections") or [])
+    ]
     files = content.get("files") or [".mp4", ".mkv", ".webm", ".mov", ".avi", ".m4v"]
     limits = [limit for step in steps.values() for limit in step.limits]
     twice = next((limit for limit in limits if limits.count(limit) > 1), None)
     if twice is not None:
         raise CurationError(f"{path} has two steps with the limit {twice}", "scores need names of their own")
+    both = next((name for name in together if name in steps), None)
+    if both is not None:
+        raise CurationError(f"{path} has {both} in steps and in together", "give them names of their own")
     plain = json.loads(json.dumps(settings, default=str))
-    return Recipe(content["task"], tuple(str(end).lower() for end in files), steps, tuple(sections), plain)
+    ends = tuple(str(end).lower() for end in files)
+    return Recipe(content["task"], ends, steps, together, looked, tuple(sections), plain)
+
+
+def build_together(entries: Mapping[str, Any], place: str) -> dict[str, Together]:
+    """What looks at all examples, of the classes and settings that a recipe names.
+
+    Args:
+        place: Where they stand, for messages.
+
+    Raises:
+        CurationError: If one cannot be built.
+    """
+    return {name: _one(Together, entry, f"{place}, together.{name}")[0] for name, entry in entries.items()}
+
+
+def _one(kind: type[T], entry: Any, place: str) -> tuple[T, dict[str, Any]]:
+    # an object of the class that is named, and all settings that made it
+    from jsonargparse import ArgumentError, ArgumentParser  # pyright: ignore[reportPrivateImportUsage]
+
+    parser = ArgumentParser(exit_on_error=False)
+    parser.add_subclass_arguments(kind, "one", required=True)
+    try:
+        parsed: Any = parser.parse_object({"one": entry})
+        return cast(Any, parser.instantiate(parsed)).one, parsed.one.as_dict()
+    except (ArgumentError, TypeError, ValueError) as error:
+        raise _wrong(place, error) from error
 
 
 def _without(settings: Mapping[str, Any], names: Sequence[str]) -> dict[str, Any]:
@@ -188,9 +216,9 @@ def _without(settings: Mapping[str, Any], names: Sequence[str]) -> dict[str, Any
     return kept
 
 
-def _wrong(path: Path, place: str, error: Exception) -> UserError:
+def _wrong(place: str, error: Exception) -> UserError:
     if isinstance(error, UserError):
-        return error.at(f"{path}, {place}")
+        return error.at(place)
     said = " ".join(str(error).split())
     said = re.sub(r"^.*?Errors: - (.*?) - Expected a <class 'NoneType'>.*$", r"\1", said)
-    return CurationError(f"{path}, {place} cannot be built ({said[:400]})", "correct its class_path or init_args")
+    return CurationError(f"{place} cannot be built ({said[:400]})", "correct its class_path or init_args")

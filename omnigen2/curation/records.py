@@ -1,12 +1,13 @@
 """What became of one clip, as a record and as training examples."""
 
 import json
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from omnigen2.curation.items import Clip, CurationError, Item
+from omnigen2.curation.items import Clip, CurationError, Frame, Item
 from omnigen2.curation.step import ERROR, Count, End
 from omnigen2.data import Task
 
@@ -76,7 +77,11 @@ def example(task: Task, item: Item, finished: Finished, folder: Path, identity: 
     """
     clip = finished.clip
     check_whole(item)
-    pictures = [(finished.folder / frame.picture).relative_to(folder).as_posix() for frame in item.frames]
+
+    def seen(frame: Frame) -> str:
+        return (finished.folder / frame.picture).relative_to(folder).as_posix()
+
+    pictures = [seen(frame) for frame in item.frames]
     meta = {
         "file": clip.name,
         "content": clip.content,
@@ -87,6 +92,8 @@ def example(task: Task, item: Item, finished: Finished, folder: Path, identity: 
         "recipe": identity,
         "versions": dict(finished.made_with),
     }
+    if item.subjects:
+        meta["subjects"] = [{**asdict(one), "masks": [seen(mask) for mask in one.masks]} for one in item.subjects]
     return {
         "task_type": task,
         "instruction": item.instruction,
@@ -131,6 +138,8 @@ def funnel(finished: Sequence[Finished], steps: Sequence[str]) -> list[Count]:
                 sum(count.given for count in counts),
                 dict(sorted(dropped.items())),
                 sum(count.seconds for count in counts),
+                sum(count.cpu for count in counts),
+                dict(sum((Counter(count.spent) for count in counts), Counter[str]())),
             )
         )
     return totals

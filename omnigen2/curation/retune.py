@@ -2,14 +2,16 @@
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from omnigen2.curation.items import CurationError, Item
+from omnigen2.curation.recipe import build_together
 from omnigen2.curation.records import Finished, example, lines
 from omnigen2.curation.step import broken
-from omnigen2.curation.store import EXAMPLES, Store
+from omnigen2.curation.store import EXAMPLES, SETTINGS, Store
+from omnigen2.curation.together import Together, sift
 from omnigen2.files import markdown_table, plain_name, write_text
 
 Reason = tuple[str, str]
@@ -69,8 +71,8 @@ def retune(out: Path, thresholds: Mapping[str, float], examples: str | None = No
         plain_name(examples, "the file of examples", CurationError)
         if not examples.endswith(".jsonl") or examples == EXAMPLES:
             raise CurationError(f"{examples} is not written", f"give a name that ends in .jsonl and is not {EXAMPLES}")
-    finished = store.finished()
-    result = _tried(finished, steps)
+    together = build_together(known.get("together", {}), str(store.folder / SETTINGS))
+    result = _tried(store.finished(), steps, together)
     if examples is not None:
         folder, settings = store.folder, known["settings"]
         said = (example(settings["task"], item, one, folder, known["identity"]) for one, item in result.kept)
@@ -78,21 +80,20 @@ def retune(out: Path, thresholds: Mapping[str, float], examples: str | None = No
     return result
 
 
-def _tried(finished: Sequence[Finished], steps: Mapping[str, Mapping[str, Any]]) -> Retuned:
-    kept: list[tuple[Finished, Item]] = []
-    before: Counter[Reason] = Counter()
+def _tried(
+    finished: Sequence[Finished], steps: Mapping[str, Mapping[str, Any]], together: Mapping[str, Together]
+) -> Retuned:
+    """What becomes of all items, with what looks at all examples looking at those that stay."""
+    stayed: list[Finished] = []
     after: Counter[Reason] = Counter()
     waiting: Counter[str] = Counter()
     order = list(steps)
     for one in finished:
-        for item in one.kept:
-            reason = _first(item, steps, order)
-            if reason is None:
-                kept.append((one, item))
-            else:
-                after[reason] += 1
+        reasons = [_first(item, steps, order) for item in one.kept]
+        after.update(reason for reason in reasons if reason is not None)
+        kept = tuple(item for item, reason in zip(one.kept, reasons, strict=True) if reason is None)
+        stayed.append(replace(one, kept=kept, ended=()))
         for end in one.ended:
-            before[end.step, end.reason] += 1
             by_limit = end.reason in [limit["reason"] for limit in steps[end.step].values()]
             until = order.index(end.step) + by_limit
             reason = _first(end.item, steps, order[:until])
@@ -100,7 +101,15 @@ def _tried(finished: Sequence[Finished], steps: Mapping[str, Mapping[str, Any]])
                 waiting[end.step] += 1
             else:
                 after[reason or (end.step, end.reason)] += 1
-    return Retuned(tuple(kept), sum(len(one.kept) for one in finished), before, after, waiting)
+    was, _ = sift(together, finished)
+    sifted, _ = sift(together, stayed)
+    after.update(_ends(sifted))
+    kept_now = tuple((one, item) for one in sifted for item in one.kept)
+    return Retuned(kept_now, sum(len(one.kept) for one in was), _ends(was), after, waiting)
+
+
+def _ends(finished: Sequence[Finished]) -> Counter[Reason]:
+    return Counter((end.step, end.reason) for one in finished for end in one.ended)
 
 
 def _first(item: Item, steps: Mapping[str, Mapping[str, Any]], order: Sequence[str]) -> Reason | None:

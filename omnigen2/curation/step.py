@@ -3,8 +3,8 @@
 import time
 from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import ClassVar
 
 from typing_extensions import override
@@ -62,6 +62,11 @@ class Step(ABC):
         """Its thresholds by name, such as `same_view.least`, in the order in which they are looked at."""
         return {}
 
+    @property
+    def checked_as(self) -> Hashable:
+        """Of steps that are equal in this, the first is checked for all."""
+        return id(self)
+
     def check(self) -> None:
         """Find out before the first clip whether it can work here.
 
@@ -70,13 +75,17 @@ class Step(ABC):
         """
         return
 
+    def spent(self) -> Mapping[str, int]:
+        """What it has used so far in this process that costs money and is not time, such as calls of a server."""
+        return {}
+
     @abstractmethod
     def run(self, items: Sequence[Item], clip: OpenClip) -> Sequence[Outcome]:
         """What becomes of each item, in their order."""
 
 
-class Scoring(Step):
-    """A step that finds numbers and drops what lies outside of its limits.
+class Limiting(Step):
+    """A step that drops items some of whose scores lie outside of its limits.
 
     Limits are called `SCORE.least` and `SCORE.most`. Items that are dropped keep their scores, so that other limits can
     be tried without computing anything again.
@@ -87,18 +96,22 @@ class Scoring(Step):
 
     reasons: Mapping[str, str] = {}
 
+    def decide(self, item: Item) -> Outcome:
+        """What the limits say of an item that has its scores."""
+        limit = next((name for name, value in self.limits.items() if broken(name, value, item.scores)), None)
+        return (item,) if limit is None else Dropped(self.reasons[limit], item=item)
+
+
+class Scoring(Limiting):
+    """A step that finds numbers and drops what lies outside of its limits."""
+
     @abstractmethod
     def score(self, items: Sequence[Item], clip: OpenClip) -> Sequence[Mapping[str, float]]:
         """The numbers of each item, by name."""
 
     @override
     def run(self, items: Sequence[Item], clip: OpenClip) -> Sequence[Outcome]:
-        scored = [item.scored(found) for item, found in zip(items, self.score(items, clip), strict=True)]
-        outcomes: list[Outcome] = []
-        for item in scored:
-            limit = next((name for name, value in self.limits.items() if broken(name, value, item.scores)), None)
-            outcomes.append((item,) if limit is None else Dropped(self.reasons[limit], item=item))
-        return outcomes
+        return [self.decide(item.scored(found)) for item, found in zip(items, self.score(items, clip), strict=True)]
 
 
 def broken(limit: str, value: float, scores: Mapping[str, float]) -> bool:
@@ -124,6 +137,9 @@ class Count:
 
     Attributes:
         given: Items that came out of those that went on.
+        seconds: From its begin to its end.
+        cpu: Seconds of processor time, of all threads.
+        spent: What `Step.spent` says that it used.
     """
 
     step: str
@@ -132,6 +148,8 @@ class Count:
     given: int
     dropped: Mapping[str, int]
     seconds: float
+    cpu: float = 0.0
+    spent: Mapping[str, int] = field(default_factory=dict[str, int])
 
 
 def through(name: str, step: Step, items: Sequence[Item], clip: OpenClip) -> tuple[list[Item], list[End], Count]:
@@ -143,7 +161,7 @@ def through(name: str, step: Step, items: Sequence[Item], clip: OpenClip) -> tup
     Raises:
         CurationError: If the step breaks its contract.
     """
-    begin = time.monotonic()
+    begin, cpu, before = time.monotonic(), time.process_time(), Counter(step.spent())
     given: list[Item] = []
     ended: list[End] = []
     for first in range(0, len(items), step.batch):
@@ -155,8 +173,10 @@ def through(name: str, step: Step, items: Sequence[Item], clip: OpenClip) -> tup
                 given.extend(outcome)
     dropped = Counter(end.reason for end in ended)
     went_on = len(items) - len(ended)
-    count = Count(name, len(items), went_on, len(given), dict(dropped), round(time.monotonic() - begin, 4))
-    return given, ended, count
+    seconds, cpu = time.monotonic() - begin, time.process_time() - cpu
+    spent = Counter(step.spent()) - before
+    told = Count(name, len(items), went_on, len(given), dict(dropped), round(seconds, 4), round(cpu, 4), dict(spent))
+    return given, ended, told
 
 
 def _outcomes(name: str, step: Step, batch: Sequence[Item], clip: OpenClip) -> Sequence[Outcome]:

@@ -70,13 +70,12 @@ class Store:
                 raise CurationError(
                     f"another command is working in {self.folder}", "wait for it, or name another --out"
                 ) from error
-            if SETTINGS not in there:
-                write_json(self.folder / SETTINGS, recipe.to_json())
-            elif differing := list(_differing(self.settings()["settings"], recipe.settings)):
+            if SETTINGS in there and (differing := list(_differing(self.settings()["settings"], recipe.settings))):
                 raise CurationError(
                     f"{self.folder} was made with other settings: {'; '.join(differing[:3])}",
                     "give the same ones, or another --out",
                 )
+            write_json(self.folder / SETTINGS, recipe.to_json())
             self._forget_drafts()
             try:
                 yield

@@ -9,8 +9,9 @@ generator("a red cube on a table", seed=0).pictures[0].save("cube.png")
 from omnigen2.encoders import Message
 from omnigen2.generate.best import BestOf, Chooser, Judged, NoVerdict, Verdict, best_of, choose
 from omnigen2.generate.branches import BRANCHES, Branch, EncodedSample, PackedBranches, TextStates
+from omnigen2.generate.calibration import Calibration, calibrate, read_calibration, write_calibration
 from omnigen2.generate.denoise import Progress, denoise
-from omnigen2.generate.encode import Encoders
+from omnigen2.generate.encode import Encoders, Texts
 from omnigen2.generate.errors import GenerateError
 from omnigen2.generate.export import check_adapters, export_adapter, export_model
 from omnigen2.generate.folder import (
@@ -34,6 +35,7 @@ from omnigen2.generate.memory import (
     default_dtype,
     estimate,
 )
+from omnigen2.generate.models import Models
 from omnigen2.generate.notices import NoEffectWarning, notices
 from omnigen2.generate.picture import Choice, Picture, Reply, Result, check_picture_name, number_format, read_parameters
 from omnigen2.generate.plan import planner_of
@@ -41,12 +43,13 @@ from omnigen2.generate.request import MOST_IMAGES, MOST_SIDE, ImageInput, Reques
 from omnigen2.generate.tiny import INDEX, SCHEDULER, make_tiny, randomize
 
 __all__ = [
-    "BRANCHES", "INDEX", "MOST_IMAGES", "MOST_SIDE", "SCHEDULER", "BestOf", "Branch", "Choice", "Chooser",
-    "EncodedSample", "Encoders", "Estimate", "GenerateError", "Generator", "ImageInput", "Job", "Judged", "Message",
-    "ModelFolder", "NoEffectWarning", "NoVerdict", "Offload", "PackedBranches", "Picture", "Progress", "Reply",
-    "Request", "Resting", "Result", "RoomError", "Sampling", "SamplingOptions", "Sizes", "SolverName", "TextStates",
-    "Verdict", "Way", "batches", "best_of", "check_adapters", "check_jobs", "check_picture_name", "check_room",
-    "choose", "default_dtype", "denoise", "estimate", "export_adapter", "export_model", "jobs_of_file",
-    "jobs_of_prompt", "make_full", "make_tiny", "notices", "number_format", "planner_of", "randomize",
-    "read_parameters", "said_sampling", "sampling_config", "say_sampling", "scheduler_config", "shift_text",
+    "BRANCHES", "INDEX", "MOST_IMAGES", "MOST_SIDE", "SCHEDULER", "BestOf", "Branch", "Calibration", "Choice",
+    "Chooser", "EncodedSample", "Encoders", "Estimate", "GenerateError", "Generator", "ImageInput", "Job", "Judged",
+    "Message", "ModelFolder", "Models", "NoEffectWarning", "NoVerdict", "Offload", "PackedBranches", "Picture",
+    "Progress", "Reply", "Request", "Resting", "Result", "RoomError", "Sampling", "SamplingOptions", "Sizes",
+    "SolverName", "TextStates", "Texts", "Verdict", "Way", "batches", "best_of", "calibrate", "check_adapters",
+    "check_jobs", "check_picture_name", "check_room", "choose", "default_dtype", "denoise", "estimate",
+    "export_adapter", "export_model", "jobs_of_file", "jobs_of_prompt", "make_full", "make_tiny", "notices",
+    "number_format", "planner_of", "randomize", "read_calibration", "read_parameters", "said_sampling",
+    "sampling_config", "say_sampling", "scheduler_config", "shift_text", "write_calibration",
 ]  # fmt: skip

@@ -25,6 +25,7 @@ def denoise(
     shift: TimeShift,
     progress: Progress | None = None,
     count: Count | None = None,
+    start: Callable[[Clock, Count | None], Run] | None = None,
 ) -> list[Latent]:
     """Follow the velocity from noise to data.
 
@@ -38,14 +39,18 @@ def denoise(
         shift: The model's own, which may depend on each sample's size.
         progress: Told after each step.
         count: Told how much was computed, and how much would be without any reuse.
+        start: Makes what is called in the transformer's place, such as `Cache.start` of a rule of
+            `omnigen2.dit.cache`; by that of the sampling if None.
 
     Returns:
         One float32 latent per sample, shape (channels, height, width), on the transformer's device.
     """
     patch_size, device = dit.config.patch_size, dit.target_embedder.weight.device
     clock = Clock(sampling.steps)
-    cache = sampling.make_cache()
-    run = Run(clock, count) if cache is None else cache.start(clock, count)
+    if start is None:
+        cache = sampling.make_cache()
+        start = Run if cache is None else cache.start
+    run = start(clock, count)
     conditional = PackedBranches(dit, tuple(samples), BRANCHES[1], run=run)
     borders = Ragged.of(target.tokens for target in conditional.targets)
     times = time_grid(sampling.steps, sampling.shift(shift), borders.lengths)

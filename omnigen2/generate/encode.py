@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
+from typing import NamedTuple
 
 import torch
 from PIL import Image
@@ -13,6 +14,18 @@ from omnigen2.generate.branches import Latent, TextStates
 from omnigen2.generate.memory import Offload, Resting
 from omnigen2.generate.plan import Plan
 from omnigen2.pictures import to_image, to_pixels
+
+
+class Texts(NamedTuple):
+    """What the vision-language model makes of a picture's words.
+
+    Attributes:
+        prompt: States of the prompt, shape (tokens, text_dim).
+        negative: States of the negative prompt, shape (tokens, text_dim).
+    """
+
+    prompt: TextStates
+    negative: TextStates
 
 
 class Encoders:
@@ -62,19 +75,21 @@ class Encoders:
                 made[key] = self.prompt(plan.request.prompt, plan.references)
         return [made[key] for key in keys]
 
-    def read(
-        self, prompts: Sequence[PromptBatch], negatives: Sequence[str]
-    ) -> tuple[list[TextStates], list[TextStates]]:
-        """States of prompts (batches of one) and of as many negative prompts.
+    def texts(self, prompts: Sequence[PromptBatch], negatives: Sequence[str]) -> list[Texts]:
+        """States of prompts (batches of one), each with that of a negative prompt.
 
         Each prompt is read alone, so that it cannot depend on the batch, and no prompt twice: equal ones have the very
         same states, which `PackedBranches` shares.
         """
-        with awake(self._resting_vlm):
+        with self.reading(), torch.no_grad():
             distinct = {id(prompt): prompt for prompt in prompts}
             states = {key: self.vlm(prompt).states for key, prompt in distinct.items()}
             once = {text: self.vlm(self.prompt(text)).states for text in dict.fromkeys(negatives)}
-        return [states[id(prompt)] for prompt in prompts], [once[text] for text in negatives]
+        return [Texts(states[id(prompt)], once[text]) for prompt, text in zip(prompts, negatives, strict=True)]
+
+    def reading(self) -> AbstractContextManager[None]:
+        """Keep the language model awake over several calls."""
+        return awake(self._resting_vlm)
 
     def encode(self, references: Sequence[Sequence[Image.Image]]) -> list[tuple[Latent, ...]]:
         """Latents of the references of each sample; equal pictures have the very same latents.

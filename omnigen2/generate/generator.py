@@ -9,52 +9,22 @@ from typing import Unpack
 
 import torch
 
-from omnigen2.adapters import ScaledAdapter, load_lora
-from omnigen2.dit import AttentionBackend, DiffusionTransformer
-from omnigen2.encoders import (
-    SYSTEM_PROMPT,
-    LatentCodec,
-    Message,
-    PromptBatch,
-    PromptRules,
-    QwenEncoder,
-    VAEMemory,
-)
-from omnigen2.files import MappedFiles, check_most
-from omnigen2.flow import SquareRootShift, TimeShift
-from omnigen2.generate.branches import EncodedSample
-from omnigen2.generate.denoise import Progress, denoise
-from omnigen2.generate.encode import Encoders, awake
+from omnigen2.dit import AttentionBackend
+from omnigen2.encoders import SYSTEM_PROMPT, Message, PromptRules, VAEMemory
+from omnigen2.files import check_most
+from omnigen2.generate.calibration import read_calibration
+from omnigen2.generate.denoise import Progress
 from omnigen2.generate.errors import GenerateError
-from omnigen2.generate.folder import LATENT_SIDE, ModelFolder, shift_text
-from omnigen2.generate.memory import Offload, Placement, Resting, default_dtype
-from omnigen2.generate.notices import NoEffectWarning, notices
-from omnigen2.generate.picture import Picture, Reply, Result, number_format
-from omnigen2.generate.plan import Plan, Planner
-from omnigen2.generate.request import MOST_IMAGES, ImageInput, Request, Sampling, SamplingOptions
-from omnigen2.quantize import Quantization, quantization_of
+from omnigen2.generate.folder import ModelFolder
+from omnigen2.generate.memory import Offload, Placement, default_dtype
+from omnigen2.generate.models import Models
+from omnigen2.generate.picture import Reply, Result
+from omnigen2.generate.request import MOST_IMAGES, ImageInput, Request, SamplingOptions
+from omnigen2.quantize import Quantization
 
 
-class Generator:
-    """Draws, edits, combines and answers with one set of models.
-
-    Args:
-        transformer: Makes latents.
-        vlm: Reads prompts, and answers.
-        vae: Pixels to latents and back.
-        shift: The time shift of the sampler; the official square root shift by default.
-        offload: What rests in the host's memory, where it is given, while others work: with `"idle"` the VLM and the
-            autoencoder, for the price of a copy per call; with `"stages"` whatever model does not work; with `"blocks"`
-            also the blocks that do not, of the transformer and of the VLM. `"none"` leaves all where they are. It
-            changes no picture.
-        name: Of the model, for the parameters of its pictures.
-        files: That the models work out of; looked at before each call.
-        sampling: What pictures are drawn with where a call says nothing; the official one by default.
-        device: Where the models work; by default where the transformer is.
-        dtype: What models that rest work in; what they are in if None.
-
-    Raises:
-        GenerateError: If the three models do not fit together.
+class Generator(Models):
+    """Draws, edits, combines and answers with one set of models, see `Models`.
 
     Source: arXiv:2506.18871.
 
@@ -66,39 +36,6 @@ class Generator:
         >>> generator("a red cube", height=32, width=48, steps=2, seed=0).images[0].size
         (48, 32)
     """
-
-    def __init__(
-        self,
-        transformer: DiffusionTransformer,
-        vlm: QwenEncoder,
-        vae: LatentCodec,
-        shift: TimeShift | None = None,
-        offload: Offload = "none",
-        name: str = "",
-        files: Sequence[MappedFiles] = (),
-        sampling: Sampling | None = None,
-        device: torch.device | None = None,
-        dtype: torch.dtype | None = None,
-    ) -> None:
-        config = transformer.config
-        pairs = (("text states", vlm.dim, config.text_dim), ("latents", vae.channels, config.in_channels))
-        for what, made, read in pairs:
-            if made != read:
-                raise GenerateError(
-                    f"the {what} have {made} channels, but the transformer reads {read}", "use parts of one model"
-                )
-        self.transformer = transformer.eval()
-        device = transformer.target_embedder.weight.device if device is None else device
-        rests = offload in ("stages", "blocks")
-        self._resting = Resting(self.transformer, device, dtype, offload == "blocks") if rests else None
-        self.encoders = Encoders(vlm, vae, device, offload, dtype)
-        self.plan = Planner(vae.reduction * config.patch_size, config.max_references)
-        self.shift = SquareRootShift(LATENT_SIDE / config.patch_size) if shift is None else shift
-        self.name = name
-        self.files = files
-        self.sampling = Sampling() if sampling is None else sampling
-        self.adapters: tuple[str, ...] = ()
-        self.dtype = number_format(transformer.target_embedder.weight.dtype, quantization_of(transformer))
 
     @classmethod
     def from_folder(
@@ -127,13 +64,14 @@ class Generator:
                 `omnigen2.quantize`: less memory, and other pictures, which tell it.
         """
         folder, where = ModelFolder(Path(path)), torch.device(device)
+        calibration = read_calibration(folder.path)
         if dtype is None:
             dtype, reason = default_dtype(folder, where, offload, vae_memory, quantize=quantize)
             if reason:
                 warnings.warn(reason, stacklevel=2)
         placement = Placement(folder, where, dtype, offload, quantize)
         transformer, vlm, vae = placement.load(vae_memory, rules, backend)
-        return cls(
+        generator = cls(
             transformer,
             vlm,
             vae,
@@ -145,6 +83,8 @@ class Generator:
             where,
             dtype,
         )
+        generator.calibration = calibration
+        return generator
 
     def __call__(
         self,
@@ -191,20 +131,6 @@ class Generator:
         requests = [replace(request, seed=first + number) for number in range(num_images)]
         return Result(self.many(requests, replace(self.sampling, **sampling), progress))
 
-    def many(
-        self, requests: Sequence[Request], sampling: Sampling | None = None, progress: Progress | None = None
-    ) -> tuple[Picture, ...]:
-        """Draw different requests (prompts, sizes, numbers of references) in one packed batch, one picture for each.
-
-        Raises:
-            GenerateError: If there is no request, one cannot be used, or the model's files were written over.
-        """
-        self._check_files()
-        if not requests:
-            raise GenerateError("got no requests", "give at least one")
-        plans = [self.plan(request) for request in requests]
-        return self._draw(plans, self.encoders.prompts(plans), sampling or self.sampling, progress)
-
     def chat(
         self,
         messages: Sequence[Message],
@@ -249,39 +175,4 @@ class Generator:
         if answer.stop != "image":
             return Reply(answer.text)
         prompt = self.encoders.vlm.tokenizer([conversation], answers=[answer.text])
-        return Reply(answer.text, self._draw([plan], [prompt], settings, progress))
-
-    def load_lora(self, path: str | Path, scale: float = 1.0) -> None:
-        """Add a LoRA adapter to the transformer, see `omnigen2.adapters.load_lora`; pictures name it from now on.
-
-        Args:
-            path: Its folder or file.
-            scale: How strongly it acts; 1 as trained, any finite number.
-        """
-        load_lora(self.transformer, path, f"adapter_{len(self.adapters)}", scale)
-        self.adapters = (*self.adapters, ScaledAdapter(Path(path), scale).name)
-
-    def _check_files(self) -> None:
-        for files in self.files:
-            files.check()
-
-    @torch.no_grad()
-    def _draw(
-        self, plans: Sequence[Plan], prompts: Sequence[PromptBatch], sampling: Sampling, progress: Progress | None
-    ) -> tuple[Picture, ...]:
-        for sentence in notices([plan.request for plan in plans], sampling, self.encoders.vlm.tokenizer):
-            warnings.warn(sentence, NoEffectWarning, stacklevel=5)
-        texts, negatives = self.encoders.read(prompts, [plan.request.negative_prompt for plan in plans])
-        references = self.encoders.encode([plan.references for plan in plans])
-        vae = self.encoders.vae
-        noise = [plan.noise(vae.channels, vae.reduction) for plan in plans]
-        samples = [EncodedSample(*parts) for parts in zip(texts, negatives, references, noise, strict=True)]
-        with awake(self._resting):
-            latents = denoise(self.transformer, samples, sampling, self.shift, progress)
-        images = self.encoders.decode(latents)
-        self._check_files()
-        shift = shift_text(sampling.shift(self.shift), self.transformer.config.patch_size)
-        return tuple(
-            Picture(image, plan.request, sampling, self.name, self.adapters, shift, dtype=self.dtype)
-            for image, plan in zip(images, plans, strict=True)
-        )
+        return Reply(answer.text, self._draw([plan], self.encoders.texts([prompt], [""]), settings, progress))

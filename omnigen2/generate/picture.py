@@ -22,7 +22,12 @@ KEY = "omnigen2"
 
 
 def asked_for(
-    request: Request, sampling: Sampling, model: str, adapters: Sequence[str], dtype: str = ""
+    request: Request,
+    sampling: Sampling,
+    model: str,
+    adapters: Sequence[str],
+    dtype: str = "",
+    polynomial: Sequence[float] = (),
 ) -> dict[str, Any]:
     """What decides how a picture is drawn, as JSON values, for its file. References are told by name, or by size."""
     return {
@@ -37,6 +42,7 @@ def asked_for(
         "model": model,
         "adapters": list(adapters),
         **({"dtype": dtype} if dtype else {}),
+        **({"cache_polynomial": list(polynomial)} if polynomial and sampling.cache == "teacache" else {}),
     }
 
 
@@ -95,6 +101,7 @@ class Picture:
         shift: The time shift that was followed, in words.
         choice: What it and others of its request got, if a judge has chosen.
         dtype: What the transformer worked in, such as `bfloat16`, or `bfloat16, int8 weights`.
+        polynomial: Coefficients by which the cache `"teacache"` decides; it takes the plain change if there are none.
     """
 
     image: Image.Image
@@ -105,11 +112,12 @@ class Picture:
     shift: str = ""
     choice: Choice | None = None
     dtype: str = ""
+    polynomial: tuple[float, ...] = ()
 
     @property
     def parameters(self) -> dict[str, Any]:
         """Everything as JSON values, see `asked_for`."""
-        wanted = asked_for(self.request, self.sampling, self.model, self.adapters, self.dtype)
+        wanted = asked_for(self.request, self.sampling, self.model, self.adapters, self.dtype, self.polynomial)
         chosen = {} if self.choice is None else self.choice.parameters(self.request.seed)
         return {**wanted, "shift": self.shift, "version": version("omnigen2"), **chosen}
 

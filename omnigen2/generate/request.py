@@ -1,13 +1,13 @@
 """What is asked for: one `Request` per picture, and the `Sampling` that all pictures of a batch share."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import isfinite
 from pathlib import Path
 from typing import Literal, TypeAlias, TypedDict, assert_never, get_args
 
 from PIL import Image
 
-from omnigen2.dit.cache import Cache, FirstBlockCache, ForecastCache, GuidanceReuse, TaylorSeer, TeaCache
+from omnigen2.dit.cache import Cache, FirstBlockCache, Fit, ForecastCache, GuidanceReuse, TaylorSeer, TeaCache
 from omnigen2.files import check_most
 from omnigen2.flow import (
     DPMSolver,
@@ -134,8 +134,12 @@ class Sampling:
                     f"{name} must be at least 1 and at most {MOST_STEPS}, got {value}", "2 or 3 is usual"
                 )
 
-    def make_cache(self) -> Cache | None:
-        """The rule by which steps reuse earlier ones; None if none does. `"teacache"` takes the plain change."""
+    def make_cache(self, fit: Fit | None = None) -> Cache | None:
+        """The rule by which steps reuse earlier ones; None if none does.
+
+        Args:
+            fit: What `"teacache"` goes by; the plain change if None.
+        """
         threshold = self.cache_threshold
         match self.cache:
             case "none":
@@ -145,7 +149,8 @@ class Sampling:
             case "first_block":
                 return FirstBlockCache(threshold=0.1 if threshold is None else threshold)
             case "teacache":
-                return TeaCache(threshold=0.15 if threshold is None else threshold)
+                plain = TeaCache(threshold=0.15 if threshold is None else threshold)
+                return plain if fit is None else replace(plain, coefficients=fit.coefficients, span=fit.span)
             case "taylorseer":
                 return TaylorSeer(interval=self.cache_interval or 3)
             case _:

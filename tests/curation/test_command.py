@@ -12,11 +12,11 @@ from tests.curation.test_curate import TEXTS
 def test_it_says_what_was_done_and_what_was_not(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     recipe(tmp_path)
     write_clips(tmp_path / "clips", *TEXTS, TEXTS[0])
-    words = ["curate", str(tmp_path / "recipe.yaml"), "--videos", str(tmp_path / "clips"), "--engine", "here"]
+    words = ["curate", str(tmp_path / "recipe.yaml"), "--clips", str(tmp_path / "clips"), "--engine", "here"]
     words += ["--out", str(tmp_path / "out"), "--set", "grade.most=0.95"]
     assert main(words) == 0
     out, notes = capsys.readouterr()
-    assert "5 files: 4 videos done, 0 were known" in out
+    assert "5 files: 4 clips done, 0 were known" in out
     assert "5 examples in examples.jsonl" in out
     assert "note: 1 are copies of others" in notes
     assert "note: 1 have items in which a step failed" in notes
@@ -36,7 +36,7 @@ def test_it_says_what_was_done_and_what_was_not(tmp_path: Path, capsys: pytest.C
 )
 def test_refusals(tmp_path: Path, capsys: pytest.CaptureFixture[str], words: list[str], problem: str) -> None:
     recipe(tmp_path)
-    files = [str(tmp_path / "recipe.yaml"), "--videos", str(tmp_path / "none"), "--out", str(tmp_path / "out")]
+    files = [str(tmp_path / "recipe.yaml"), "--clips", str(tmp_path / "none"), "--out", str(tmp_path / "out")]
     assert main(["curate", *files, *words]) == 2
     said = capsys.readouterr().err
     assert problem in said

@@ -69,14 +69,15 @@ def test_what_cannot_be_built_is_told(tmp_path: Path, said: dict[str, Any], prob
     ("change", "problem"),
     [
         ("grade", "changes nothing"),
-        ("grad.least=1", "steps are lines, grade, say"),
+        ("grad.least=1", "for one of lines, grade, say"),
         ("grade.least=[", "no YAML"),
         ("grade.resources.cpus=-1", "steps.grade"),
+        ("grade.least.more=1", "least is 0.3, without settings of its own"),
     ],
 )
 def test_changes_are_for_what_is_there(tmp_path: Path, change: str, problem: str) -> None:
     with pytest.raises(UserError, match=problem):
-        recipe(tmp_path, [change])
+        recipe(tmp_path, [change], grade={"least": 0.3})
 
 
 def test_steps_share_what_stands_in_vars(tmp_path: Path) -> None:
@@ -87,6 +88,11 @@ def test_steps_share_what_stands_in_vars(tmp_path: Path) -> None:
     grade = read_recipe(path, ["vars.low=0.4"]).steps["grade"]
     assert isinstance(grade, Grade)
     assert (grade.least, grade.most) == (0.4, 0.7)
+    grade = read_recipe(path, ["vars.deep.high=0.6"]).steps["grade"]
+    assert isinstance(grade, Grade)
+    assert grade.most == 0.6
+    with pytest.raises(UserError, match="one of lines, grade, say, vars.low, vars.deep"):
+        read_recipe(path, ["vars.deeper.high=0.6"])
     said["steps"]["grade"]["init_args"]["least"] = "${vars.lwo}"
     path.write_text(yaml.safe_dump(said, sort_keys=False))
     with pytest.raises(UserError, match="vars.lwo"):

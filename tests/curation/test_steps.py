@@ -1,6 +1,5 @@
-"""Steps: what they say of items, also where servers answer nonsense and files are none."""
+"""Steps: what they say of items, also where files are none."""
 
-import json
 from pathlib import Path
 from typing import Any, get_args
 
@@ -9,25 +8,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from omnigen2.curation import Clip, CurationError, Dropped, Finished, Frame, Item, OpenClip, read_recipe, through
+from omnigen2.curation import CurationError, Frame, Item, OpenClip, through
 from omnigen2.curation.steps import (
     Cuts,
-    Duplicates,
     FeatureDifference,
     FramePairs,
     NoIds,
+    OpenPicture,
     PixelDifference,
     SameView,
-    WriteInstruction,
     leaked_ids,
-    read_answer,
 )
 from omnigen2.curation.video import Cause
 from omnigen2.microworld.video import Footage, sample_video, write_video
-from omnigen2.rl.rewards.remote import Limits
 from tests.evaluation.metrics.test_similarity import write_tiny_clip, write_tiny_dino
-from tests.paths import RECIPES
-from tests.rl.loopback import Answer, Asked, chat_answer, loopback
 
 
 @pytest.fixture
@@ -90,61 +84,6 @@ def _frame(clip: OpenClip, seconds: float, colour: int) -> Frame:
     return Frame(seconds, f"frames/{seconds}.png")
 
 
-def said(usable: bool = True, instruction: str = "make the cat jump", problem: str = "") -> str:
-    return json.dumps({"usable": usable, "instruction": instruction, "problem": problem})
-
-
-@pytest.mark.parametrize(
-    ("answer", "reason"),
-    [
-        (said(), None),
-        (said(instruction="  make\nthe cat   jump "), None),
-        (said(False, problem="too dark"), "the model finds no instruction"),
-        (said(instruction=" "), "the model gave an empty instruction"),
-        (said(instruction="x" * 1001), "the instruction is too long"),
-        (said()[:-1], "an answer that cannot be read"),
-        ('{"usable": "yes", "instruction": "a", "problem": ""}', "an answer that cannot be read"),
-        ("Sure! " + said(), "an answer that cannot be read"),
-    ],
-)
-def test_answers_are_read_and_not_repaired(answer: str, reason: str | None) -> None:
-    read = read_answer(answer)
-    assert (read.reason if isinstance(read, Dropped) else None) == reason
-    assert reason or read == "make the cat jump"
-
-
-def test_a_server_writes_instructions(tmp_path: Path) -> None:
-    clip = OpenClip(tmp_path / "x.mp4", tmp_path)
-    frames = (_frame(clip, 0.0, 10), _frame(clip, 1.0, 200))
-    replies = [said(), said(False, problem="a cut"), "no JSON"]
-
-    def act(asked: Asked) -> Answer:
-        texts = [part["text"] for part in asked.body["messages"][1]["content"] if part["type"] == "text"]
-        assert texts == ["Before:", "After:"]
-        return Answer(body=chat_answer(replies[len(server.asked) - 1]))
-
-    limits = Limits(concurrency=1, attempts=1, backoff_s=0.0)
-    with loopback(act) as server:
-        step = WriteInstruction([f"{server.url}/v1"], "tiny", limits=limits)
-        kept, ended, _ = through("words", step, [Item(str(n), frames=frames) for n in range(3)], clip)
-        assert asked_for_schema(server.asked[0].body)
-    assert [(item.key, item.instruction, item.made["words"]["model"]) for item in kept] == [
-        ("0", "make the cat jump", "tiny")
-    ]
-    assert [(end.reason, end.transient) for end in ended] == [
-        ("the model finds no instruction", False),
-        ("an answer that cannot be read", False),
-    ]
-    _, (silent,), _ = through("words", step, [Item(frames=frames)], clip)
-    assert (silent.reason, silent.transient) == ("no answer", True)
-    with pytest.raises(CurationError, match="the model tiny gave no answer to a trial question"):
-        step.check()
-
-
-def asked_for_schema(body: dict[str, Any]) -> bool:
-    return body["response_format"]["json_schema"]["schema"]["required"] == ["usable", "instruction", "problem"]
-
-
 IDS = ["man-1", "<obj_2>", "[subject 1]", "person_3", "dog#2", "Object 12", "bbox_4", "WOMAN-02"]
 PLAIN = ["a t-shirt", "covid-19", "a 3-legged stool", "two dogs", "make it 50% larger", "the boy's hat (red)", "u-turn"]
 
@@ -162,24 +101,15 @@ def test_an_instruction_with_an_id_is_dropped_by_name(tmp_path: Path) -> None:
     assert "man-1" in end.detail
 
 
-def test_pictures_that_are_there_twice_are_reported(tmp_path: Path) -> None:
-    found: list[Finished] = []
-    for name, colour in (("a", 10), ("b", 10), ("c", 240)):
-        clip = OpenClip(tmp_path / name, tmp_path / name)
-        clip.folder.mkdir()
-        item = Item(frames=(_frame(clip, 0.0, 77), _frame(clip, 1.0, colour)))
-        found.append(Finished(Clip(name, name), clip.folder, (item,), (), (), {}))
-    text = Duplicates(str(tmp_path / "a"), bits=2).text(found, tmp_path)
-    assert "different clips: 1\n" in text
-    assert "| a at 1.000 s | b at 1.000 s | 0 |" in text
-    assert "| a at 1.000 s | frames/1.0.png | 0 |" in text
-    with pytest.raises(CurationError, match="there is no folder"):
-        Duplicates(str(tmp_path / "nothing"))
-
-
-def test_the_recipe_for_real_videos_can_be_built() -> None:
-    made = read_recipe(RECIPES / "curation" / "video_edit.yaml", ["words.model=NAME", "clip.most=0.3"])
-    words = made.steps["words"]
-    assert isinstance(words, WriteInstruction)
-    assert (words.model, words.urls) == ("NAME", ("http://127.0.0.1:8000/v1",))
-    assert list(made.to_json()["limits"]["clip"]) == ["clip_difference.least", "clip_difference.most"]
+def test_a_picture_file_is_an_item_with_one_upright_frame(tmp_path: Path) -> None:
+    turned = Image.Exif()
+    turned[0x0112] = 6  # shown turned by a quarter
+    Image.new("L", (5, 3), 90).save(tmp_path / "a.jpg", exif=turned)
+    clip = OpenClip(tmp_path / "a.jpg", tmp_path / "out")
+    ((item,), _, _) = through("open", OpenPicture(), [Item()], clip)
+    picture = clip.read(item.frames[0])
+    assert (picture.size, picture.mode, item.span) == ((3, 5), "RGB", None)
+    (tmp_path / "b.png").write_bytes(b"none")
+    _, (end,), _ = through("open", OpenPicture(), [Item()], OpenClip(tmp_path / "b.png", tmp_path))
+    assert (end.reason, str(tmp_path) in end.detail) == ("a picture that cannot be read", False)
+    assert "b.png" in end.detail

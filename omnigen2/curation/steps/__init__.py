@@ -1,12 +1,23 @@
 """Steps that recipes name: videos to scenes, scenes to pairs, filters, words; and parts of the report."""
 
+from omnigen2.curation.steps.chat import ChatStep, Server, answer_schema, read_fields
 from omnigen2.curation.steps.cuts import Cuts
-from omnigen2.curation.steps.duplicates import Duplicates
+from omnigen2.curation.steps.duplicates import Duplicates, HashPictures, Leaks
 from omnigen2.curation.steps.ids import NoIds, leaked_ids
+from omnigen2.curation.steps.interleaved import DescribeChanges, Sequences
+from omnigen2.curation.steps.judges import JudgeKept, JudgeTracks
+from omnigen2.curation.steps.kept import SubjectKept
+from omnigen2.curation.steps.names import NameSubjects
+from omnigen2.curation.steps.opening import OpenPicture
 from omnigen2.curation.steps.pairs import Different, FeatureDifference, FramePairs, PixelDifference, SameView
-from omnigen2.curation.steps.words import WriteInstruction, read_answer
+from omnigen2.curation.steps.repaint import EraseSubject, FillRegion, NewBackground, Repainting
+from omnigen2.curation.steps.subjects import FindSubjects, KeyFrames, LastWhole, TrackSubjects
+from omnigen2.curation.steps.words import DescribeInContext, DescribeInContextEdit, Recaption, WriteInstruction
 
 __all__ = [
-    "Cuts", "Different", "Duplicates", "FeatureDifference", "FramePairs", "NoIds", "PixelDifference", "SameView",
-    "WriteInstruction", "leaked_ids", "read_answer",
+    "ChatStep", "Cuts", "DescribeChanges", "DescribeInContext", "DescribeInContextEdit", "Different", "Duplicates",
+    "EraseSubject", "FeatureDifference", "FillRegion", "FindSubjects", "FramePairs", "HashPictures", "JudgeKept",
+    "JudgeTracks", "KeyFrames", "LastWhole", "Leaks", "NameSubjects", "NewBackground", "NoIds", "OpenPicture",
+    "PixelDifference", "Recaption", "Repainting", "SameView", "Sequences", "Server", "SubjectKept", "TrackSubjects",
+    "WriteInstruction", "answer_schema", "leaked_ids", "read_fields",
 ]  # fmt: skip

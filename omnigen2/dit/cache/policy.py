@@ -3,14 +3,14 @@
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import isfinite, prod
-from typing import ClassVar, Literal, TypeAlias, cast
+from math import inf, isfinite, prod
+from typing import ClassVar, Literal, TypeAlias
 
 from torch import Tensor
 from typing_extensions import override
 
-from omnigen2.dit.block import ModulatedBlock
 from omnigen2.dit.cache.clock import Clock, Count, Velocity
+from omnigen2.dit.cache.fit import modulated_input, polynomial
 from omnigen2.dit.cache.history import History
 from omnigen2.dit.cache.run import BlockRun, Run, StepRun
 from omnigen2.dit.model import DiffusionTransformer
@@ -34,6 +34,8 @@ class Cache(ABC):
 
     order: Order = 1
     warm_up: int = 2
+    by_step: ClassVar[bool] = False
+    """Whether it decides by the number of the step alone."""
 
     def __post_init__(self) -> None:
         name = type(self).__name__
@@ -104,6 +106,7 @@ class TaylorSeer(StepCache):
     """
 
     interval: int = 3
+    by_step: ClassVar[bool] = True
 
     @override
     def is_due(self, step: int, row: int, numbers: Numbers) -> bool:
@@ -226,29 +229,27 @@ class TeaCache(BlockCache):
     All blocks are run again where the sum reaches the threshold. Negative values of the polynomial count as 0.
 
     Official code looks at all tokens of the joint sample, here it is those of the target alone, since texts do not
-    change: coefficients from elsewhere belong to other numbers.
+    change: coefficients from elsewhere belong to other numbers. `Fit` makes them.
 
     Attributes:
         coefficients: Of the polynomial, highest power first; (1, 0) takes the change as it is.
+        span: Changes that they were fitted to; any other counts as the nearest of these.
 
     Source: Liu et al., arXiv:2411.19108.
     """
 
     threshold: float = 0.15
     coefficients: tuple[float, ...] = (1.0, 0.0)
+    span: tuple[float, float] = (0.0, inf)
     follows: ClassVar[bool] = True
 
     @override
     def signal(
         self, dit: DiffusionTransformer, before: Tensor, after: Tensor, time: Tensor, owner: TokenIndex
     ) -> Tensor:
-        block = cast(ModulatedBlock, dit.blocks[0])
-        return block.body.attention_norms.enter(before, block.modulation(time)[0], owner)
+        return modulated_input(dit, before, time, owner)
 
     @override
     def still(self, change: float, row: int, numbers: Numbers) -> bool:
-        scaled = 0.0
-        for coefficient in self.coefficients:
-            scaled = scaled * change + coefficient
-        numbers[row] = numbers.get(row, 0.0) + max(scaled, 0.0)
+        numbers[row] = numbers.get(row, 0.0) + max(polynomial(self.coefficients, self.span, change), 0.0)
         return numbers[row] < self.threshold

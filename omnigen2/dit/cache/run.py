@@ -6,17 +6,18 @@ from typing import TYPE_CHECKING
 
 import torch
 from jaxtyping import Float
-from torch import Tensor
+from torch import Tensor, nn
 from typing_extensions import override
 
 from omnigen2.dit.cache.clock import Clock, Count
 from omnigen2.dit.cache.history import History, put
 from omnigen2.dit.cache.rows import Rows
 from omnigen2.dit.model import Condition, DiffusionTransformer
+from omnigen2.errors import UserError
 from omnigen2.layout import TokenStates
 
 if TYPE_CHECKING:
-    from omnigen2.dit.cache.policy import BlockCache, StepCache
+    from omnigen2.dit.cache.policy import BlockCache, Cache, StepCache
 
 
 @dataclass
@@ -67,17 +68,35 @@ class Run:
 class Remembering(Run):
     """A drawing that keeps what it computed, apart for each evaluation of a step."""
 
-    def __init__(self, clock: Clock, count: Count | None, order: int, official: bool = False) -> None:
+    def __init__(self, rule: "Cache", clock: Clock, count: Count | None, official: bool = False) -> None:
         super().__init__(clock, count)
-        self._new = lambda: Stream(History(order, official))
+        self._rule = rule
+        self._new = lambda: Stream(History(rule.order, official))
         self._streams: dict[int, Stream] = {}
         self._drawing = clock.drawing
 
-    def stream(self) -> Stream:
-        """That of the present evaluation; new drawings know nothing of earlier ones."""
+    def stream(self, dit: DiffusionTransformer) -> Stream:
+        """That of the present evaluation; new drawings know nothing of earlier ones.
+
+        Raises:
+            UserError: If processes that share the transformer's weights could decide differently.
+        """
         if self.clock.drawing != self._drawing:
             self._drawing, self._streams = self.clock.drawing, {}
+        if not self._streams and not self._rule.by_step and is_sharded(dit):
+            raise UserError(
+                f"{type(self._rule).__name__} decides by what is drawn, but processes that share sharded weights "
+                "must run the same blocks",
+                "decide by the step: TaylorSeer, which is cache taylorseer",
+            )
         return self._streams.setdefault(self.clock.evaluation, self._new())
+
+
+def is_sharded(model: nn.Module) -> bool:
+    """Whether several processes hold a model's weights together."""
+    from torch.distributed.tensor import DTensor
+
+    return any(isinstance(parameter, DTensor) for parameter in model.parameters())
 
 
 class StepRun(Remembering):
@@ -87,12 +106,12 @@ class StepRun(Remembering):
     """
 
     def __init__(self, policy: "StepCache", clock: Clock, count: Count | None) -> None:
-        super().__init__(clock, count, policy.order, policy.official)
+        super().__init__(policy, clock, count, policy.official)
         self.policy = policy
 
     @override
     def __call__(self, dit: DiffusionTransformer, x_t: Tensor, t: Tensor, condition: Condition) -> Tensor:
-        rows, stream, step = self.rows(condition), self.stream(), self.clock.step
+        rows, stream, step = self.rows(condition), self.stream(dit), self.clock.step
         lengths = rows.targets.lengths
         history = stream.history
         forced = self.clock.must_compute or step < self.policy.warm_up
@@ -131,7 +150,7 @@ class BlockRun(Remembering):
     """
 
     def __init__(self, policy: "BlockCache", clock: Clock, count: Count | None) -> None:
-        super().__init__(clock, count, policy.order)
+        super().__init__(policy, clock, count)
         self.policy = policy
 
     @override
@@ -141,7 +160,7 @@ class BlockRun(Remembering):
     def _inside(
         self, dit: DiffusionTransformer, states: TokenStates, time: Tensor, condition: Condition
     ) -> Float[Tensor, "targets hidden"]:
-        rows, stream, step = self.rows(condition), self.stream(), self.clock.step
+        rows, stream, step = self.rows(condition), self.stream(dit), self.clock.step
         first, rest = slice(self.policy.blocks), slice(self.policy.blocks, None)
         entered = dit.through(states, condition.joint, time, first) if self.policy.blocks else states
         base = entered.index_select(0, condition.routes.target)

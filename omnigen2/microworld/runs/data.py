@@ -12,6 +12,7 @@ from omnigen2.data import Batch, ConditionDropout, Example, TokenBudget
 from omnigen2.data.batches import Pick
 from omnigen2.errors import check_choice
 from omnigen2.layout import ImageSegment, Layout, Segment, TextSegment
+from omnigen2.microworld.runs.found import FoundExamples
 from omnigen2.microworld.tasks import FAMILIES, DrawingTask, Family, kinds_of, sample_task, to_json
 from omnigen2.microworld.world import EASY, GlyphTask, ImageSize, Vocabulary, balanced, draw, draw_glyphs
 from omnigen2.pictures import ResizePolicy
@@ -39,6 +40,8 @@ class MicroWorld(L.LightningDataModule):
         batch_size: Examples of one batch on one rank, at least 1.
         multiple: Side of one token in pixels: the codec's factor times the transformer's patch size.
         validation: Examples of each kind of each family in the validation batch.
+        found: Jsonl files to train on in the place of drawn examples, by family, such as those of a curation; read
+            when the first batch is asked for. Validation and evaluation draw their own.
 
     Raises:
         ValueError: If a number is out of range, or a family is unknown or has a share below 0.
@@ -55,12 +58,15 @@ class MicroWorld(L.LightningDataModule):
         dropout: ConditionDropout | None = None,
         validation: int = 8,
         seed: int = 0,
+        found: Mapping[Family, str] | None = None,
     ) -> None:
         super().__init__()
         check_choice("the size of MicroWorld", size, ImageSize)
         shares: Mapping[Family, float] = {"text_to_image": 1.0} if families is None else families
         if unknown := sorted(set(shares) - set(FAMILIES)):
             raise ValueError(f"there is no family {', '.join(unknown)}; expected any of {', '.join(FAMILIES)}")
+        if found and (unused := sorted(set(found) - {name for name, share in shares.items() if share > 0})):
+            raise ValueError(f"found has examples of {', '.join(unused)}, which families does not ask for")
         if min(shares.values(), default=0) < 0 or not any(shares.values()):
             raise ValueError(f"families need shares of at least 0, one of them positive, got {dict(shares)}")
         if batch_size < 1 or validation < 1 or seed < 0:
@@ -76,6 +82,7 @@ class MicroWorld(L.LightningDataModule):
         self.dropout = dropout
         self.validation = validation
         self.seed = seed
+        self.found = FoundExamples(found or {}, size, dropout)
         self.budget = TokenBudget(2**31, ResizePolicy(multiple=multiple))
 
     @override
@@ -111,6 +118,9 @@ class MicroWorld(L.LightningDataModule):
         rounds = {name: balanced(kinds_of(name, self.vocabulary), self.batch_size, rng) for name in self.families}
         examples: list[Example] = []
         for number, family in enumerate(families):
+            if family in self.found.files:
+                examples.append(self.found.draw(family, step, rng, self.budget))
+                continue
             task = sample_task(family, next(rounds[family]), self.vocabulary, rng)
             drop = None if self.dropout is None else self.dropout(Pick(f"rank {rank}", step, number))
             examples.append(self.example(task, f"step:{step}:{number}", *(drop or (False, False)), meta=False))

@@ -25,6 +25,7 @@ from omnigen2.microworld.tasks.specification import (
     Tag,
     Verdict,
     check,
+    stands,
 )
 from omnigen2.microworld.tasks.tasks import (
     DrawingTask,
@@ -47,6 +48,6 @@ __all__ = [
     "JointVerdict", "MicroContextReward", "MicroEditReward", "MicroGenEvalReward", "MicroGlyphReward",
     "MicroPreferenceReward", "Question", "QuestionKind", "Specification", "Tag", "Verdict", "caption_text", "check",
     "context_kinds", "edit_kinds", "from_json", "kinds_of", "looks_nice", "sample_caption", "sample_context",
-    "sample_edit", "sample_question", "sample_task", "to_json", "to_sample", "verify", "verify_caption",
+    "sample_edit", "sample_question", "sample_task", "stands", "to_json", "to_sample", "verify", "verify_caption",
     "verify_context", "verify_edit",
 ]  # fmt: skip

@@ -2,12 +2,14 @@
 
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Literal, TypeAlias
+from typing import Literal, TypeAlias, assert_never
 
-from omnigen2.errors import UserError
-from omnigen2.microworld.world import Item, Scene
+from omnigen2.errors import UserError, check_choice
+from omnigen2.microworld.world import EASY, Item, Scene, Vocabulary, full_vocabulary
 
 ChangeKind: TypeAlias = Literal["moved", "recoloured", "appeared", "vanished"]
+VocabularyName: TypeAlias = Literal["full", "easy"]
+"""All that can be read back at a size, or what a small model learns first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +71,17 @@ class Change:
     after: Item | None
 
 
+def vocabulary_named(name: VocabularyName, size: int) -> Vocabulary:
+    """The vocabulary of pictures with a side of so many pixels."""
+    match name:
+        case "easy":
+            return EASY
+        case "full":
+            return full_vocabulary(16 if size < 32 else 64)
+        case _:
+            assert_never(name)
+
+
 @dataclass(frozen=True)
 class Footage:
     """How videos are drawn.
@@ -86,6 +99,7 @@ class Footage:
         flashes: The share of shots that have a flash of one to three over-exposed frames.
         ground: How strong the uneven colouring of the world's ground is, by which a camera's movement shows; 0 is
             flat, and above 0.3 frames are no longer read back exactly.
+        vocabulary: What scenes are made of.
 
     Raises:
         UserError: If a number is out of range.
@@ -102,6 +116,7 @@ class Footage:
     flicker: float = 0.0
     flashes: float = 0.0
     ground: float = 0.2
+    vocabulary: VocabularyName = "full"
 
     def __post_init__(self) -> None:
         if self.size < 16 or not 5 <= self.rate <= 240 or self.changes < 0:
@@ -117,6 +132,7 @@ class Footage:
         for name in ("moving", "fades", "flicker", "flashes", "ground"):
             if not 0 <= getattr(self, name) <= 1:
                 raise UserError(f"Footage has {name} {getattr(self, name)}", "give a number from 0 to 1")
+        check_choice("vocabulary of Footage", self.vocabulary, VocabularyName)
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ from functools import partial
 
 import numpy as np
 
-from omnigen2.microworld.video.footage import Camera, ChangeKind, Cut, DrawnVideo, Footage, Moment
+from omnigen2.microworld.video.footage import Camera, ChangeKind, Cut, DrawnVideo, Footage, Moment, vocabulary_named
 from omnigen2.microworld.world import (
     QUARTERS,
     Item,
@@ -15,7 +15,6 @@ from omnigen2.microworld.world import (
     Vocabulary,
     choose,
     colours_on,
-    full_vocabulary,
     pairs_on,
     put,
     sample_scene,
@@ -61,10 +60,10 @@ def sample_video(seed: int, footage: Footage | None = None, vocabulary: Vocabula
     Args:
         seed: At least 0.
         footage: How it is drawn.
-        vocabulary: Of its scenes; by default everything that can be read back at the footage's size.
+        vocabulary: Of its scenes; by default the footage's own.
     """
     footage = footage or Footage()
-    known = vocabulary or full_vocabulary(16 if footage.size < 32 else 64)
+    known = vocabulary or vocabulary_named(footage.vocabulary, footage.size)
     rng = np.random.default_rng(seed)
     shots: list[Shot] = []
     for _ in range(int(rng.integers(footage.shots[0], footage.shots[1] + 1))):

@@ -1,5 +1,6 @@
 """A client of OpenAI-compatible chat servers (vLLM, SGLang, `transformers serve`, commercial ones), with pictures."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias, assert_never, get_args
@@ -79,6 +80,9 @@ class ChatClient:
             nowhere in settings, messages or records.
         image_side: Pictures with a longer side are scaled down to this, in pixels; None sends them as they are.
 
+    Attributes:
+        spent: Questions so far, and tokens of questions and answers as far as servers tell them.
+
     Raises:
         RewardError: If a URL cannot be used, or `image_side` is below 1.
     """
@@ -97,12 +101,16 @@ class ChatClient:
         self.model = model
         self.image_side = image_side
         self.settings = settings or AnswerSettings()
+        self.spent: Counter[str] = Counter()
         self.poster = JsonPoster(urls, limits, key_variable)
 
     def ask(self, questions: Sequence[ChatQuestion]) -> list[str | Failure]:
         """Ask all questions side by side: the text of each answer, in order, or why there is none."""
         calls = [self._call(question) for question in questions]
         replies = self.poster.post_all("/chat/completions", calls, lambda number, reply: not _shapeless(reply))
+        self.spent["questions"] += len(questions)
+        for reply in replies:
+            self.spent += _tokens(reply)
         return [reply if isinstance(reply, Failure) else reply_text(reply) for reply in replies]
 
     def _call(self, question: ChatQuestion) -> Call:
@@ -161,6 +169,14 @@ def reply_text(reply: Reply) -> str | Failure:
             return Failure(UNREADABLE, f"the server says {error!r:.150}")
         case _:
             return Failure(UNREADABLE, "it has no choices[0].message.content")
+
+
+def _tokens(reply: Reply | Failure) -> Counter[str]:
+    """What the `usage` of a reply says; nothing where it says nothing."""
+    usage: Any = {} if isinstance(reply, Failure) else reply.get("usage")
+    told = usage if isinstance(usage, dict) else {}
+    found = {"tokens in": told.get("prompt_tokens"), "tokens out": told.get("completion_tokens")}
+    return Counter({name: value for name, value in found.items() if type(value) is int and value > 0})
 
 
 def _joined(parts: list[Any]) -> str | Failure:

@@ -1,19 +1,15 @@
-"""What there is to draw: one prompt several times, or a file of prompts."""
+"""A file of prompts: one job per line."""
 
-import json
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields, replace
-from itertools import groupby
+from collections.abc import Mapping, Sequence
+from dataclasses import fields
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
-from omnigen2.encoders import ChatTokenizer
-from omnigen2.errors import UserError, user_errors
-from omnigen2.files import JsonLine, check_most, read_json_lines
+from omnigen2.files import JsonLine, read_json_lines
 from omnigen2.generate.errors import GenerateError
-from omnigen2.generate.picture import asked_for, check_picture_name, read_parameters
-from omnigen2.generate.plan import Planner
-from omnigen2.generate.request import FARTHEST, MOST_IMAGES, Request, Sampling
+from omnigen2.generate.jobs.job import Job
+from omnigen2.generate.picture import check_picture_name
+from omnigen2.generate.request import FARTHEST, Request, Sampling
 
 TYPES: Mapping[str, tuple[type, ...]] = {
     "prompt": (str,),
@@ -36,81 +32,8 @@ TYPES: Mapping[str, tuple[type, ...]] = {
     "meta": (str,),
 }
 """Keys of a line, and what JSON may hold there."""
-REUSE = {"cache": "none", "cache_threshold": None, "cache_interval": None, "guidance_every": 1}
-"""How pictures were drawn that say nothing of it."""
 LONGEST_NAME = 240
 """Bytes of a file's name; most file systems take 255, and drafts have longer names."""
-
-
-@dataclass(frozen=True)
-class Job:
-    """One picture to draw, and the file that it is written to.
-
-    Attributes:
-        where: The file and line that ask for it; empty where it was asked for otherwise.
-    """
-
-    out: Path
-    request: Request
-    sampling: Sampling
-    where: str = ""
-
-    def done(
-        self, model: str, adapters: tuple[str, ...], best_of: int = 1, chosen_by: str = "", dtype: str = ""
-    ) -> bool:
-        """Whether the picture is there: files take their name only when they are whole.
-
-        Args:
-            model: Name of the model, as pictures tell it.
-            adapters: Names of its adapters, as pictures tell them.
-            best_of: Of how many pictures it was to be chosen.
-            chosen_by: The judge that was to choose, as pictures tell it.
-            dtype: What the model works in; empty if any will do.
-
-        Raises:
-            GenerateError: If there is another file of this name, or a picture that was drawn otherwise.
-        """
-        if not self.out.exists():
-            return False
-        found = {"best_of": 1, "chosen_by": "", **REUSE, **read_parameters(self.out)}
-        if found["best_of"] != 1 and isinstance(choice := found.get("choice"), dict):
-            found["seed"] = cast(dict[str, Any], choice).get("first_seed")
-        wanted = asked_for(self.request, self.sampling, model, adapters, dtype)
-        wanted |= {"best_of": best_of, "chosen_by": chosen_by}
-        for key, value in json.loads(json.dumps(wanted)).items():
-            if (value is not None or key in REUSE) and key in found and found[key] != value:
-                at = f"{self.where}: " if self.where else ""
-                raise GenerateError(
-                    f"{at}{self.out} is there already, drawn with {key} {found[key]!r} in place of {value!r}",
-                    "write into another folder",
-                    {"overwrite": "draw it again with {}"},
-                )
-        return True
-
-
-def jobs_of_prompt(request: Request, sampling: Sampling, out: Path, num_images: int, spread: int = 1) -> list[Job]:
-    """One prompt, once or several times.
-
-    Args:
-        request: With a seed.
-        sampling: How it is sampled.
-        out: The file; of several, `out-1.png`, `out-2.png`, …
-        num_images: How often.
-        spread: From one seed to the next.
-
-    Raises:
-        GenerateError: If the number is below 1.
-    """
-    check_most("num_images", num_images, MOST_IMAGES, GenerateError)
-    if num_images < 1:
-        raise GenerateError(f"--num_images must be at least 1, got {num_images}", "ask for one picture or more")
-    if num_images == 1:
-        return [Job(out, request, sampling)]
-    first = request.seed or 0
-    return [
-        Job(out.with_stem(f"{out.stem}-{n + 1}"), replace(request, seed=first + n * spread), sampling)
-        for n in range(num_images)
-    ]
 
 
 def jobs_of_file(path: Path, folder: Path, defaults: Mapping[str, Any], spread: int = 1) -> list[Job]:
@@ -140,45 +63,6 @@ def jobs_of_file(path: Path, folder: Path, defaults: Mapping[str, Any], spread: 
         if above := next((path for path in job.out.parents if path in jobs or path.is_file()), None):
             raise GenerateError(f"{job.where} writes {job.out}, but {above} is a file", "give it another out")
     return list(jobs.values())
-
-
-def check_jobs(jobs: Sequence[Job], planner: Planner, tokenizer: ChatTokenizer) -> None:
-    """Look at every request, then open every picture and count the tokens of every prompt.
-
-    Raises:
-        UserError: If something cannot be drawn; it is told with the job's place.
-    """
-
-    def read(request: Request) -> None:
-        plan = planner(request)
-        with user_errors():
-            tokenizer.drawings([request.prompt], [plan.references])
-            tokenizer.drawings([request.negative_prompt])
-
-    for check in (planner.check, read):
-        for job in jobs:
-            try:
-                check(job.request)
-            except UserError as error:
-                raise (error.at(job.where) if job.where else error) from error
-
-
-def batches(jobs: Sequence[Job], size: int) -> Iterator[tuple[Job, ...]]:
-    """Neighbouring jobs that can be drawn together.
-
-    Yields:
-        At most `size` jobs that share their sampling.
-
-    Raises:
-        GenerateError: If the size is below 1.
-    """
-    check_most("batch_size", size, MOST_IMAGES, GenerateError)
-    if size < 1:
-        raise GenerateError(f"--batch_size must be at least 1, got {size}", "1 needs the least memory")
-    for _, group in groupby(jobs, key=lambda job: job.sampling):
-        together = tuple(group)
-        for start in range(0, len(together), size):
-            yield together[start : start + size]
 
 
 def _check(line: JsonLine) -> None:
