@@ -5,7 +5,8 @@
 
 Exact shares of each family, texture, how many times fewer blocks were computed, and how many times less processor time
 the denoising took than without reuse (processes beside this one do not count). `official` is TaylorSeer as the official
-code extrapolates, here on velocities; `fitted_…` goes by a polynomial that `calibrate` fits to 48 other tasks. The last line is one JSON object.
+code extrapolates, here on velocities; `fitted_teacache` goes by a polynomial that `calibrate` fits to 48 other tasks.
+The last line is one JSON object.
 """
 
 import argparse

@@ -1,12 +1,14 @@
 """Kills `omnigen2 curate` at random moments and gives it again until it is done: is anything lost, or there twice?
 
     python benchmarks/curation_kills.py --kills 100
-    python benchmarks/curation_kills.py --kills 10 --engine ray
+    python benchmarks/curation_kills.py --kills 100 --engine ray
 
 Drawn videos are curated by recipes/curation/micro_edit.yaml, first without a stop. Then the same command is started
 again and again, and SIGKILL ends its process after a random time; whenever it has come to its end, it begins in a new
-folder. Each finished folder must have the same examples, pictures and gallery, byte for byte, and the same records but
-for their seconds. Prints one JSON line. Needs Linux.
+folder. With Ray half of the kills hit one of its workers while the command goes on, at most two in a run: a clip that
+kills three is given up on purpose. Each finished folder must have the same examples, pictures and gallery, byte for
+byte, and the same records but for their seconds; and no process of a killed command may be left. Prints one JSON line.
+Needs Linux.
 """
 
 import argparse
@@ -16,6 +18,7 @@ import random
 import signal
 import tempfile
 import time
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +27,11 @@ from omnigen2.curation import Store
 from omnigen2.microworld.video import Footage, write_videos
 
 RECIPE = Path(__file__).resolve().parents[1] / "recipes/curation/micro_edit.yaml"
+LONGEST = 600.0
+OTHERS = ("ray::IDLE", "ray::DashboardAgent", "ray::RuntimeEnvAgent")
+"""Processes of Ray that are no workers, or have nothing to do."""
+GONE = 30.0
+"""Seconds after which the processes of a killed command must have ended."""
 
 
 def content_of(out: Path) -> dict[str, Any]:
@@ -41,34 +49,104 @@ def content_of(out: Path) -> dict[str, Any]:
     return {**files, "records": records}
 
 
-def start(words: list[str]) -> int:
+def start(words: list[str], log: Path) -> int:
     """Run the command in a forked process that has imported everything."""
     child = os.fork()
     if not child:
-        with open(os.devnull, "w") as nowhere:
-            os.dup2(nowhere.fileno(), 1)
-            os.dup2(nowhere.fileno(), 2)
+        with log.open("w") as said:
+            os.dup2(said.fileno(), 1)
+            os.dup2(said.fileno(), 2)
         os._exit(omnigen2(words))
     return child
 
 
-def ended(child: int, seconds: float) -> bool:
-    """Wait, and kill what has not ended by then; whether it came to its end."""
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
+@dataclass
+class Kills:
+    """What was killed so far.
+
+    Attributes:
+        left: Processes of killed commands that did not end.
+    """
+
+    commands: int = 0
+    workers: int = 0
+    left: int = 0
+
+
+def ended(child: int, log: Path, seconds: float, workers: list[float], kills: Kills) -> bool:
+    """Wait, and kill what has not ended by then; whether it came to its end.
+
+    Args:
+        log: What it says.
+        workers: When one of its workers is killed.
+    """
+    begin, moments = time.monotonic(), sorted(workers)
+    while time.monotonic() < begin + seconds:
         done, status = os.waitpid(child, os.WNOHANG)
         if done:
-            assert os.waitstatus_to_exitcode(status) == 0, "the command failed"
+            assert os.waitstatus_to_exitcode(status) == 0, f"the command failed after {kills}: {log.read_text()}"
             return True
+        if moments and time.monotonic() > begin + moments[0]:
+            moments.pop(0)
+            kills.workers += killed_worker(child)
         time.sleep(0.005)
+    below = processes_below(child)
     os.kill(child, signal.SIGKILL)
     os.waitpid(child, 0)
+    kills.commands += 1
+    kills.left += left_over(below)
     return False
+
+
+def killed_worker(child: int) -> bool:
+    """Kill one of those that work, if there is any."""
+    below = processes_below(child)
+    able = [one for one, title in below.items() if title.startswith("ray::") and title.split()[0] not in OTHERS]
+    if not able:
+        return False
+    try:
+        os.kill(random.choice(able), signal.SIGKILL)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+def processes_below(parent: int) -> dict[int, str]:
+    """All processes that a process has started, and those that they have, with their titles."""
+    parents: dict[int, int] = {}
+    for status in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            parents[int(status.parent.name)] = int(status.read_text().rpartition(")")[2].split()[1])
+        except OSError:
+            continue
+    below = {parent}
+    while more := {one for one, of in parents.items() if of in below} - below:
+        below |= more
+    return {one: title_of(one) for one in below - {parent}}
+
+
+def title_of(process: int) -> str:
+    """Its command line; empty if it has ended."""
+    try:
+        return Path(f"/proc/{process}/cmdline").read_text().replace("\0", " ")
+    except OSError:
+        return ""
+
+
+def left_over(processes: dict[int, str]) -> int:
+    """How many do not end by themselves; they are killed."""
+    end = time.monotonic() + GONE
+    while (there := [one for one, title in processes.items() if title and title_of(one)]) and time.monotonic() < end:
+        time.sleep(0.05)
+    for one in there:
+        print("left", processes[one][:200], title_of(one)[:50], flush=True)
+        os.kill(one, signal.SIGKILL)
+    return len(there)
 
 
 def main() -> None:
     """Run the command."""
-    parser = argparse.ArgumentParser()
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--kills", type=int, default=100)
     parser.add_argument("--videos", type=int, default=8)
     parser.add_argument("--engine", choices=["here", "ray"], default="here")
@@ -79,19 +157,25 @@ def main() -> None:
         folder = Path(name)
         write_videos(folder / "videos", options.videos, options.seed, Footage(shots=(1, 2), seconds=(0.8, 1.2)))
         words = ["curate", str(RECIPE), "--clips", str(folder / "videos"), "--engine", options.engine, "--out"]
-        begin = time.monotonic()
-        assert ended(start([*words, str(folder / "whole")]), 600.0), "not finished in ten minutes"
+        begin, kills, log = time.monotonic(), Kills(), folder / "said.txt"
+        assert ended(start([*words, str(folder / "whole")], log), log, LONGEST, [], kills), "not finished in ten minutes"
         length = time.monotonic() - begin
         whole = content_of(folder / "whole")
-        kills = finished = 0
-        while kills < options.kills:
+        finished = 0
+        while kills.commands + kills.workers < options.kills:
             finished += 1
             out = folder / f"out-{finished}"
-            while not ended(start([*words, str(out)]), draw.uniform(0.0, length) if kills < options.kills else 600.0):
-                kills += 1
-            assert content_of(out) == whole, f"{out} differs after {kills} kills"
+            while True:
+                more = kills.commands + kills.workers < options.kills
+                workers = [draw.uniform(0, length) for _ in range(2)] if options.engine == "ray" and more else []
+                until = draw.uniform(0, length) if more and (not workers or draw.random() < 0.5) else LONGEST
+                if ended(start([*words, str(out)], log), log, until, workers, kills):
+                    break
+            assert content_of(out) == whole, f"{out} differs after {kills}"
+            print(f"{finished} finished, {kills}", flush=True)
     examples = len([item for record in whole["records"] for item in record[1]])
-    report = {"engine": options.engine, "kills": kills, "finished": finished, "differing": 0}
+    report = {"engine": options.engine, "commands killed": kills.commands, "workers killed": kills.workers}
+    report |= {"processes left": kills.left, "finished": finished, "differing": 0}
     print(json.dumps({**report, "clips": options.videos, "examples": examples}))
 
 

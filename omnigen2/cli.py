@@ -32,6 +32,7 @@ commands:
   evaluate BENCH     judge a folder of pictures on a benchmark, or compare two results
   make-tiny DIR      write a small random model to try the commands with
   make-full DIR      write a random model of the released sizes, 16 GB, to measure memory and time on
+  calibrate          fit the cache TeaCache to a model
   export SOURCE      write trained weights as a model folder
   data               write jsonl files and images as chunks, or look at what a mixture holds
   curate RECIPE      make training examples of a folder of videos
@@ -81,6 +82,7 @@ COMMANDS: dict[str, Command] = {
     "evaluate": _lazy("evaluate"),
     "make-tiny": _lazy("making.make_tiny"),
     "make-full": _lazy("making.make_full"),
+    "calibrate": _lazy("making.calibrate"),
     "export": _lazy("export"),
     "data": _lazy("data"),
     "curate": _lazy("curate"),

@@ -1,10 +1,9 @@
 """The benchmarks run in miniature."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
-
-import pytest
 
 from tests.paths import ROOT
 
@@ -27,6 +26,26 @@ def test_gpu_benchmark(tmp_path: Path) -> None:
     assert printed.count("| no |") == 8
 
 
-@pytest.mark.parametrize("name", sorted(path.name for path in (ROOT / "benchmarks").glob("*.py")))
-def test_help(name: str) -> None:
-    assert "usage:" in run(f"benchmarks/{name}", "--help")
+ALL_HELP = """
+import runpy, sys
+
+for path in sys.argv[1:]:
+    sys.argv = [path, "--help"]
+    try:
+        runpy.run_path(path, run_name="__main__")
+    except SystemExit as end:
+        assert not end.code, (path, end.code)
+    else:
+        raise AssertionError(f"{path} --help did something")
+"""
+
+
+def test_each_says_what_it_does() -> None:
+    """All in one process of their own: to import what they import takes seconds."""
+    paths = sorted(str(path) for path in (ROOT / "benchmarks").glob("*.py"))
+    environment = {**os.environ, "PYTHONPATH": str(ROOT / "benchmarks")}
+    done = subprocess.run(
+        [sys.executable, "-c", ALL_HELP, *paths], capture_output=True, text=True, cwd=ROOT, check=False, env=environment
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stdout.count("usage:") == len(paths)

@@ -12,7 +12,7 @@ from omnigen2.commands.options import at_most, note, run_command
 from omnigen2.commands.settings import DrawingParser, ModelSettings, PictureSettings, load_generator, progress_bar
 from omnigen2.encoders import HOTTEST, MOST_NEW_TOKENS, Message, check_proportions
 from omnigen2.errors import UserError
-from omnigen2.generate import GenerateError, Generator, ModelFolder, Reply, Sampling
+from omnigen2.generate import GenerateError, Generator, ModelFolder, Reply, Sampling, read_calibration
 from omnigen2.pictures import ImageReader
 
 DESCRIPTION = """\
@@ -71,6 +71,8 @@ def _run(settings: ChatSettings) -> None:
     turns = _typed() if settings.message is None else iter([_message(settings.message, settings.image)])
     if "mllm" in folder.untrained():
         note(f"the language model of {folder.path} is not trained: its answers mean nothing (generate draws with it)")
+    if (calibration := read_calibration(folder.path)) is not None:
+        calibration.check(settings.sampling)
     generator = load_generator(settings.model)
     talk: list[Message] = []
     for message in turns:

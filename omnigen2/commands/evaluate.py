@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Bar
 
-from omnigen2.commands.evaluate_drawing import best_of, draw, parameters_of, to_draw
+from omnigen2.commands.evaluate_drawing import best_of, draw, drawing_model, parameters_of, to_draw
 from omnigen2.commands.judging import FeatureSettings, JudgeSettings, judge_of
 from omnigen2.commands.options import POSITIONAL, Parser, at_most, note, run_command
 from omnigen2.commands.settings import (
@@ -22,10 +22,11 @@ from omnigen2.commands.settings import (
     dtype_of,
     progress_bar,
 )
-from omnigen2.encoders import MOST_NEW_TOKENS
+from omnigen2.encoders import MOST_NEW_TOKENS, VAEMemory
 from omnigen2.errors import UserError, user_errors
 from omnigen2.files import plain_name
-from omnigen2.generate import MOST_IMAGES, ModelFolder, Sampling
+from omnigen2.generate import MOST_IMAGES, ModelFolder, Offload, Sampling
+from omnigen2.quantize import Quantization, quantize
 
 if TYPE_CHECKING:
     from omnigen2.evaluation import Answerer, Benchmark, ChoiceBenchmark, EvaluationProgress
@@ -77,6 +78,9 @@ class EvaluateSettings:
         lora: LoRA adapter of --model, DIR or DIR:0.7; may be repeated.
         device: Of --model, or of --clip and --dino (default: cuda if there is one).
         dtype: Of --model (default: bfloat16, on the CPU float32).
+        offload: Of --model, what waits in the host's memory while others work: idle, stages or blocks.
+        vae_memory: Of --model, with tiled, large pictures are encoded and decoded in overlapping tiles.
+        quantize: Of --model, the weights of the blocks in 8 or 4 bits: less memory, other pictures and answers.
         data: The published data set.
         answers: For `mmbench` and `mmmu`, lines with key and answer.
         max_new_tokens: Longest answer that --model makes.
@@ -94,6 +98,9 @@ class EvaluateSettings:
     lora: tuple[str, ...] = ()
     device: str | None = None
     dtype: DType | None = None
+    offload: Offload = "none"
+    vae_memory: VAEMemory = "one_by_one"
+    quantize: Quantization = "none"
     picture: PictureSettings = field(default_factory=PictureSettings)
     sampling: Sampling = field(default_factory=Sampling)
     data: Path | None = None
@@ -160,9 +167,11 @@ def _run(settings: EvaluateSettings, command: str) -> None:
             raise EvaluationError(f"--{name} must be at least 1, got {value}")
     benchmark = find_benchmark(settings.benchmark)
     draws = settings.model is not None and not isinstance(benchmark, ChoiceBenchmark)
-    for name, given in {"lora": settings.lora, "best_of": settings.best_of > 1}.items():
-        if given and not draws:
-            raise EvaluationError(f"--{name} goes with a --model that draws", "leave it out, or name the model")
+    given = {"lora": settings.lora, "best_of": settings.best_of > 1, "offload": settings.offload != "none"}
+    if unused := next((name for name, is_given in given.items() if is_given and not draws), None):
+        raise EvaluationError(f"--{unused} goes with a --model that draws", "leave it out, or name the model")
+    if settings.quantize != "none" and settings.model is None:
+        raise EvaluationError("--quantize goes with a --model", "leave it out, or name the model")
     if (settings.best_of > 1) != bool(settings.choose_by):
         raise EvaluationError("--best_of and --choose_by go together", "such as --best_of 4 --choose_by rules")
     if isinstance(benchmark, ChoiceBenchmark):
@@ -185,9 +194,10 @@ def _judge_pictures(settings: EvaluateSettings, benchmark: "Benchmark", command:
     items = benchmark.items(settings.images, settings.data)
     benchmark.check(items)
     pending = to_draw(settings, settings.model, items) if settings.model is not None else []
+    model = drawing_model(settings, settings.model) if settings.model is not None and pending else None
     judge = judge_of(settings.judging, settings.features, benchmark, lambda: device_of(settings.device))
-    if settings.model is not None and pending:
-        draw(settings, settings.model, pending, best_of(settings, benchmark, pending))
+    if model is not None:
+        draw(model, pending, best_of(settings, benchmark, pending))
     if not any(item.output.is_file() for item in items):
         raise EvaluationError(
             f"none of the {len(items)} pictures is there, the first would be {items[0].output}", "check --images"
@@ -230,7 +240,8 @@ def _judge_answers(settings: EvaluateSettings, benchmark: "ChoiceBenchmark", com
         answers, tokens = read_answers(settings.answers, [choice.key for choice in choices]), None
     else:
         tokens = settings.max_new_tokens
-        facts = (str(source.resolve()), tokens)  # not the model's weights: another model is another --out
+        kind = () if settings.quantize == "none" else (settings.quantize,)
+        facts = (str(source.resolve()), tokens, *kind)  # not the model's weights: another model is another --out
         with progress_bar(len(choices), "asking") as tell:
             answers = ask(choices, lambda: _answerer(settings, source), facts, out / "answers.jsonl", tell)
     result = BenchmarkResult(benchmark.name, name, letter_protocol(tokens), tuple(marked(choices, answers)))
@@ -260,6 +271,7 @@ def _answerer(settings: EvaluateSettings, model: Path) -> "Answerer":
             device=device,
             rules=PromptRules(sees="text_and_images"),
         )
+        quantize(encoder.model, settings.quantize)
 
     def answer(system: str, question: str, images: tuple[Image.Image, ...]) -> str:
         talk = (Message("system", system), Message("user", question, images))

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 from PIL import Image
 
-from omnigen2.commands.generate import Work
+from omnigen2.commands.drawing import Work, polynomial_of, saved
 from omnigen2.commands.judging import chooser_of
-from omnigen2.commands.settings import ModelSettings
+from omnigen2.commands.settings import ModelSettings, settled
 from omnigen2.encoders import load_tokenizer
 from omnigen2.errors import UserError, user_errors
 from omnigen2.generate import BestOf, Job, ModelFolder, Request, check_jobs, planner_of, read_parameters
@@ -48,8 +48,9 @@ def to_draw(settings: "EvaluateSettings", model: Path, items: "Sequence[Benchmar
         planner = planner_of(folder)
         planner.check(Request(prompt="", height=size.height, width=size.width))
         with user_errors():
-            tokenizer = load_tokenizer(folder.part("processor"), _model(settings, model).rules)
+            tokenizer = load_tokenizer(folder.part("processor"))
         check_jobs(jobs, planner, tokenizer)
+        polynomial_of(model, jobs)
     return jobs
 
 
@@ -66,11 +67,24 @@ def best_of(settings: "EvaluateSettings", benchmark: "Benchmark", jobs: Sequence
     return BestOf(settings.best_of, chooser.choose, chooser.by)
 
 
-def draw(settings: "EvaluateSettings", model: Path, jobs: Sequence[Job], best: BestOf | None = None) -> None:
+def draw(model: ModelSettings, jobs: Sequence[Job], best: BestOf | None = None) -> None:
     """Draw one picture after another; each is kept as soon as it is whole."""
-    for _ in Work(_model(settings, model), jobs, 1, best).draw():
+    work = Work(model, jobs, 1, best)
+    for _ in work.draw():
         pass
+    print(saved(work.count), end="")
 
 
-def _model(settings: "EvaluateSettings", model: Path) -> ModelSettings:
-    return ModelSettings(model=model, lora=settings.lora, device=settings.device, dtype=settings.dtype)
+def drawing_model(settings: "EvaluateSettings", model: Path) -> ModelSettings:
+    """The model that draws, with a number format; what it cannot be loaded with is told before it is."""
+    return settled(
+        ModelSettings(
+            model=model,
+            lora=settings.lora,
+            device=settings.device,
+            dtype=settings.dtype,
+            offload=settings.offload,
+            vae_memory=settings.vae_memory,
+            quantize=settings.quantize,
+        )
+    )

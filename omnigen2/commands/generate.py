@@ -2,19 +2,18 @@
 
 import secrets
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
+from omnigen2.commands.drawing import Work, pending, polynomial_of, saved
 from omnigen2.commands.judging import JudgeSettings, NamedChooser, chooser_of
 from omnigen2.commands.options import at_most, note, run_command
 from omnigen2.commands.settings import (
     DrawingParser,
     ModelSettings,
     PictureSettings,
-    load_generator,
     needed,
-    progress_bar,
     settled,
 )
 from omnigen2.encoders import ChatTokenizer, load_tokenizer
@@ -22,7 +21,6 @@ from omnigen2.errors import user_errors
 from omnigen2.generate import (
     MOST_IMAGES,
     BestOf,
-    Choice,
     Estimate,
     GenerateError,
     Job,
@@ -30,7 +28,6 @@ from omnigen2.generate import (
     NoEffectWarning,
     Request,
     Sampling,
-    batches,
     check_jobs,
     check_picture_name,
     jobs_of_file,
@@ -110,25 +107,27 @@ def _run(settings: GenerateSettings) -> None:
     settings = replace(settings, model=settled(settings.model))
     chooser = _chooser(settings)
     best = None if chooser is None else BestOf(settings.best_of, chooser.choose, chooser.by, settings.keep_all)
-    pending = _pending(settings, _jobs(settings), best)
-    if pending:
+    jobs = _pending(settings, _jobs(settings), best)
+    if jobs:
         planner = planner_of(folder)
         with user_errors():
             tokenizer = load_tokenizer(folder.part("processor"), settings.model.rules)
-        check_jobs(pending, planner, tokenizer)
-        _tell_notices(settings, pending, tokenizer)
-    work = Work(settings.model, pending, settings.batch_size, best, settings.overwrite)
+        check_jobs(jobs, planner, tokenizer)
+        polynomial_of(folder.path, jobs)
+        _tell_notices(settings, jobs, tokenizer)
+    work = Work(settings.model, jobs, settings.batch_size, best, settings.overwrite)
     if settings.dry_run:
         needs = [needed(settings.model, work.largest)] if work.batches else []
         pictures = sum(map(len, work.batches))
         print("\n".join([f"pictures to draw: {pictures}, batches: {len(work.batches)}", *map(_table, needs)]))
         return
-    if chooser is not None and pending:
-        chooser.check(pending)
+    if chooser is not None and jobs:
+        chooser.check(jobs)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", NoEffectWarning)  # it is told
         for job, seed, chosen in work.draw():
             print(f"wrote {job.out} (seed {seed}{chosen})")
+    print(saved(work.count), end="")
 
 
 def _chooser(settings: GenerateSettings) -> NamedChooser | None:
@@ -161,11 +160,10 @@ def _pending(settings: GenerateSettings, jobs: Sequence[Job], best: BestOf | Non
         elif there is not None:
             raise GenerateError(problem, remedy)
         return jobs
-    chosen = (1, "") if best is None else (best.n, best.by)
-    pending = [job for job in jobs if not job.done(*_named(settings.model), *chosen, dtype=settings.model.numbers)]
-    if len(pending) < len(jobs):
-        print(f"{len(jobs) - len(pending)} of {len(jobs)} pictures are there already")
-    return pending
+    left = pending(jobs, settings.model, best)
+    if len(left) < len(jobs):
+        print(f"{len(jobs) - len(left)} of {len(jobs)} pictures are there already")
+    return left
 
 
 def _tell_notices(settings: GenerateSettings, jobs: Sequence[Job], tokenizer: ChatTokenizer) -> None:
@@ -178,73 +176,6 @@ def _tell_notices(settings: GenerateSettings, jobs: Sequence[Job], tokenizer: Ch
     told = (sentence for job in jobs for sentence in notices([job.request], job.sampling, tokenizer, "--"))
     for sentence in dict.fromkeys(told):
         note(sentence)
-
-
-class Work:
-    """Jobs to draw, in batches; with `best`, several pictures of each, of which the best is kept.
-
-    Args:
-        size: Pictures drawn together.
-        overwrite: Whether also candidates that are there are drawn again.
-    """
-
-    def __init__(
-        self, model: ModelSettings, jobs: Sequence[Job], size: int, best: BestOf | None, overwrite: bool = False
-    ) -> None:
-        self.model, self.best = model, best
-        self.groups = list(batches(jobs, size if best is None else max(size // best.n, min(size, 1))))
-        missing = [self._missing(group, overwrite) for group in self.groups]
-        self.packs = [list(batches(some, size)) for some in missing]
-
-    @property
-    def batches(self) -> list[tuple[Job, ...]]:
-        """All of them, in order."""
-        return [batch for packs in self.packs for batch in packs]
-
-    @property
-    def largest(self) -> tuple[Job, ...]:
-        """The batch that needs most memory, by the pixels that are asked for."""
-
-        def pixels(job: Job) -> int:
-            asked, side = job.request, 1024
-            return (asked.height or side) * (asked.width or side) + len(asked.images) * side**2
-
-        return max(self.batches, key=lambda batch: sum(map(pixels, batch)))
-
-    def draw(self) -> Iterator[tuple[Job, int | None, str]]:
-        """Draw, and give each job when its picture is written, its seed, and how it was chosen in words."""
-        generator = load_generator(self.model, self.largest) if self.batches else None
-        steps = sum(batch[0].sampling.steps for batch in self.batches)
-        with progress_bar(steps, "drawing") as tell:
-            for group, packs in zip(self.groups, self.packs, strict=True):
-                for batch in packs:
-                    assert generator is not None  # noqa: S101  (there are batches)
-                    pictures = generator.many([job.request for job in batch], batch[0].sampling, tell)
-                    for job, picture in zip(batch, pictures, strict=True):
-                        picture.save(job.out)
-                        if self.best is None:
-                            yield job, picture.request.seed, ""
-                if self.best is not None:
-                    for job, choice in self.best.settle(group):
-                        yield job, choice.first_seed + (choice.best or 0), _told(choice)
-
-    def _missing(self, jobs: Sequence[Job], overwrite: bool) -> Sequence[Job]:
-        if self.best is None:
-            return jobs
-        drawn = [one for job in jobs for one in self.best.candidates(job)]
-        dtype = self.model.numbers
-        return drawn if overwrite else [one for one in drawn if not one.done(*_named(self.model), dtype=dtype)]
-
-
-def _told(choice: Choice) -> str:
-    score = "" if choice.best is None else f"{choice.scores[choice.best]:.3g}"
-    failed = f", {choice.failed} judgements failed" if choice.failed else ""
-    return f", the best of {len(choice.scores)} with {score}{failed}"
-
-
-def _named(model: ModelSettings) -> tuple[str, tuple[str, ...]]:
-    """What pictures call a model and its adapters."""
-    return model.model.resolve().name, tuple(one.name for one in model.adapters)
 
 
 def _jobs(settings: GenerateSettings) -> list[Job]:

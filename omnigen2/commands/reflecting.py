@@ -153,7 +153,7 @@ def _model(settings: ReflectSettings, jobs: Sequence[Job]) -> "Model":
         return load_generator(settings.model, [job] * settings.batch_size)
 
     model, adapters = settings.model.model, settings.model.adapters
-    name = " + ".join((model.resolve().name, *(one.name for one in adapters), settings.model.numbers))
+    name = ", ".join((model.resolve().name, *(one.name for one in adapters), settings.model.numbers))
     return Model(name, [model, *(one.path for one in adapters)], load)
 
 

@@ -117,8 +117,8 @@ def _overlay(page: Path, one: Finished, item: Item, number: int) -> str:
         if number == 0 and subject.box is not None:
             left, top, right, bottom = subject.box
             parts.append(
-                f'<rect x="{left:.1f}" y="{top:.1f}" width="{right - left:.1f}" height="{bottom - top:.1f}" fill="none" '
-                f'stroke="{_colour(place)}" stroke-width="2" vector-effect="non-scaling-stroke"/>'
+                f'<rect x="{left:.1f}" y="{top:.1f}" width="{right - left:.1f}" height="{bottom - top:.1f}" '
+                f'fill="none" stroke="{_colour(place)}" stroke-width="2" vector-effect="non-scaling-stroke"/>'
             )
     if size is None or not parts:
         return ""

@@ -1,6 +1,7 @@
-"""`gallery/index.html`: the funnel, and what was kept and what was dropped, side by side; it needs nothing from elsewhere.
+"""`gallery/index.html`: the funnel, and what was kept and what was dropped, side by side.
 
-The page shows some of each; where there are more, pages of their own show up to `MOST` of a kind.
+It needs nothing from elsewhere. The page shows some of each; where there are more, pages of their own show up to `MOST`
+of a kind.
 """
 
 from collections.abc import Sequence
@@ -61,7 +62,7 @@ def write_gallery(folder: Path, finished: Sequence[Finished], clips: Path, count
         counts: Of each step, in their order.
     """
     folder.mkdir(exist_ok=True)
-    kept, *dropped = kinds = _kinds(finished)
+    kept, *dropped = kinds = _kinds(finished, [count.step for count in counts])
     written = {"index.html"}
     for kind in kinds:
         if len(kind.items) > kind.shown:
@@ -81,11 +82,11 @@ def write_gallery(folder: Path, finished: Sequence[Finished], clips: Path, count
 SWITCH = '<p><label><input type="checkbox" id="overlays" checked> boxes and masks</label></p>'
 
 
-def _kinds(finished: Sequence[Finished]) -> list[Kind]:
-    """What was kept, then what was dropped, by step and reason."""
+def _kinds(finished: Sequence[Finished], steps: Sequence[str]) -> list[Kind]:
+    """What was kept, then what was dropped, in the order of the steps, by reason."""
     kept = [(one, item, "") for one in finished for item in one.kept]
     ended = [(one, end) for one in finished for end in one.ended]
-    ended.sort(key=lambda pair: (pair[1].step, pair[1].reason))
+    ended.sort(key=lambda pair: (steps.index(pair[1].step), pair[1].reason))
     kinds = [Kind("kept", "Kept", kept, KEPT)]
     for number, ((step, reason), group) in enumerate(groupby(ended, key=lambda pair: (pair[1].step, pair[1].reason))):
         items = [(one, end.item, end.detail) for one, end in group]

@@ -246,7 +246,7 @@ def test_what_cannot_be_drawn_is_told_before_the_first_drawing(
     rows = [{**row, "key": f"k{n}"} for n in range(3)]
     rows[2]["input_images"] = inputs
     (data / "rows.jsonl").write_text("".join(json.dumps(one) + "\n" for one in rows))
-    monkeypatch.setattr("omnigen2.commands.generate.load_generator", lambda *_: pytest.fail("loaded"))
+    monkeypatch.setattr("omnigen2.commands.drawing.load_generator", lambda *_: pytest.fail("loaded"))
     options = ["--data", str(data), "--model", str(model), "--judge", "http://127.0.0.1:9", "--judge_model", "m"]
     assert call(images, tmp_path / "out", *options, *DRAW[2:], bench="omnicontext") == 2
     said = capsys.readouterr().err

@@ -187,5 +187,5 @@ def test_a_jsonl_is_a_set_too_and_broken_ones_are_told_before_the_work(tmp_path:
     with pytest.raises(CurationError, match="hashes of near copies cannot differ in 20 bits give 0 to 16"):
         read_recipe(path)
     path.write_text(with_copies(tmp_path, duplicates={}).read_text().replace("duplicates.HashPictures", "ids.NoIds"))
-    with pytest.raises(CurationError, match=r"together.duplicates: no step hashes the pictures"):
-        curate(read_recipe(path), clips, out, InProcess())
+    with pytest.raises(UserError, match=r"together.duplicates: no step hashes the pictures"):
+        curate(read_recipe(path), clips, tmp_path / "other", InProcess())

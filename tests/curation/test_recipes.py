@@ -8,12 +8,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+import yaml
 from PIL import Image
 
 from omnigen2.cli import main
 from omnigen2.curation import Limiting, Recipe, Store, read_recipe
 from omnigen2.curation.steps import ChatStep, NoIds
-from omnigen2.data import JsonlSource
+from omnigen2.data import JsonlSource, StreamingSource
 from tests.curation.stand_ins import GREY, RED, instead, write_red
 from tests.paths import RECIPES
 from tests.rl.loopback import Answer, Asked, chat_answer, loopback
@@ -37,8 +38,12 @@ def test_a_recipe_is_built_and_says_how_it_is_run(name: str) -> None:
     assert isinstance(made.steps["no_ids"], NoIds)
     for step in made.steps.values():
         assert not isinstance(step, Limiting) or set(step.limits) == set(step.reasons)
-    elsewhere = built(name, "vars.server.model=NAME", "vars.server.limits.concurrency=3")
-    assert made.identity == elsewhere.identity != built(name).identity
+
+
+def test_which_server_answers_makes_no_other_recipe() -> None:
+    changes = ("vars.server.urls=[http://127.0.0.1:1]", "vars.server.limits.concurrency=3", "vars.server.workers=2")
+    assert built("recaption", *changes).identity == built("recaption").identity
+    assert built("recaption", "vars.server.image_side=64").identity != built("recaption").identity
 
 
 SAID: dict[str, dict[str, Any]] = {
@@ -74,12 +79,12 @@ def curated(name: str, tmp_path: Path, clips: Path) -> tuple[list[dict[str, Any]
     """Examples of a recipe with models that stand in, by the command, and what the server was asked."""
     talk = Talk()
     with loopback(talk) as server:
-        changes = [f"vars.server.urls=[{server.url}/v1]", *instead(built(name).steps)]
-        words = ["curate", str(RECIPES / "curation" / f"{name}.yaml"), "--clips", str(clips), "--engine", "here"]
+        recipe = RECIPES / "curation" / f"{name}.yaml"
+        changes = [f"vars.server.urls=[{server.url}/v1]", *instead(yaml.safe_load(recipe.read_text())["steps"])]
+        words = ["curate", str(recipe), "--clips", str(clips), "--engine", "here"]
         words += ["--out", str(tmp_path / "out"), *(word for change in changes for word in ("--set", change))]
         assert main(words) == 0
     assert talk.asked["colour"] == 1
-    assert main(["data", "optimize", str(tmp_path / "out" / "examples.jsonl"), str(tmp_path / "chunks")]) == 0
     return [json.loads(line) for line in (tmp_path / "out" / "examples.jsonl").read_text().splitlines()], talk.asked
 
 
@@ -105,6 +110,7 @@ def test_videos_become_in_context_examples(tmp_path: Path, videos: Path) -> None
     assert asked == {"colour": 1, "names": 2, "same": 1, "quality": 1, "subjects": 1}
     sample = JsonlSource(tmp_path / "out" / "examples.jsonl")[0]
     assert (sample.task, len(sample.references)) == ("in_context", 1)
+    assert json.loads(sample.meta) == meta
 
 
 def test_videos_become_in_context_edits(tmp_path: Path, videos: Path) -> None:
@@ -117,14 +123,22 @@ def test_videos_become_in_context_edits(tmp_path: Path, videos: Path) -> None:
     }
 
 
-def test_videos_become_interleaved_examples(tmp_path: Path, videos: Path) -> None:
+def test_videos_become_interleaved_examples_and_chunks(tmp_path: Path, videos: Path) -> None:
     examples, asked = curated("interleaved", tmp_path, videos)
-    whole = examples[-1]
-    assert whole["instruction"].startswith("Image 1 is the beginning. Image 2: The square moves")
-    assert len(whole["input_images"]) + 1 == 1 + whole["instruction"].count("The square moves")
-    assert asked["change"] == len(examples)
-    samples = JsonlSource(tmp_path / "out" / "examples.jsonl")
-    assert {samples[number].task for number in range(len(samples))} == {"interleaved"}
+    assert asked["change"] == len(examples) > 2
+    assert main(["data", "optimize", str(tmp_path / "out" / "examples.jsonl"), str(tmp_path / "chunks")]) == 0
+    (chunks,) = (path for path in (tmp_path / "chunks").iterdir() if path.is_dir())
+    samples = StreamingSource(chunks)
+    assert len(samples) == len(examples)
+    for number, example in enumerate(examples):
+        sample, shown = samples[number], len(example["input_images"])
+        assert (sample.task, len(sample.references), sample.instruction) == (
+            "interleaved",
+            shown,
+            example["instruction"],
+        )
+        assert sample.instruction.count("The square moves to the right.") == shown
+        assert json.loads(sample.meta) == example["meta_data"]
 
 
 @pytest.fixture

@@ -1,6 +1,5 @@
 """Vectors of pictures by DINO or DINOv2."""
 
-from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -10,8 +9,7 @@ from torch import Tensor
 from typing_extensions import override
 
 from omnigen2.curation.models.folders import FolderModel
-from omnigen2.curation.models.protocols import Embedder
-from omnigen2.pictures import Picture
+from omnigen2.curation.models.protocols import AnySizes, Embedder
 
 
 class Dino(FolderModel, Embedder):
@@ -25,7 +23,7 @@ class Dino(FolderModel, Embedder):
         self.folder = folder
 
     @override
-    def __call__(self, pictures: Sequence[Picture]) -> Float[Tensor, "pictures features"]:
+    def __call__(self, pictures: AnySizes) -> Float[Tensor, "pictures features"]:
         return _loaded(self.folder, self.device)(pictures)
 
 

@@ -16,11 +16,12 @@ from torch import Tensor
 from omnigen2.curation.items import CurationError
 from omnigen2.curation.step import Resources
 from omnigen2.curation.video import Pixels
-from omnigen2.pictures import Picture
 
 Box: TypeAlias = tuple[float, float, float, float]
 """Left, top, right and bottom, in pixels."""
 Mask: TypeAlias = Bool[np.ndarray, "height width"]
+AnySizes: TypeAlias = Sequence[Float[Tensor, "3 _ _"]]
+"""Pictures as `omnigen2.pictures` has them, each of its own size."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +99,7 @@ class Tracker(Model, ABC):
 class Filler(Model, ABC):
     """Paints what is masked, so that it goes with the rest."""
 
-    def fill(self, picture: Pixels, mask: Mask, prompt: str = "", seed: int = 0) -> Pixels:
+    def fill(self, picture: Pixels, mask: Bool[np.ndarray, "rows columns"], prompt: str = "", seed: int = 0) -> Pixels:
         """The picture with new pixels where the mask is True, and every other pixel as it was.
 
         Args:
@@ -127,5 +128,5 @@ class Embedder(Model, ABC):
     """Pictures to vectors whose angle tells how alike they are: an `Embed` of `omnigen2.curation.pairs`."""
 
     @abstractmethod
-    def __call__(self, pictures: Sequence[Picture]) -> Float[Tensor, "pictures features"]:
-        """One vector for each picture, of any sizes."""
+    def __call__(self, pictures: AnySizes) -> Float[Tensor, "pictures features"]:
+        """One vector for each picture."""

@@ -70,12 +70,14 @@ def _figure(one: Attempts, trial: Try, chosen: bool) -> str:
         case Verdict() as said:
             mark, words = "right" if said.right else "wrong", f"{said.score:.3g}"
             words += f" · {said.answer}" if chosen else ""
+            words += f"\n→ {said.edit}" if chosen and said.edit and said.edit not in said.changes else ""
         case Unjudged() as said:
             mark, words = "", f"no verdict: {said.reason}"
         case None:
             mark, words = "", "not judged yet"
     kind = f"{mark}{'' if chosen else ' passed'}".strip()
     return (
-        f'<figure class="{kind}"><img src="../prompts/{one.prompt.key}/{trial.picture}" alt="" loading="lazy">'
-        f'<figcaption dir="auto">seed {trial.seed}\n{escape(words)}</figcaption></figure>'
+        f'<figure class="{kind}"><img src="../prompts/{one.prompt.key}/{trial.picture}" alt="" '
+        f'title="seed {trial.seed}" loading="lazy">'
+        f'<figcaption dir="auto">{escape(words)}</figcaption></figure>'
     )

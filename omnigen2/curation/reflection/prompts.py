@@ -81,7 +81,7 @@ def _jsonl(path: Path, seed: int, height: int, width: int) -> Iterator[Prompt]:
         yield Prompt(text, given, fields.whole("height", 1, 2**14), fields.whole("width", 1, 2**14), meta)
 
 
-def own_seed(seed: int, *words: str) -> int:
+def own_seed(seed: int, text: str, meta: str = "") -> int:
     """A seed for these words, far from those of others; `seed` counts by `SPREAD`."""
-    digest = hashlib.sha256(json.dumps(words).encode()).digest()
+    digest = hashlib.sha256(json.dumps([text, meta]).encode()).digest()
     return (int.from_bytes(digest[:5], "big") + seed * SPREAD) % 2**62

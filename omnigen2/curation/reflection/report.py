@@ -23,7 +23,7 @@ def report(every: Sequence[Attempts], plans: Sequence[RoundPlan], examples: int)
         "## What each round came to",
         _rounds(every, plans),
         "Round 0 is the first picture of each prompt. A round takes the prompts whose last picture is wrong; it is "
-        "*better* if a picture of it is, by the judge's score, and *no better* if none is: then the last one stays. "
+        "*better* if a picture of it is, by the judge's score, and *wrong* if none is: then the last one stays. "
         "*No verdict*: nothing that the judge said of its pictures can be read. *Waiting*: the same command goes on "
         "with them.",
         "## What was wrong with first pictures",
@@ -41,7 +41,7 @@ def _rounds(every: Sequence[Attempts], plans: Sequence[RoundPlan]) -> str:
         counts = Counter(outcomes)
         numbers = [counts[name] for name in ("right", "better", "wrong", "unjudged", "waiting")]
         lines.append([str(number), plan.how, str(plan.tries), plan.model, *map(str, (len(outcomes), *numbers))])
-    head = ("round", "how", "tries", "model", "in", "right", "better", "no better", "no verdict", "waiting")
+    head = ("round", "how", "tries", "model", "in", "right", "better", "wrong", "no verdict", "waiting")
     return markdown_table(head, lines, right=True) if lines else "Nothing was drawn yet."
 
 

@@ -115,11 +115,11 @@ class ChatStep(Step):
     name: ClassVar[str]
     schema: ClassVar[Schema]
     elsewhere = ("server.urls", "server.key_variable", "server.limits", "server.workers")
-    batch = 16
 
     def __init__(self, server: Server, system: str) -> None:
         self.server, self.system = server, system
         self.resources = Resources(0.25, workers=server.workers)
+        self.batch = 4 * (server.limits or Limits()).concurrency  # the server is busy, and memory bounded
 
     @abstractmethod
     def questions(self, item: Item, clip: OpenClip) -> Sequence[Content]:

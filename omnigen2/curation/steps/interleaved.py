@@ -57,7 +57,7 @@ def _across(scenes: Sequence[Item]) -> Item:
     first, last = scenes[0], scenes[-1]
     span = None if first.span is None or last.span is None else (first.span[0], last.span[1])
     frames = tuple(scene.frames[len(scene.frames) // 2] for scene in scenes)
-    return Item(f"{first.key} to {last.key}, across", span, frames, made=first.made)
+    return replace(first, key=f"{first.key} to {last.key}, across", span=span, frames=frames)
 
 
 class DescribeChanges(ChatStep):

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from functools import cached_property
 
 import numpy as np
+from jaxtyping import UInt8
 from typing_extensions import override
 
 from omnigen2.curation import CurationError, Frame, Item, OpenClip, Resources, Scoring
@@ -86,7 +87,7 @@ class SubjectKept(Scoring):
         }
 
 
-def _cut_out(picture: Pixels, mask: Mask) -> Pixels:
+def _cut_out(picture: Pixels, mask: Mask) -> UInt8[np.ndarray, "rows columns 3"]:
     """What a mask is on, with grey around it."""
     left, top, right, bottom = box_of(mask)
     return np.where(mask[..., None], picture, GREY).astype(np.uint8)[top:bottom, left:right]

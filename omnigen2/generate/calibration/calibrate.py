@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Protocol, runtime_checkable
 
-from omnigen2.dit.cache import Fit, Pairs
+from omnigen2.dit.cache import FEWEST, Fit, Pairs
 from omnigen2.generate.calibration.file import Calibration
 from omnigen2.generate.denoise import Progress
 from omnigen2.generate.errors import GenerateError
@@ -47,6 +47,20 @@ class Watched(Protocol):
         ...
 
 
+def check_enough(requests: int, sampling: Sampling) -> None:
+    """Refuse drawings that have too few steps to fit a polynomial to.
+
+    Raises:
+        GenerateError: If so many have.
+    """
+    if requests * (sampling.steps - 1) < FEWEST:
+        raise GenerateError(
+            f"{requests} prompts of {sampling.steps} steps have {requests * (sampling.steps - 1)} changes from step to "
+            f"step, a polynomial wants {FEWEST}",
+            "draw more prompts, twenty are usual",
+        )
+
+
 def calibrate(
     generator: Watched,
     requests: Sequence[Request],
@@ -67,14 +81,14 @@ def calibrate(
         progress: Told after each step of each batch.
 
     Raises:
-        GenerateError: If the batch size is below 1.
-        UserError: If there are too few changes to fit to.
+        GenerateError: If the batch size is below 1, or there are too few requests.
 
     Source: the official calibration of TeaCache, Liu et al., arXiv:2411.19108; see `omnigen2.dit.cache.Fit`.
     """
     if batch_size < 1:
         raise GenerateError(f"batch_size must be at least 1, got {batch_size}", "1 needs the least memory")
     sampling = generator.sampling if sampling is None else sampling
+    check_enough(len(requests), sampling)
     plain = replace(sampling, cache="none", cache_threshold=None, cache_interval=None, guidance_every=1)
     pairs: Pairs = []
     for start in range(0, len(requests), batch_size):

@@ -1,4 +1,4 @@
-"""What recipes of `omnigen2.curation` name to work on drawn videos: the world's reader as every model, and the truth."""
+"""What recipes of `omnigen2.curation` name to work on drawn videos: the world's reader as any model, and the truth."""
 
 from omnigen2.microworld.curated.context_truth import InContextTruth
 from omnigen2.microworld.curated.context_words import MicroChanges, MicroInContextWords
@@ -11,7 +11,7 @@ from omnigen2.microworld.curated.truth import EditTruth
 from omnigen2.microworld.curated.words import MicroWords
 
 __all__ = [
-    "EditTruth", "InContextTruth", "MicroChanges", "MicroDetector", "MicroEmbedder", "MicroFiller", "MicroInContextWords",
-    "MicroJudge", "MicroNames", "MicroReflector", "MicroSameThing", "MicroTracker", "MicroWords", "TrueWords",
-    "write_prompts",
+    "EditTruth", "InContextTruth", "MicroChanges", "MicroDetector", "MicroEmbedder", "MicroFiller",
+    "MicroInContextWords", "MicroJudge", "MicroNames", "MicroReflector", "MicroSameThing", "MicroTracker",
+    "MicroWords", "TrueWords", "write_prompts",
 ]  # fmt: skip

@@ -122,9 +122,8 @@ def _right(video: DrawnVideo, finished: Finished, item: Item, into_scene: bool) 
     rest = sorted(there.keys() - set(names))
     if not into_scene:
         return True, item.instruction in words and not rest and not view.cut
-    scene = reading(_picture(finished, item.frames[-2].picture))
-    shown = sorted(map(name_of, scene.items)) == rest and scene.background == view.scene.background
-    return True, item.instruction in words and shown
+    left = sorted(map(name_of, reading(_picture(finished, item.frames[-2].picture)).items))
+    return True, item.instruction in words and left == rest and not view.cut
 
 
 def _step_lines(steps: Sequence[str], painted: Sequence[Example]) -> Iterator[list[str]]:
@@ -141,7 +140,9 @@ def _subject_lines(finished: Sequence[Finished], clips: Path) -> Iterator[list[s
     boxes, came, went = list[bool](), list[bool](), list[bool]()
     for clip in finished:
         video = _truth(clip, clips)
-        for item in (*clip.kept, *(end.item for end in clip.ended)) if video else ():
+        if video is None:
+            continue
+        for item in (*clip.kept, *(end.item for end in clip.ended)):
             views = [view_of(video.at(time)) for time in (_base(item), item.frames[-1].seconds)] if item.frames else []
             judged = item.made.get(JUDGED)
             found = [(one["name"], one["box"]) for one in judged or ()]

@@ -100,7 +100,7 @@ def _next(before: Item, items: Sequence[Item]) -> Item | None:
     def far(item: Item) -> float:
         return hypot(item.row - before.row, item.column - before.column)
 
-    like = [one for one in items if (one.shape, one.colour, one.texture) == (before.shape, before.colour, before.texture)]
+    like = [one for one in items if name_of(one) == name_of(before)]
     there = [one for one in items if (one.shape, one.texture) == (before.shape, before.texture) and far(one) < NEAR]
     return min(like or there, key=far, default=None)
 

@@ -21,7 +21,7 @@ SMALLEST = 0.12
 
 
 class MicroFiller(Filler):
-    """Fills most of a picture with another background of the world, and less than half of it with the one that is there.
+    """Fills most of a picture with another background of the world, and a smaller part with the one that is there.
 
     Args:
         things: The share of smaller fillings that get a thing too, if it has room.
@@ -65,7 +65,9 @@ class MicroFiller(Filler):
         colours = {item.colour for item in items}
         return [one for one in self._known.backgrounds if one != behind and one.tint not in colours] or [GREY]
 
-    def _thing(self, mask: Mask, behind: Background, items: Sequence[Item], rng: np.random.Generator) -> tuple[Item, ...]:
+    def _thing(
+        self, mask: Mask, behind: Background, items: Sequence[Item], rng: np.random.Generator
+    ) -> tuple[Item, ...]:
         """Something that is not there yet, in the middle of what is masked, if it fits."""
         left, top, right, bottom = (edge / len(mask) for edge in box_of(mask))
         radius = min(right - left, bottom - top) / 2 / REACH

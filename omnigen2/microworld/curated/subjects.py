@@ -1,4 +1,4 @@
-"""The world's reader in the place of a vision-language model: it names subjects, and says whether they stayed the same."""
+"""The world's reader in the place of a vision-language model: it names subjects and judges what became of them."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -25,9 +25,7 @@ class MicroNames(Step):
         seed: Of which ones.
     """
 
-    def __init__(
-        self, most: int = 2, wrong: float = 0.0, vocabulary: VocabularyName = "full", seed: int = 0
-    ) -> None:
+    def __init__(self, most: int = 2, wrong: float = 0.0, vocabulary: VocabularyName = "full", seed: int = 0) -> None:
         check_shares(self, {"wrong": wrong})
         if most < 1:
             raise CurationError(f"MicroNames has most {most}", "give at least 1")

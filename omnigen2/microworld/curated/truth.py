@@ -11,7 +11,7 @@ from omnigen2.curation import Dropped, Finished, Item, Section
 from omnigen2.files import markdown_table
 from omnigen2.microworld.curated.sight import scene_of
 from omnigen2.microworld.curated.words import MicroWords
-from omnigen2.microworld.video import Camera, DrawnVideo, edits_between, read_truth, true_edits
+from omnigen2.microworld.video import DrawnVideo, edits_between, read_truth, true_edits, view_of
 from omnigen2.pictures import ImageReader
 
 
@@ -91,7 +91,8 @@ def _judged(video: DrawnVideo, finished: Finished, item: Item, words: str, reaso
     first, last = (video.at(frame.seconds) for frame in (item.frames[0], item.frames[-1]))
     if painted:
         shown = scene_of(ImageReader().read(finished.folder / item.frames[0].picture))
-        edits = () if isinstance(shown, Dropped) or last.camera != Camera() else edits_between(shown, last.scene)
+        view = view_of(last)
+        edits = () if isinstance(shown, Dropped) or view.cut else edits_between(shown, view.scene)
     else:
         edits = true_edits(first, last)
     true = {edit.instruction for edit in edits}

@@ -8,8 +8,8 @@ from omnigen2.microworld.tasks import stands
 from omnigen2.microworld.video.footage import Moment
 from omnigen2.microworld.world import RELATIONS, TEMPLATES, Background, Item, Scene, describe_background
 
-WHOLE = 0.75
-"""An item is seen as a whole if so much of its radius lies between its centre and the border."""
+WHOLE = 0.5
+"""An item is seen if so much of its radius lies between its centre and the border: of a circle, four fifths."""
 MOST_SUBJECTS = 2
 """No sentence of the world speaks of more pictures with a subject."""
 
@@ -19,8 +19,8 @@ class View:
     """What a camera sees of a scene, with places and radii as shares of the view.
 
     Attributes:
-        scene: The items that are seen as a whole, or nearly.
-        cut: Items of which the border leaves a part only.
+        scene: The items that are seen, as a whole or nearly.
+        cut: Items of which the border leaves less.
     """
 
     scene: Scene
@@ -67,6 +67,6 @@ def contexts_of(subjects: Sequence[Item], background: Background, into_scene: bo
         text = template
         for role in roles:
             text = text.replace("{role}", role, 1)
-        words = {"relation": relation, "place": subjects[0].place, "background": f"on {describe_background(background)}"}
-        said.append(text.format(i=1, j=2, k=3, **words))
+        where = {"place": subjects[0].place, "background": f"on {describe_background(background)}"}
+        said.append(text.format(i=1, j=2, k=3, relation=relation, **where))
     return tuple(said)

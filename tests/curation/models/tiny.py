@@ -1,6 +1,5 @@
 """The real classes of detector, tracker and filler, in folders of the published layouts, with tiny random weights."""
 
-import json
 from pathlib import Path
 
 import torch
@@ -73,7 +72,10 @@ def write_tiny_sam2(folder: Path) -> None:
         vision_config=vision,
         image_size=SIDE,
         prompt_encoder_config={"hidden_size": channels, "image_size": SIDE, "mask_input_channels": 4},
-        mask_decoder_config={"hidden_size": channels, "mlp_dim": 32, "num_attention_heads": 2},
+        mask_decoder_config={
+            "hidden_size": channels, "mlp_dim": 32, "num_attention_heads": 2, "iou_head_hidden_dim": 16,
+        },
+        num_maskmem=3, max_object_pointers_in_encoder=4,
         memory_attention_hidden_size=channels, memory_attention_num_layers=1,
         memory_attention_feed_forward_hidden_size=32, memory_attention_rope_feat_sizes=[grid, grid],
         memory_encoder_hidden_size=channels, mask_downsampler_embed_dim=channels, memory_fuser_embed_dim=channels,
@@ -123,8 +125,3 @@ def write_tiny_flux_fill(folder: Path) -> None:
             guidance_embeds=True,
         ),
     ).save_pretrained(folder)  # fmt: skip
-
-
-def describe(folder: Path) -> str:
-    """What config.json says a model is."""
-    return json.loads((folder / "config.json").read_text())["model_type"]
