@@ -5,8 +5,8 @@
 
 Drawn videos are curated by recipes/curation/micro_edit.yaml, first without a stop. Then the same command is started
 again and again, and SIGKILL ends its process after a random time; whenever it has come to its end, it begins in a new
-folder. With Ray half of the kills hit one of its workers while the command goes on, at most two in a run: a clip that
-kills three is given up on purpose. Each finished folder must have the same examples, pictures and gallery, byte for
+folder. With Ray, whose start takes longer than the work, six workers are killed in a run too, one after another: the
+command goes on, and a clip that three of them die of would be given up on purpose. Each finished folder must have the same examples, pictures and gallery, byte for
 byte, and the same records but for their seconds; and no process of a killed command may be left. Prints one JSON line.
 Needs Linux.
 """
@@ -27,10 +27,11 @@ from omnigen2.curation import Store
 from omnigen2.microworld.video import Footage, write_videos
 
 RECIPE = Path(__file__).resolve().parents[1] / "recipes/curation/micro_edit.yaml"
-LONGEST = 600.0
+LONGEST = 1200.0
+WORKERS = 6
 OTHERS = ("ray::IDLE", "ray::DashboardAgent", "ray::RuntimeEnvAgent")
 """Processes of Ray that are no workers, or have nothing to do."""
-GONE = 30.0
+GONE = 120.0
 """Seconds after which the processes of a killed command must have ended."""
 
 
@@ -139,7 +140,6 @@ def left_over(processes: dict[int, str]) -> int:
     while (there := [one for one, title in processes.items() if title and title_of(one)]) and time.monotonic() < end:
         time.sleep(0.05)
     for one in there:
-        print("left", processes[one][:200], title_of(one)[:50], flush=True)
         os.kill(one, signal.SIGKILL)
     return len(there)
 
@@ -150,6 +150,7 @@ def main() -> None:
     parser.add_argument("--kills", type=int, default=100)
     parser.add_argument("--videos", type=int, default=8)
     parser.add_argument("--engine", choices=["here", "ray"], default="here")
+    parser.add_argument("--minutes", type=float, default=60.0, help="after which no more is killed")
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
     draw = random.Random(options.seed)
@@ -158,17 +159,19 @@ def main() -> None:
         write_videos(folder / "videos", options.videos, options.seed, Footage(shots=(1, 2), seconds=(0.8, 1.2)))
         words = ["curate", str(RECIPE), "--clips", str(folder / "videos"), "--engine", options.engine, "--out"]
         begin, kills, log = time.monotonic(), Kills(), folder / "said.txt"
-        assert ended(start([*words, str(folder / "whole")], log), log, LONGEST, [], kills), "not finished in ten minutes"
+        assert ended(start([*words, str(folder / "whole")], log), log, LONGEST, [], kills), (
+            "not finished in twenty minutes"
+        )
         length = time.monotonic() - begin
         whole = content_of(folder / "whole")
-        finished = 0
-        while kills.commands + kills.workers < options.kills:
+        ray, finished, end = options.engine == "ray", 0, time.monotonic() + 60 * options.minutes
+        while kills.commands + kills.workers < options.kills and time.monotonic() < end:
             finished += 1
             out = folder / f"out-{finished}"
             while True:
-                more = kills.commands + kills.workers < options.kills
-                workers = [draw.uniform(0, length) for _ in range(2)] if options.engine == "ray" and more else []
-                until = draw.uniform(0, length) if more and (not workers or draw.random() < 0.5) else LONGEST
+                more = kills.commands + kills.workers < options.kills and time.monotonic() < end
+                workers = [length * draw.uniform(n, n + 0.5) / WORKERS for n in range(WORKERS)] if ray and more else []
+                until = draw.uniform(0, length) if more and (not ray or draw.random() < 0.5) else LONGEST
                 if ended(start([*words, str(out)], log), log, until, workers, kills):
                     break
             assert content_of(out) == whole, f"{out} differs after {kills}"

@@ -4,9 +4,9 @@
     OMP_NUM_THREADS=1 python benchmarks/curation_worth.py in_context --videos 60
 
 Markdown tables. `edit` takes recipes/curation/micro_edit.yaml, `in_context` micro_incontext.yaml. The first table
-leaves out a filter at a time, once with models that are always right and once with models that err: a writer of edits
-that gives an instruction to every tenth pair that has none; for in-context examples, boxes, tracks, masks and paintings
-of which one in ten or twenty is wrong. In the second table one model after another errs, with all filters in place.
+leaves out each filter, and all others, once with models that are always right and once with models that err: a writer
+of edits that gives an instruction to every tenth pair that has none; for in-context examples, boxes, tracks, masks and
+paintings of which one in ten or twenty is wrong. In the second table one model after another errs, with all filters.
 Right are examples that are right in every way, of those that are kept; found are right ones, of all that there could
 have been. Seeds start at `--seed`; thresholds were chosen on others (10000 and 50000 on). Scenes and frames are found
 once; everything after them is done again for each line, in this process.
@@ -158,15 +158,19 @@ def main() -> None:
             rest = {step: steps[step] for step in list(steps)[first:] if step not in without}
             return tally(options.kind, [finished(clip, rest) for clip in clips], videos).line()
 
-        left_out = [(), *((step,) for step in pipeline.filters), pipeline.filters]
+        every = pipeline.filters
+        sets = {"all": (), **{f"all but {one}": (one,) for one in every}}
+        if len(every) > 2:
+            sets |= {f"{one} alone": tuple(other for other in every if other != one) for one in every}
+        sets["none"] = every
         lines = [
-            ["none" if not out else "all" if out == pipeline.filters else out[0], models, *tried(changes, out)]
+            [filters, models, *tried(changes, out)]
             for models, changes in (("are right", ()), ("err", pipeline.erring))
-            for out in left_out
+            for filters, out in sets.items()
         ]
         heads = ("kept", "subjects right", "right", "found")
         print(f"{options.kind}, {options.videos} videos from seed {options.seed}\n")
-        print(markdown_table(("left out", "models", *heads), lines), end="\n\n")
+        print(markdown_table(("filters", "models", *heads), lines), end="\n\n")
         lines = [
             [what, str(rate), *tried([f"{setting}={rate}"])]
             for what, setting in pipeline.models.items()

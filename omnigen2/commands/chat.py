@@ -68,11 +68,11 @@ def _run(settings: ChatSettings) -> None:
     folder = ModelFolder(settings.model.model)
     if settings.message is None and settings.image:
         raise GenerateError("--image goes with --message", "or write /image FILE in the conversation")
+    if (calibration := read_calibration(folder.path)) is not None:
+        calibration.check(settings.sampling)
     turns = _typed() if settings.message is None else iter([_message(settings.message, settings.image)])
     if "mllm" in folder.untrained():
         note(f"the language model of {folder.path} is not trained: its answers mean nothing (generate draws with it)")
-    if (calibration := read_calibration(folder.path)) is not None:
-        calibration.check(settings.sampling)
     generator = load_generator(settings.model)
     talk: list[Message] = []
     for message in turns:

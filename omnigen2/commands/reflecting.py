@@ -119,11 +119,12 @@ def _judge(settings: JudgeSettings) -> "ReflectionJudge":
     """
     from omnigen2.curation.reflection import ChatReflector
     from omnigen2.curation.steps import Server
-    from omnigen2.microworld.curated import MicroReflector
-    from omnigen2.microworld.world import TOLERANCE
 
     words = settings.judge
     if words == ("rules",):
+        from omnigen2.microworld.curated import MicroReflector
+        from omnigen2.microworld.world import TOLERANCE
+
         return MicroReflector(TOLERANCE if settings.tolerance is None else settings.tolerance)
     if not words or not all(word.startswith(("http://", "https://")) for word in words):
         got = f"--judge is {', '.join(words)}" if words else "--judge is missing"

@@ -82,7 +82,7 @@ def example(task: Task, item: Item, finished: Finished, folder: Path, identity: 
         return (finished.folder / frame.picture).relative_to(folder).as_posix()
 
     pictures = [seen(frame) for frame in item.frames]
-    meta = {
+    meta: dict[str, Any] = {
         "file": clip.name,
         "content": clip.content,
         "key": item.key,

@@ -16,7 +16,7 @@ from omnigen2.dit.config import TransformerConfig
 from omnigen2.dit.embedding import TextEmbedder, TimeEmbedder
 from omnigen2.dit.modulation import Modulation, OutputLayer
 from omnigen2.dit.routing import Joint, Pack, Routes, joint_layout, own_segments
-from omnigen2.errors import check_choice, check_instance
+from omnigen2.errors import UserError, check_choice, check_instance
 from omnigen2.layout import Layout, TokenStates
 from omnigen2.rope import ImageIndexEmbedding, OmniPositions, PositionScheme, RotaryEmbedding, Rotation
 
@@ -167,8 +167,13 @@ class DiffusionTransformer(nn.Module):
         """Do once what does not depend on the time: embed everything given, refine the text, place the tokens.
 
         Raises:
+            UserError: If it is something else.
             ValueError: If features or patches do not fit the layout, or a sample has too many references.
         """
+        if not isinstance(inputs, Inputs):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise UserError(
+                f"the condition is a {type(inputs).__name__}, expected Inputs, or what `prepare` makes of them"
+            )
         layout = inputs.layout
         device, dtype = self.target_embedder.weight.device, self.target_embedder.weight.dtype
         texts, references = layout.segments("text"), layout.segments("reference")
@@ -215,9 +220,10 @@ class DiffusionTransformer(nn.Module):
             Same dtype as `x_t`; same shape, or, with `Inputs.joint`, the tokens of all joint samples' targets.
 
         Raises:
+            UserError: If the condition is something else.
             ValueError: If shapes do not fit the layout, or a time is outside of [0, 1].
         """
-        if isinstance(condition, Inputs):
+        if not isinstance(condition, Condition):
             condition = self.prepare(condition)
         routes = condition.routes
         if not isinstance(t, Tensor):

@@ -11,7 +11,7 @@ from typing import Protocol, TypeAlias, runtime_checkable
 
 from omnigen2.files import check_most
 from omnigen2.generate.denoise import Progress
-from omnigen2.generate.errors import GenerateError
+from omnigen2.generate.errors import GenerateError, check_kind
 from omnigen2.generate.generator import Generator
 from omnigen2.generate.jobs import Job
 from omnigen2.generate.picture import Choice, Picture, read_parameters, save_picture
@@ -114,6 +114,7 @@ def best_of(
         `lambda pictures: reward.score([RewardRequest(one.request.prompt, to_pixels(one.image), references) for one in
         pictures]).outcomes()`.
     """
+    check_kind("chooser", chooser, Callable, "a function of pictures")  # pyright: ignore[reportArgumentType]
     requests = candidates(request, n)
     size = n if batch_size is None else batch_size
     if size < 1:
@@ -133,6 +134,8 @@ def candidates(request: Request, n: int) -> list[Request]:
     Raises:
         GenerateError: If n is out of range, or the request has no seed.
     """
+    check_kind("the request", request, Request, "a Request")
+    check_kind("best_of", n, int, "a whole number")
     check_most("best_of", n, MOST_IMAGES, GenerateError)
     if n < 1:
         raise GenerateError(f"best_of must be at least 1, got {n}", "4 is usual")

@@ -10,6 +10,7 @@ from omnigen2.dit import DiffusionTransformer, patchify, unpatchify
 from omnigen2.dit.cache import Clock, Count, Run
 from omnigen2.flow import Models, TimeShift, time_grid
 from omnigen2.generate.branches import BRANCHES, EncodedSample, Latent, PackedBranches
+from omnigen2.generate.errors import check_kind
 from omnigen2.generate.request import Sampling
 from omnigen2.layout import Ragged, TokenIndex, unpack
 
@@ -42,9 +43,16 @@ def denoise(
         start: Makes what is called in the transformer's place, such as `Cache.start` of a rule of
             `omnigen2.dit.cache`; by that of the sampling if None.
 
+    Raises:
+        GenerateError: If something else is given.
+
     Returns:
         One float32 latent per sample, shape (channels, height, width), on the transformer's device.
     """
+    check_kind("dit", getattr(dit, "_orig_mod", dit), DiffusionTransformer, "a DiffusionTransformer")
+    check_kind("sampling", sampling, Sampling, "a Sampling")
+    for sample in samples:
+        check_kind("a sample", sample, EncodedSample, "an EncodedSample")
     patch_size, device = dit.config.patch_size, dit.target_embedder.weight.device
     clock = Clock(sampling.steps)
     if start is None:

@@ -14,7 +14,7 @@ from omnigen2.encoders import SYSTEM_PROMPT, Message, PromptRules, VAEMemory
 from omnigen2.files import check_most
 from omnigen2.generate.calibration import read_calibration
 from omnigen2.generate.denoise import Progress
-from omnigen2.generate.errors import GenerateError
+from omnigen2.generate.errors import GenerateError, check_kind
 from omnigen2.generate.folder import ModelFolder
 from omnigen2.generate.memory import Offload, Placement, default_dtype
 from omnigen2.generate.models import Models
@@ -116,6 +116,8 @@ class Generator(Models):
         Raises:
             GenerateError: If a value cannot be used.
         """
+        check_kind("images", images, (list, tuple), "several images; of one it is [image]")
+        check_kind("num_images", num_images, int, "a whole number")
         check_most("num_images", num_images, MOST_IMAGES, GenerateError)
         if num_images < 1:
             raise GenerateError(f"num_images must be at least 1, got {num_images}", "ask for one picture or more")
@@ -161,6 +163,9 @@ class Generator(Models):
                 were written over.
         """
         self._check_files()
+        check_kind("messages", messages, (list, tuple), 'a conversation: [Message("user", "hello")]')
+        for message in messages:
+            check_kind("a message of the conversation", message, Message, "a Message")
         if not messages or messages[-1].speaker != "user":
             said = f"the last of them is the {messages[-1].speaker}'s" if messages else "there is nothing to answer"
             raise GenerateError(f"got {len(messages)} messages, {said}", "end the conversation with a user message")

@@ -11,14 +11,13 @@ from omnigen2.adapters import ScaledAdapter, load_lora
 from omnigen2.dit import DiffusionTransformer
 from omnigen2.dit.cache import Clock, Count, Pairs, Run, Watching
 from omnigen2.encoders import LatentCodec, QwenEncoder
-from omnigen2.errors import check_instance
 from omnigen2.files import MappedFiles
 from omnigen2.flow import SquareRootShift, TimeShift
 from omnigen2.generate.branches import EncodedSample, Latent
 from omnigen2.generate.calibration import Calibration
 from omnigen2.generate.denoise import Progress, denoise
 from omnigen2.generate.encode import Encoders, Texts, awake
-from omnigen2.generate.errors import GenerateError
+from omnigen2.generate.errors import GenerateError, check_kind
 from omnigen2.generate.folder import LATENT_SIDE, shift_text
 from omnigen2.generate.memory import Offload, Resting
 from omnigen2.generate.notices import NoEffectWarning, notices
@@ -68,6 +67,9 @@ class Models:
         device: torch.device | None = None,
         dtype: torch.dtype | None = None,
     ) -> None:
+        check_kind("transformer", getattr(transformer, "_orig_mod", transformer), DiffusionTransformer, "a DiffusionTransformer")
+        check_kind("vlm", vlm, QwenEncoder, "a QwenEncoder")
+        check_kind("vae", vae, LatentCodec, "a LatentCodec")
         config = transformer.config
         pairs = (("text states", vlm.dim, config.text_dim), ("latents", vae.channels, config.in_channels))
         for what, made, read in pairs:
@@ -148,10 +150,11 @@ class Models:
 
     def _plans(self, requests: Sequence[Request]) -> list[Plan]:
         self._check_files()
+        check_kind("requests", requests, (list, tuple), "a list of Request")
         if not requests:
             raise GenerateError("got no requests", "give at least one")
         for request in requests:
-            check_instance("a request", request, Request)
+            check_kind("a request", request, Request, "a Request")
         return [self.plan(request) for request in requests]
 
     def _read(self, plans: Sequence[Plan]) -> list[Texts]:
@@ -165,9 +168,9 @@ class Models:
     def _draw(
         self, plans: Sequence[Plan], texts: Sequence[Texts], sampling: Sampling, progress: Progress | None
     ) -> tuple[Picture, ...]:
+        check_kind("the sampling", sampling, Sampling, "a Sampling")
         for sentence in notices([plan.request for plan in plans], sampling, self.encoders.vlm.tokenizer):
             warnings.warn(sentence, NoEffectWarning, stacklevel=5)
-        check_instance("the sampling", sampling, Sampling)
         fit = None
         if self.calibration is not None:
             self.calibration.check(sampling)

@@ -21,7 +21,7 @@ from omnigen2.flow import (
     TextImageGuidance,
     TimeShift,
 )
-from omnigen2.generate.errors import GenerateError
+from omnigen2.generate.errors import GenerateError, check_kind
 
 SolverName: TypeAlias = Literal["euler", "heun", "dpm2", "dpm3"]
 CacheName: TypeAlias = Literal["none", "forecast", "first_block", "teacache", "taylorseer"]
@@ -90,6 +90,16 @@ class Sampling:
     guidance_every: int = 1
 
     def __post_init__(self) -> None:
+        for name in ("steps", "cache_interval", "guidance_every"):
+            value = getattr(self, name)
+            if value is not None or name != "cache_interval":
+                check_kind(name, value, int, "a whole number")
+        for name in ("text_scale", "image_scale", "time_shift", "cache_threshold"):
+            if (value := getattr(self, name)) is not None or name.endswith("scale"):
+                check_kind(name, value, (int, float), "a number")
+        check_kind("guidance_interval", self.guidance_interval, (tuple, list), "two fractions of the steps")
+        if len(self.guidance_interval) != 2:
+            raise GenerateError(f"guidance_interval is {self.guidance_interval}, expected two fractions of the steps")
         if not 1 <= self.steps <= MOST_STEPS:
             most = "" if self.steps < 1 else f" and at most {MOST_STEPS}"
             raise GenerateError(
@@ -223,6 +233,15 @@ class Request:
     meta: str = ""
 
     def __post_init__(self) -> None:
+        for name in ("prompt", "negative_prompt", "meta"):
+            check_kind(name, getattr(self, name), str, "a text")
+        check_kind("images", self.images, (tuple, list), "several images; of one it is (image,)")
+        for number, image in enumerate(self.images, start=1):
+            kinds = (Image.Image, str, Path, bytes)
+            check_kind(f"image {number}", image, kinds, "a PIL image, or the path or the contents of a file")
+        for name in ("height", "width", "seed"):
+            if (value := getattr(self, name)) is not None:
+                check_kind(name, value, int, "a whole number")
         if (self.height is None) != (self.width is None):
             raise GenerateError(
                 f"got height {self.height} and width {self.width}", "give both, or neither for the default size"

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ from PIL import Image
 from PIL.ExifTags import IFD
 
 from omnigen2.errors import UserError
-from omnigen2.generate import Picture, Request, Sampling, read_parameters
+from omnigen2.generate import Job, Picture, Request, Sampling, read_parameters
 from omnigen2.generate.errors import GenerateError
 from omnigen2.pictures import ImageReader
 
@@ -83,3 +84,41 @@ def test_refusals(tmp_path: Path) -> None:
     (tmp_path / "text.png").write_text("x")
     with pytest.raises(GenerateError, match="is no PNG, WebP or JPEG file"):
         read_parameters(tmp_path / "text.png")
+
+
+REUSES: list[dict[str, Any]] = [
+    {},
+    {"cache": "forecast"},
+    {"cache": "forecast", "cache_threshold": 0.2},
+    {"cache": "taylorseer"},
+    {"cache": "taylorseer", "cache_interval": 2},
+    {"cache": "teacache"},
+    {"guidance_every": 2},
+]
+
+
+@pytest.mark.parametrize("drawn", REUSES, ids=str)
+def test_a_picture_that_was_drawn_with_another_cache_is_not_taken_for_this_one(
+    drawn: dict[str, Any], tmp_path: Path
+) -> None:
+    asked = Request(prompt="a", seed=3)
+    replace(picture(), adapters=(), sampling=Sampling(**drawn)).save(tmp_path / "a.png")
+    for wanted in REUSES:
+        job = Job(tmp_path / "a.png", asked, Sampling(**wanted))
+        if wanted == drawn:
+            assert job.done("tiny", ())
+            continue
+        with pytest.raises(GenerateError, match="is there already, drawn with (cache|guidance_every)"):
+            job.done("tiny", ())
+
+
+def test_a_picture_says_by_which_polynomial_its_cache_decided(tmp_path: Path) -> None:
+    tea, path = Sampling(cache="teacache"), tmp_path / "a.png"
+    job = Job(path, Request(prompt="a", seed=3), tea)
+    replace(picture(), adapters=(), sampling=tea, polynomial=(2.0, 0.5)).save(path)
+    assert job.done("tiny", (), polynomial=(2.0, 0.5))
+    for other in ((), (2.0, 0.25)):
+        with pytest.raises(GenerateError, match=r"drawn with cache_polynomial \[2.0, 0.5\] in place of "):
+            job.done("tiny", (), polynomial=other)
+    replace(picture(), adapters=(), polynomial=(2.0, 0.5)).save(path)
+    assert replace(job, sampling=Sampling()).done("tiny", ())  # nothing was reused, whatever the model knows

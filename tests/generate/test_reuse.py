@@ -1,19 +1,24 @@
 """Caches in the denoising loop: the laws that every rule keeps."""
 
+from collections.abc import Iterator
 from itertools import pairwise
 from typing import Any
 
 import pytest
 import torch
+import torch.distributed as dist
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch.distributed.device_mesh import init_device_mesh
 
 from omnigen2.dit.cache import Count
+from omnigen2.errors import UserError
 from omnigen2.flow import SquareRootShift
 from omnigen2.generate.branches import EncodedSample
 from omnigen2.generate.denoise import denoise
 from omnigen2.generate.errors import GenerateError
 from omnigen2.generate.request import Sampling, SolverName
+from omnigen2.training.parts import shard_transformer
 
 from .test_denoise import batches, sample, trained
 
@@ -100,6 +105,27 @@ def test_the_first_step_and_the_last_are_computed(some: dict[str, Any], solver: 
     rows = 2 * len(DIT.blocks) * (2 if solver == "heun" else 1)
     assert each[0] == each[-1] == rows
     assert min(each) < rows
+
+
+@pytest.fixture
+def one_rank() -> Iterator[None]:
+    dist.init_process_group("gloo", store=dist.HashStore(), rank=0, world_size=1)
+    yield
+    dist.destroy_process_group()
+
+
+@pytest.mark.usefixtures("one_rank")
+def test_ranks_that_share_weights_decide_by_the_step_alone() -> None:
+    """Others would wait for each other in different blocks."""
+    dit, batch = trained(), [sample(0, [], 2, 2)]
+    fixed = Sampling(steps=4, cache="taylorseer", cache_interval=2, guidance_every=2)
+    expected = denoise(dit, batch, fixed, SquareRootShift())
+    shard_transformer(dit, init_device_mesh("cpu", (1,)), "fp32")
+    found = denoise(dit, batch, fixed, SquareRootShift())
+    assert all(torch.equal(one, other) for one, other in zip(expected, found, strict=True))
+    for name in ("forecast", "first_block", "teacache"):
+        with pytest.raises(UserError, match=r"Cache decides by what is drawn, .*\n  decide by the step: TaylorSeer"):
+            denoise(dit, batch, Sampling(steps=4, cache=name), SquareRootShift())
 
 
 @pytest.mark.parametrize(

@@ -45,11 +45,11 @@ class Sam2Video(FolderModel, Tracker):
             with torch.inference_mode():
                 seen = model(inference_session=session, frame=inputs.pixel_values[0], frame_idx=number)
                 (masks,) = processor.post_process_masks([seen.pred_masks], [size])
-            _forget(session, number, max(model.config.num_maskmem, model.config.max_object_pointers_in_encoder))
+            forget(session, number, max(model.config.num_maskmem, model.config.max_object_pointers_in_encoder))
             yield masks[:, 0].cpu().numpy()
 
 
-def _forget(session: Any, number: int, reach: int) -> None:
+def forget(session: Any, number: int, reach: int) -> None:
     """Drop a frame that has been seen, and what the model remembers of those farther back than it looks."""
     session.processed_frames.pop(number)
     for remembered in session.output_dict_per_obj.values():

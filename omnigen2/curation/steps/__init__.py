@@ -4,7 +4,7 @@ from omnigen2.curation.steps.chat import ChatStep, Server, answer_schema, read_f
 from omnigen2.curation.steps.cuts import Cuts
 from omnigen2.curation.steps.duplicates import Duplicates, HashPictures, Leaks
 from omnigen2.curation.steps.ids import NoIds, leaked_ids
-from omnigen2.curation.steps.interleaved import DescribeChanges, Sequences
+from omnigen2.curation.steps.interleaved import DescribeChanges, Sequences, told
 from omnigen2.curation.steps.judges import JudgeKept, JudgeTracks
 from omnigen2.curation.steps.kept import SubjectKept
 from omnigen2.curation.steps.names import NameSubjects
@@ -19,5 +19,5 @@ __all__ = [
     "EraseSubject", "FeatureDifference", "FillRegion", "FindSubjects", "FramePairs", "HashPictures", "JudgeKept",
     "JudgeTracks", "KeyFrames", "LastWhole", "Leaks", "NameSubjects", "NewBackground", "NoIds", "OpenPicture",
     "PixelDifference", "Recaption", "Repainting", "SameView", "Sequences", "Server", "SubjectKept", "TrackSubjects",
-    "WriteInstruction", "answer_schema", "leaked_ids", "read_fields",
+    "WriteInstruction", "answer_schema", "leaked_ids", "read_fields", "told",
 ]  # fmt: skip

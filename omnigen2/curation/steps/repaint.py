@@ -221,23 +221,24 @@ class FillRegion(Repainting):
     def painted(self, item: Item, clip: OpenClip) -> Outcome:
         original = item.frames[-1]
         picture = np.asarray(clip.read(original))
+        regions = self._regions(item, picture, clip)
+        right = {name: region for name, region in regions.items() if self.least <= region.mean() <= self.most}
+        left_out = [name for name in regions if name not in right]
         made: list[Item] = []
-        for name, region in self._regions(item, picture, clip):
-            if not self.least <= region.mean() <= self.most:
-                continue
+        for name, region in right.items():
             filled, told = self.paint(original, region, "", "filled", clip)
+            told = {**told, "region": box_of(region), "left_out": left_out}
             key = f"{item.key}, without {name}"
-            told = {**told, "region": box_of(region)}
             made.append(replace(item, key=key, frames=(filled, original), subjects=()).with_made("filled", told))
-        return made or Dropped("no region of the right size")
+        return made or Dropped("no region of the right size", ", ".join(left_out))
 
-    def _regions(self, item: Item, picture: Pixels, clip: OpenClip) -> list[tuple[str, Mask]]:
+    def _regions(self, item: Item, picture: Pixels, clip: OpenClip) -> Mapping[str, Mask]:
         height, width = picture.shape[:2]
         if item.subjects:
-            return [(one.name, grown(_area_of(one, height, width, clip), self.grow)) for one in item.subjects]
+            return {one.name: grown(_area_of(one, height, width, clip), self.grow) for one in item.subjects}
         rng = np.random.default_rng(seed_of(self.seed, picture.tobytes()))
         boxes = [_random_box(rng, height, width, self.least, self.most) for _ in range(self.regions)]
-        return [(f"region {number}", box_mask(box, height, width)) for number, box in enumerate(boxes)]
+        return {f"region {number}": box_mask(box, height, width) for number, box in enumerate(boxes)}
 
 
 def _area_of(subject: Subject, height: int, width: int, clip: OpenClip) -> Mask:

@@ -125,12 +125,12 @@ class FindSubjects(Limiting):
         missing = [name for name in names if name not in best]
         if len(missing) == len(names):
             return Dropped("no subject was found", ", ".join(missing))
-        areas = {name: _area(found.box) / (picture.shape[0] * picture.shape[1]) for name, found in best.items()}
+        areas = {name: float(_area(found.box)) / picture[..., 0].size for name, found in best.items()}
         small = [name for name in names if name in best and areas[name] < self.least]
         item = item.scored({"subject_area": max(areas.values())})
         item = item.with_made("boxes", {"model": self.detector.name, "missing": missing, "small": small})
         large = [name for name in names if name in best and name not in small] or small
-        subjects = tuple(Subject(name, best[name].box, best[name].score) for name in large)
+        subjects = tuple(Subject(name, _plain(best[name].box), float(best[name].score)) for name in large)
         return self.decide(replace(item, subjects=subjects))
 
 
@@ -251,6 +251,12 @@ def shared(one: Box, other: Box) -> float:
 
 def _area(box: Box) -> float:
     return (box[2] - box[0]) * (box[3] - box[1])
+
+
+def _plain(box: Box) -> Box:
+    """Without numbers of numpy, which JSON does not know."""
+    left, top, right, bottom = box
+    return float(left), float(top), float(right), float(bottom)
 
 
 def _only(item: Item, *numbers: int) -> Item:

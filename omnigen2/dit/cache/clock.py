@@ -6,6 +6,8 @@ from typing import TypeAlias
 
 from torch import Tensor
 
+from omnigen2.errors import UserError, check_whole
+
 Velocity: TypeAlias = Callable[[Tensor, Tensor], Tensor]
 """A velocity model, from noisy states and times: `omnigen2.flow.VelocityModel`, which this room does not import."""
 
@@ -43,6 +45,8 @@ class Clock:
     """
 
     def __init__(self, steps: int) -> None:
+        if check_whole("steps of a Clock", steps) < 1:
+            raise UserError(f"got {steps} steps of a Clock, expected at least 1")
         self.steps = steps
         self.step = -1
         self.evaluation = 0
@@ -58,8 +62,14 @@ class Clock:
 
         Args:
             models: One for all steps, or one for each.
+
+        Raises:
+            UserError: If they are no models, or more or fewer than steps.
         """
         each = tuple(models) if isinstance(models, Sequence) else (models,) * self.steps
+        if len(each) != self.steps or not all(map(callable, each)):
+            kinds = ", ".join(dict.fromkeys(type(one).__name__ for one in each))
+            raise UserError(f"got {len(each)} models ({kinds}) for {self.steps} steps, expected functions of x_t and t")
         return tuple(self._at(step, model) for step, model in enumerate(each))
 
     def _at(self, step: int, model: Velocity) -> Velocity:

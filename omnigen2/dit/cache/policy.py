@@ -50,7 +50,7 @@ class Cache(ABC):
 
     @abstractmethod
     def start(self, clock: Clock, count: Count | None = None) -> Run:
-        """A drawing with this rule, to be called in the transformer's place."""
+        """A drawing with this rule, to be called in the transformer's place, at the steps of a clock."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -113,7 +113,13 @@ class TaylorSeer(StepCache):
         return (step - self.warm_up + 1) % self.interval == 0
 
     def models(self, model: Velocity, steps: int) -> tuple[Velocity, ...]:
-        """Any velocity model, one a step, as solvers take them. Steps of two evaluations keep them apart."""
+        """Any velocity model, one a step, as solvers take them. Steps of two evaluations keep them apart.
+
+        Raises:
+            UserError: If it is none.
+        """
+        if not callable(model):
+            raise UserError(f"the model of TaylorSeer is {model!r:.60}, expected a function of x_t and t")
         clock = Clock(steps)
         kept: dict[int, tuple[int, History]] = {}
 

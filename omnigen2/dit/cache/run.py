@@ -13,7 +13,7 @@ from omnigen2.dit.cache.clock import Clock, Count
 from omnigen2.dit.cache.history import History, put
 from omnigen2.dit.cache.rows import Rows
 from omnigen2.dit.model import Condition, DiffusionTransformer
-from omnigen2.errors import UserError
+from omnigen2.errors import UserError, check_instance
 from omnigen2.layout import TokenStates
 
 if TYPE_CHECKING:
@@ -42,6 +42,7 @@ class Run:
     """
 
     def __init__(self, clock: Clock, count: Count | None = None) -> None:
+        check_instance("the clock of a drawing", clock, Clock)
         self.clock = clock
         self.count = Count() if count is None else count
         self._rows: dict[int, Rows] = {}
@@ -58,7 +59,16 @@ class Run:
         self.count.whole += len(rows) * len(dit.blocks)
 
     def rows(self, condition: Condition) -> Rows:
-        """The rows of a condition, made once."""
+        """The rows of a condition, made once.
+
+        Raises:
+            UserError: If it is something else.
+        """
+        if not isinstance(condition, Condition):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise UserError(
+                f"the condition of a drawing with reuse is a {type(condition).__name__}, expected a Condition",
+                "`DiffusionTransformer.prepare` makes one, the same for all steps",
+            )
         found = self._rows.get(id(condition))
         if found is None or found.condition is not condition:
             found = self._rows[id(condition)] = Rows(condition)

@@ -145,7 +145,7 @@ def _subject_lines(finished: Sequence[Finished], clips: Path) -> Iterator[list[s
         for item in (*clip.kept, *(end.item for end in clip.ended)):
             views = [view_of(video.at(time)) for time in (_base(item), item.frames[-1].seconds)] if item.frames else []
             judged = item.made.get(JUDGED)
-            found = [(one["name"], one["box"]) for one in judged or ()]
+            found = [(one["name"], tuple(one["box"])) for one in judged or ()]
             found = found or [(one.name, one.box) for one in item.subjects if one.box]
             around = [(name, at_box(views[0].scene.items, box, video.footage.size)) for name, box in found]
             boxes += [thing is not None and name_of(thing) == name for name, thing in around]

@@ -67,7 +67,7 @@ class _Mending:
             if item is not None and _cost(include, item):
                 yield self._changed(slot, include, item)
         for pair in self.asked.beside:
-            pass
+            yield from self._related(pair)
         for slot, include in enumerate(self.wanted):
             if self.slots[slot] is None:
                 yield self._put(slot, _at(include, self._free()[0]), self._lacking(include))

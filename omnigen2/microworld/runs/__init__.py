@@ -13,6 +13,6 @@ from omnigen2.microworld.runs.vlm import RandomMicroVLM, ShippedMicroVLM
 __all__ = [
     "EXACT", "FAMILY_SCORES", "FELL", "LEGEND", "PICTURES", "SCORES", "SCORES_BEFORE", "TEXTURE", "Change",
     "FamilyScore", "MicroEvaluation", "MicroExchanges", "MicroJudge", "MicroPrompts", "MicroTexts", "MicroWorld",
-    "NewReferences", "RandomMicroVLM", "RulesJudge", "ShippedMicroVLM", "aggregate", "changes", "families_table", "judge_all",
-    "micro_edit_bench", "micro_items", "write_micro",
+    "NewReferences", "RandomMicroVLM", "RulesJudge", "ShippedMicroVLM", "aggregate", "changes", "families_table",
+    "judge_all", "micro_edit_bench", "micro_items", "write_micro",
 ]  # fmt: skip

@@ -65,20 +65,24 @@ def test_masks_come_with_their_frames_and_old_frames_are_forgotten(
             yield noise(number)
 
     remembered: list[int] = []
-    forget = sam2_video._forget
+    forget = sam2_video.forget
 
     def heard(session: Any, number: int, reach: int) -> None:
         forget(session, number, reach)
         assert not session.processed_frames
         remembered.append(max(len(one["non_cond_frame_outputs"]) for one in session.output_dict_per_obj.values()))
 
-    monkeypatch.setattr(sam2_video, "_forget", heard)
+    monkeypatch.setattr(sam2_video, "forget", heard)
     seen = []
     for masks in tracker.track(frames(), boxes):
         seen.append(masks)
         assert len(asked) == len(seen)
     assert max(remembered) == remembered[-1] == 4
-    monkeypatch.setattr(sam2_video, "_forget", lambda session, number, reach: None)
+
+    def never(session: Any, number: int, reach: int) -> None:
+        return
+
+    monkeypatch.setattr(sam2_video, "forget", never)
     whole = list(tracker.track(frames(), boxes))
     assert np.array(seen).shape == (9, 2, 40, 56)
     assert np.array_equal(seen, whole)

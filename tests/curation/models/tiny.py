@@ -1,6 +1,7 @@
 """The real classes of detector, tracker and filler, in folders of the published layouts, with tiny random weights."""
 
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -12,9 +13,9 @@ SIDE = 64
 
 def write_tiny_grounding_dino(folder: Path) -> None:
     """Knows the words of tests; the ids of its marks are those of BERT, which its processor counts on."""
+    import transformers
     from tokenizers import BertWordPieceTokenizer
     from transformers import (
-        BertTokenizerFast,
         GroundingDinoConfig,
         GroundingDinoForObjectDetection,
         GroundingDinoImageProcessor,
@@ -27,7 +28,9 @@ def write_tiny_grounding_dino(folder: Path) -> None:
     places = {place: word for word, place in words.items()} | {place: word for word, place in known.items()}
     vocabulary = {places[place]: place for place in sorted(places)}
     folder.mkdir()
-    tokenizer = BertTokenizerFast(tokenizer_object=BertWordPieceTokenizer(vocabulary)._tokenizer)
+    pieces: Any = BertWordPieceTokenizer(vocabulary)
+    t: Any = transformers
+    tokenizer = t.BertTokenizerFast(tokenizer_object=pieces._tokenizer)
     swin = {
         "model_type": "swin", "image_size": 64, "embed_dim": 16, "depths": [1, 1, 1, 1], "num_heads": [1, 1, 2, 2],
         "window_size": 4, "out_features": ["stage2", "stage3", "stage4"], "out_indices": [2, 3, 4],
@@ -89,37 +92,35 @@ def write_tiny_sam2(folder: Path) -> None:
 
 def write_tiny_flux_fill(folder: Path) -> None:
     """With both text encoders."""
-    from diffusers import (
-        AutoencoderKL,
-        FlowMatchEulerDiscreteScheduler,
-        FluxFillPipeline,
-        FluxTransformer2DModel,
-    )
+    import diffusers
+    import transformers
     from tokenizers import Tokenizer
     from tokenizers.models import Unigram
-    from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer, T5Config, T5EncoderModel, T5TokenizerFast
+
+    d: Any = diffusers
+    t: Any = transformers
 
     write_tiny_clip(folder.parent / "clip")
     torch.manual_seed(0)
-    clip = CLIPTextConfig(
+    clip = t.CLIPTextConfig(
         vocab_size=8, hidden_size=32, intermediate_size=16, num_hidden_layers=1, num_attention_heads=2,
         max_position_embeddings=77, eos_token_id=1,
     )  # fmt: skip
     pieces = [("<pad>", 0.0), ("</s>", 0.0), ("<unk>", 0.0), ("▁", -1.0), ("a", -2.0), ("c", -2.0), ("t", -2.0)]
-    FluxFillPipeline(
-        scheduler=FlowMatchEulerDiscreteScheduler(use_dynamic_shifting=True),
-        vae=AutoencoderKL(
+    d.FluxFillPipeline(
+        scheduler=d.FlowMatchEulerDiscreteScheduler(use_dynamic_shifting=True),
+        vae=d.AutoencoderKL(
             down_block_types=("DownEncoderBlock2D",) * 4, up_block_types=("UpDecoderBlock2D",) * 4,
             block_out_channels=(8,) * 4, layers_per_block=1, latent_channels=16, norm_num_groups=4,
             shift_factor=0.1, scaling_factor=0.3, use_quant_conv=False, use_post_quant_conv=False,
         ),
-        text_encoder=CLIPTextModel(clip),
-        tokenizer=CLIPTokenizer.from_pretrained(folder.parent / "clip", model_max_length=77),
-        text_encoder_2=T5EncoderModel(
-            T5Config(vocab_size=len(pieces), d_model=32, d_kv=8, d_ff=16, num_layers=1, num_heads=2)
+        text_encoder=t.CLIPTextModel(clip),
+        tokenizer=t.CLIPTokenizer.from_pretrained(folder.parent / "clip", model_max_length=77),
+        text_encoder_2=t.T5EncoderModel(
+            t.T5Config(vocab_size=len(pieces), d_model=32, d_kv=8, d_ff=16, num_layers=1, num_heads=2)
         ),
-        tokenizer_2=T5TokenizerFast(tokenizer_object=Tokenizer(Unigram(pieces, 2)), model_max_length=512),
-        transformer=FluxTransformer2DModel(
+        tokenizer_2=t.T5TokenizerFast(tokenizer_object=Tokenizer(Unigram(pieces, 2)), model_max_length=512),
+        transformer=d.FluxTransformer2DModel(
             patch_size=1, in_channels=384, out_channels=64, num_layers=1, num_single_layers=1, attention_head_dim=16,
             num_attention_heads=2, joint_attention_dim=32, pooled_projection_dim=32, axes_dims_rope=(4, 4, 8),
             guidance_embeds=True,

@@ -70,6 +70,9 @@ def test_rounds_are_done_once_and_give_examples(tmp_path: Path) -> None:
     out = tmp_path / "out"
     assert {one.state for one in every} == {"right", "mended", "wrong"}
     assert max(grey.batches) == 4
+    for one in every:
+        seeds = [trial.seed for tries in one.rounds for trial in tries]
+        assert len(set(seeds)) == len(seeds)
     asked = [(request.prompt, request.seed, len(request.images)) for request in grey.drawn]
     assert len(set(asked)) == len(asked) == len(judge.asked)
     assert {len(request.images) for request in grey.drawn} == {0, 1}

@@ -7,12 +7,16 @@ from typing import Any
 import pytest
 import torch
 from lightning.pytorch.callbacks import LambdaCallback
+from PIL import Image
 from torch import Tensor
 
+from omnigen2.adapters import ATTENTION, LoRA
+from omnigen2.cli import main
 from omnigen2.dit import patchify
 from omnigen2.errors import UserError
 from omnigen2.flow import IdentityShift, RectifiedFlowObjective, UniformTimes, interpolate
 from omnigen2.generate import Generator, Sampling, denoise
+from omnigen2.pictures import to_pixels
 from omnigen2.runner.keep import attach
 from omnigen2.training.distillation import (
     FlowMapDistillation,
@@ -43,6 +47,7 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 def student(base: str | None, kind: type[Any] = StepDistillation, **settings: Any) -> Any:
     torch.manual_seed(0)
+    part = settings.pop("transformer", TransformerPart())
     how = {"teacher": Teacher(GUIDED), "student": FEW} | settings
     shift = IdentityShift()
     where = (
@@ -50,7 +55,7 @@ def student(base: str | None, kind: type[Any] = StepDistillation, **settings: An
     )
     text = module().text_part
     return kind(
-        transformer=TransformerPart(),
+        transformer=part,
         text=TextPart(text.encoder, text.bridge, remembered=1000),
         codec=DCT(2),
         optimizer=AdamWRecipe(lr=3e-3),
@@ -182,6 +187,72 @@ def test_a_run_that_goes_on_is_the_run_that_was_never_stopped(base: str, tmp_pat
 def _keep(run: Any, path: Path) -> None:
     if run.global_step == 1:
         run.save_checkpoint(path)
+
+
+class Fitted(torch.nn.Module):
+    """A velocity that is a straight function of the state, another one at each of the student's times."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.slope = torch.nn.Parameter(torch.zeros(4))
+        self.height = torch.nn.Parameter(torch.zeros(4, 4))
+
+    def forward(self, x_t: Tensor, t: Tensor) -> Tensor:
+        stretch = (t * 4).long().clamp(max=3)
+        return self.slope[stretch][:, None] * x_t + self.height[stretch]
+
+
+@pytest.mark.parametrize("scale", [1.5, 4.0])
+@pytest.mark.parametrize("kind", [GuidanceDistillation, StepDistillation])
+def test_training_reaches_the_closed_form_of_what_is_guided(kind: type[Any], scale: float, base: str) -> None:
+    given, asked = 0.5, torch.tensor([1.0, -1.0, 0.5, 2.0])  # branches: given * x, and what the text adds
+    sampling, owners = Sampling(steps=8, text_scale=scale), torch.arange(64)
+    model, guidance, own = student(base, kind, teacher=Teacher(sampling)), sampling.guidance(False), Fitted()
+    assert guidance is not None
+    data = torch.randn(64, 4, generator=torch.Generator().manual_seed(7))
+
+    def branches(x_t: Tensor, t: Tensor) -> Tensor:
+        return given * x_t + torch.where((torch.arange(len(x_t)) < 64)[:, None], asked, 0)  # the first is conditional
+
+    def loss(seed: int) -> float:
+        own.zero_grad()
+        drawn = torch.Generator().manual_seed(seed)
+        taught = Lesson(guidance(branches, owners), own, data, owners, (1,) * 64, drawn)
+        found = model._regression(taught, None).loss
+        found.backward()
+        return float(found.detach())
+
+    for step in range(5):
+        torch.optim.LBFGS(own.parameters(), max_iter=8).step(lambda step=step: loss(step))
+    # the guided velocity; or its mean over two steps of the teacher, g x + a -> (1 + g / 16) (g x + a)
+    grown = 1.0 if kind is GuidanceDistillation else 1 + given / 16
+    torch.testing.assert_close(own.slope.detach(), torch.full((4,), given * grown), atol=0.01, rtol=0)
+    torch.testing.assert_close(own.height.detach(), (scale * asked * grown).expand(4, 4), atol=0.01, rtol=0.01)
+
+
+def test_an_adapter_that_learned_few_steps_draws_as_it_is_told_to(base: str, tmp_path: Path) -> None:
+    part = TransformerPart(lora=LoRA(rank=2, targets=ATTENTION))
+    model = fit(base, tmp_path, transformer=part, saved="transformer")
+    with torch.no_grad():
+        for name, value in model.dit.named_parameters():
+            value.mul_(100 if ".lora_B." in name else 1)  # two steps are few
+    model.save_weights(tmp_path)
+    (frozen,) = model._frozen
+    start = Generator.from_folder(base).transformer.state_dict()
+    assert all(torch.equal(value, start[name]) for name, value in frozen.state_dict().items())  # without the adapter
+    generator = Generator.from_folder(base)
+    assert generator.sampling == Sampling()  # nobody says that it is a student
+    example = next(e for e in world().validation_batch().examples if e.task == "text_to_image")
+    asked = {"height": 16, "width": 16, "seed": 0}
+    plain = generator(example.instruction, **asked, steps=4, text_scale=1.0).images[0]
+    out = tmp_path / "out.png"
+    words = ["generate", "--model", base, "--lora", str(tmp_path / "adapter"), "--prompt", example.instruction]
+    words += ["--height", "16", "--width", "16", "--seed", "0", "--out", str(out), "--device", "cpu"]
+    assert main([*words, "--dtype", "float32", "--steps", "4", "--text_scale", "1"]) == 0
+    drawn = to_pixels(Image.open(out))
+    (picture,) = model.draw([example])
+    assert (picture - drawn).abs().max() <= 1.01 / 127.5
+    assert (picture - to_pixels(plain)).abs().max() > 4 / 127.5  # the adapter did something
 
 
 def test_the_arithmetic_of_the_teacher_is_counted(base: str, tmp_path: Path) -> None:
