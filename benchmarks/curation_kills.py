@@ -6,9 +6,9 @@
 Drawn videos are curated by recipes/curation/micro_edit.yaml, first without a stop. Then the same command is started
 again and again, and SIGKILL ends its process after a random time; whenever it has come to its end, it begins in a new
 folder. With Ray, whose start takes longer than the work, six workers are killed in a run too, one after another: the
-command goes on, and a clip that three of them die of would be given up on purpose. Each finished folder must have the same examples, pictures and gallery, byte for
-byte, and the same records but for their seconds; and no process of a killed command may be left. Prints one JSON line.
-Needs Linux.
+command goes on, and a clip that three of them die of would be given up on purpose. Each finished folder must have the
+same examples, pictures and gallery, byte for byte, and the same records but for their seconds; and no process of a
+killed command may be left. Prints one JSON line. Needs Linux.
 """
 
 import argparse
@@ -29,8 +29,10 @@ from omnigen2.microworld.video import Footage, write_videos
 RECIPE = Path(__file__).resolve().parents[1] / "recipes/curation/micro_edit.yaml"
 LONGEST = 1200.0
 WORKERS = 6
-OTHERS = ("ray::IDLE", "ray::DashboardAgent", "ray::RuntimeEnvAgent")
-"""Processes of Ray that are no workers, or have nothing to do."""
+REST = 2.0
+"""Seconds between the deaths of two workers."""
+WORKER = ("ray::Map(", "ray::MapWorker(")
+"""What the titles of processes begin with that work on clips."""
 GONE = 120.0
 """Seconds after which the processes of a killed command must have ended."""
 
@@ -79,7 +81,7 @@ def ended(child: int, log: Path, seconds: float, workers: list[float], kills: Ki
 
     Args:
         log: What it says.
-        workers: When one of its workers is killed.
+        workers: When one of its workers is killed, or as soon afterwards as one is working.
     """
     begin, moments = time.monotonic(), sorted(workers)
     while time.monotonic() < begin + seconds:
@@ -87,9 +89,9 @@ def ended(child: int, log: Path, seconds: float, workers: list[float], kills: Ki
         if done:
             assert os.waitstatus_to_exitcode(status) == 0, f"the command failed after {kills}: {log.read_text()}"
             return True
-        if moments and time.monotonic() > begin + moments[0]:
-            moments.pop(0)
-            kills.workers += killed_worker(child)
+        if moments and time.monotonic() > begin + moments[0] and killed_worker(child):
+            kills.workers += 1
+            moments = [max(moment, time.monotonic() - begin + REST) for moment in moments[1:]]
         time.sleep(0.005)
     below = processes_below(child)
     os.kill(child, signal.SIGKILL)
@@ -102,7 +104,7 @@ def ended(child: int, log: Path, seconds: float, workers: list[float], kills: Ki
 def killed_worker(child: int) -> bool:
     """Kill one of those that work, if there is any."""
     below = processes_below(child)
-    able = [one for one, title in below.items() if title.startswith("ray::") and title.split()[0] not in OTHERS]
+    able = [one for one, title in below.items() if title.startswith(WORKER)]
     if not able:
         return False
     try:

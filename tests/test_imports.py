@@ -32,7 +32,7 @@ ALLOWED = {
     "data": "layout pictures files",
     "evaluation": "rl pictures files",
     "runner": "files layout shards",
-    "curation": "data pictures files rl.rewards.remote evaluation.metrics",
+    "curation": "data pictures files rl.rewards.remote evaluation.metrics generate",
     "adapters": "dit files quantize shards",
     "generate": "adapters dit encoders flow files layout pictures quantize",
     "training": " ".join(name for name in GROUND.split() if name != "evaluation"),

@@ -1,5 +1,6 @@
 """`omnigen2 curate`: from a folder of clips to training examples, and other thresholds on what was found."""
 
+import importlib
 import os
 import sys
 from collections.abc import Sequence
@@ -31,7 +32,8 @@ It can be stopped at any time: the same command goes on. What is finished is kno
 renamed, and new ones are picked up. Work is done by Ray on all cores of this machine; on a cluster that runs already
 with --address, where all machines must see both folders; or in this process with --engine here.
 
-`omnigen2 curate retune --help` says how to try other thresholds on what was found.
+`omnigen2 curate retune --help` says how to try other thresholds on what was found, `omnigen2 curate reflect --help` how to
+make reflection data: pictures, what is wrong with them, and better ones.
 """
 RETUNE = """\
 Show what other thresholds would keep and drop of what `omnigen2 curate` has found in OUT. No model runs. Thresholds are
@@ -95,6 +97,8 @@ class RetuneSettings:
 
 def main(arguments: Sequence[str]) -> int:
     """Run the command; returns the exit status."""
+    if arguments[:1] == ["reflect"]:
+        return importlib.import_module("omnigen2.commands.reflecting").main(arguments[1:])
     if arguments[:1] == ["retune"]:
         parser = Parser(RetuneSettings, "curate retune", "OUT --threshold NAME=VALUE [options]", RETUNE)
         return run_command(parser, arguments[1:], _retune)

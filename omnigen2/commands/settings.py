@@ -21,6 +21,7 @@ from omnigen2.generate import (
     Job,
     ModelFolder,
     Offload,
+    Placement,
     Progress,
     Sampling,
     Way,
@@ -32,7 +33,7 @@ from omnigen2.generate import (
     planner_of,
     said_sampling,
 )
-from omnigen2.quantize import Quantization, check_quantization
+from omnigen2.quantize import Quantization
 
 DType: TypeAlias = Literal["bfloat16", "float32"]
 DTYPES: dict[DType, torch.dtype] = {"bfloat16": torch.bfloat16, "float32": torch.float32}
@@ -132,12 +133,11 @@ def device_of(name: str | None) -> torch.device:
 def settled(settings: ModelSettings) -> ModelSettings:
     """The same with a number format; a note tells where it is not the one that others would expect."""
     device = device_of(settings.device)
-    check_quantization(settings.quantize, device, DTYPES[settings.dtype] if settings.dtype else None)
+    folder = ModelFolder(settings.model)
+    Placement(folder, device, dtype_of(settings.dtype, device), settings.offload, settings.quantize)  # refuses pairs
     if settings.dtype is not None:
         return settings
-    dtype, reason = default_dtype(
-        ModelFolder(settings.model), device, settings.offload, settings.vae_memory, quantize=settings.quantize
-    )
+    dtype, reason = default_dtype(folder, device, settings.offload, settings.vae_memory, quantize=settings.quantize)
     if reason:
         note(reason)
     return replace(settings, dtype="bfloat16" if dtype is torch.bfloat16 else "float32")

@@ -28,6 +28,7 @@ from omnigen2.generate.made import Sizes, make_full
 from omnigen2.generate.memory import (
     Estimate,
     Offload,
+    Placement,
     Resting,
     RoomError,
     Way,
@@ -51,5 +52,5 @@ __all__ = [
     "check_jobs", "check_picture_name", "check_room", "choose", "default_dtype", "denoise", "estimate",
     "export_adapter", "export_model", "jobs_of_file", "jobs_of_prompt", "make_full", "make_tiny", "notices",
     "number_format", "planner_of", "randomize", "read_calibration", "read_parameters", "said_sampling",
-    "sampling_config", "say_sampling", "scheduler_config", "shift_text", "write_calibration",
+    "sampling_config", "say_sampling", "scheduler_config", "shift_text", "write_calibration", "Placement",
 ]  # fmt: skip

@@ -67,7 +67,12 @@ class Models:
         device: torch.device | None = None,
         dtype: torch.dtype | None = None,
     ) -> None:
-        check_kind("transformer", getattr(transformer, "_orig_mod", transformer), DiffusionTransformer, "a DiffusionTransformer")
+        check_kind(
+            "transformer",
+            getattr(transformer, "_orig_mod", transformer),
+            DiffusionTransformer,
+            "a DiffusionTransformer",
+        )
         check_kind("vlm", vlm, QwenEncoder, "a QwenEncoder")
         check_kind("vae", vae, LatentCodec, "a LatentCodec")
         config = transformer.config

@@ -3,10 +3,14 @@
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from omnigen2.commands.settings import ModelSettings, needed
 from omnigen2.generate import read_parameters
+from omnigen2.generate.memory.lent import Lent
+from omnigen2.microworld import draw, full_vocabulary, sample_edit
+from omnigen2.microworld.runs.folder import write_micro
 from tests.commands.conftest import Shell
 from tests.generate.memory.conftest import half  # noqa: F401
 
@@ -68,3 +72,39 @@ def test_a_dry_run_tells_what_the_system_can_take_back(shell: Shell) -> None:
     assert "pages the system can drop" in told
     rows = {line.split()[0]: float(line.split()[-2].replace(",", "")) for line in told.splitlines()[1:]}
     assert rows["of"] == pytest.approx(rows["transformer"] + rows["mllm"] + rows["vae"], abs=0.2)
+
+
+def test_a_file_of_prompts_wakes_the_language_model_once(
+    shell: Shell,
+    half: Path,  # noqa: F811
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    Path("lines.jsonl").write_text("\n".join(json.dumps({"prompt": one, "height": 32, "width": 32}) for one in "aba"))
+    words = ("generate", "--model", half, "--from_file", "lines.jsonl", "--steps", 1, "--device", "cpu")
+    shell(*words, "--out", "plain")
+    woken: list[int] = []
+    lend = Lent.lend
+    monkeypatch.setattr(Lent, "lend", lambda self: woken.append(len(self.parameters)) or lend(self))
+    shell(*words, "--out", "rested", "--offload", "stages")
+    mllm, *others = (woken.count(number) for number in dict.fromkeys(woken))  # the first that is woken reads
+    assert mllm == 1
+    assert others == [3, 3]  # the transformer and the autoencoder, for each picture is written when it is drawn
+    for number in (1, 2, 3):
+        plain, rested = (Path(out, f"0000{number}.png").read_bytes() for out in ("plain", "rested"))
+        assert plain == rested
+
+
+def test_an_evaluation_draws_with_small_weights_and_rests(shell: Shell, half: Path) -> None:  # noqa: F811
+    task = sample_edit(full_vocabulary(32), np.random.default_rng(0))
+    write_micro(Path("data"), [task], [draw(task.target, 32)])
+    Path("data/00000.png").unlink()
+    words = ("evaluate", "micro-edit", "--data", "data", "--judge", "rules", "--images", "mine", "--out", "out")
+    assert "--quantize goes with a --model" in shell.refused(*words, "--quantize", "int8")[0]
+    assert "--offload goes with a --model that draws" in shell.refused(*words, "--offload", "idle")[0]
+    words = (*words, "--model", half, "--steps", 1, "--height", 32, "--width", 32, "--device", "cpu")
+    refused = shell.refused(*words, "--quantize", "int8", "--offload", "stages")
+    assert refused[0].endswith("offload stages works out of the files, which hold no int8 weights")
+    assert not list(Path("mine").glob("*.png"))
+    shell(*words, "--quantize", "int8", "--offload", "idle", "--dtype", "float32")
+    (drawn,) = Path("mine").glob("*.png")
+    assert read_parameters(drawn)["dtype"] == "float32, int8 weights"

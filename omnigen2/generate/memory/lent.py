@@ -36,11 +36,12 @@ class Lent:
         if self.bytes:
             self.drop()
 
-    def lay_out(self, desk: Tensor) -> list[Tensor]:
+    def lay_out(self, desk: Tensor, front: Tensor | None = None) -> list[Tensor]:
         """Copy what has to move to a desk, for `point_to`.
 
         Args:
             desk: At least `bytes` bytes where the weights work, uint8.
+            front: As many in the host's memory that weights pass through, in the number format that they work in.
         """
         places: list[Tensor] = []
         start = 0
@@ -48,8 +49,9 @@ class Lent:
             if rest is home:
                 places.append(home)
                 continue
-            place = desk[start : start + rest.numel() * rest.element_size()].view(rest.dtype).view(rest.shape)
-            places.append(place.copy_(home, non_blocking=True))
+            place = _place(desk, start, rest)
+            source = home if front is None else _place(front, start, rest).copy_(home)
+            places.append(place.copy_(source, non_blocking=True))
             start += _room(rest)
         return places
 
@@ -85,6 +87,11 @@ def _at_rest(home: Tensor, device: torch.device, dtype: torch.dtype | None) -> T
     if (dtype, device) == (home.dtype, home.device):
         return home
     return torch.full((), float("nan") if dtype.is_floating_point else 0, dtype=dtype, device=device).expand(home.shape)
+
+
+def _place(room: Tensor, start: int, rest: Tensor) -> Tensor:
+    """Where a tensor like another one begins in a room of bytes."""
+    return room[start : start + rest.numel() * rest.element_size()].view(rest.dtype).view(rest.shape)
 
 
 def _room(tensor: Tensor) -> int:

@@ -17,6 +17,7 @@ class Desk:
 
     Attributes:
         room: uint8, where the blocks work.
+        front: As much of the host's memory, in front of it; None where weights are copied without a stop.
         number: The block whose weights lie there; None if nobody's do.
         places: Those weights.
         ready: On CUDA, when they have arrived.
@@ -24,6 +25,7 @@ class Desk:
     """
 
     room: Tensor
+    front: Tensor | None = None
     number: int | None = None
     places: Sequence[Tensor] = field(default_factory=tuple)
     ready: torch.Event | None = None
@@ -35,14 +37,16 @@ class Streamed:
 
     On the host, blocks in the number format of their files work out of the pages of these, which are given back behind
     them while the system reads the next one's; others are converted at a desk. On a CUDA device there are two desks:
-    the next block is copied to one, on a stream of its own, while a block works at the other. Next is what came next
-    the last time, at first what stands behind in the list; if another comes, it waits for its copy.
+    the next block is copied to one, on a stream of its own, while a block works at the other; the way leads through
+    page-locked memory, from where the device fetches by itself. Next is what came next the last time, at first what
+    stands behind in the list; if another comes, it waits for its copy.
 
     Args:
         blocks: Called in whatever order and as often as one likes, none inside another.
         device: Where they work.
         dtype: What they work in; what they are in if None.
         desks: How many; by default two on CUDA and one elsewhere.
+        fronts: Whether there is memory of the host in front of each desk; by default on CUDA, where it is page-locked.
     """
 
     def __init__(
@@ -51,12 +55,14 @@ class Streamed:
         device: torch.device,
         dtype: torch.dtype | None = None,
         desks: int | None = None,
+        fronts: bool | None = None,
     ) -> None:
         self.lent = [Lent(block.parameters(), device, dtype) for block in blocks]
         self.device = device
         self.side = torch.cuda.Stream(device) if device.type == "cuda" else None
         self.desks: list[Desk] = []
         self._wanted = desks or (1 if self.side is None else 2)
+        self._fronts = self.side is not None if fronts is None else fronts
         self._next = {number: (number + 1) % len(blocks) for number in range(len(blocks))}
         self._last: int | None = None
         self._current: Desk | None = None
@@ -83,8 +89,7 @@ class Streamed:
             return
         if not self.desks:
             size = max(each.bytes for each in self.lent)
-            rooms = torch.empty(self._wanted, size, dtype=torch.uint8, device=self.device)
-            self.desks = [Desk(room) for room in rooms]
+            self.desks = [self._desk(size) for _ in range(self._wanted)]
         desk = next((desk for desk in self.desks if desk.number == number), None) or self._fill(self.desks[0], number)
         if desk.ready is not None:
             torch.cuda.current_stream(self.device).wait_event(desk.ready)
@@ -103,14 +108,21 @@ class Streamed:
             if other is not desk and other.number != self._next[number]:
                 self._fill(other, self._next[number])
 
+    def _desk(self, size: int) -> Desk:
+        locked = self.side is not None
+        front = torch.empty(size, dtype=torch.uint8, pin_memory=locked) if self._fronts else None
+        return Desk(torch.empty(size, dtype=torch.uint8, device=self.device), front)
+
     def _fill(self, desk: Desk, number: int) -> Desk:
         """Copy a block's weights to a desk, once nobody works there."""
         lent = self.lent[number]
         lent.read_now()
+        if desk.front is not None and desk.ready is not None:
+            desk.ready.synchronize()  # nothing is on its way from there any more
         with nullcontext() if self.side is None else torch.cuda.stream(self.side):
             if self.side is not None and desk.done is not None:
                 self.side.wait_event(desk.done)
-            desk.places = lent.lay_out(desk.room)
+            desk.places = lent.lay_out(desk.room, desk.front)
             desk.ready = None if self.side is None else self.side.record_event()
         lent.drop()
         desk.number = number

@@ -16,7 +16,6 @@ from omnigen2.curation.video import Pixels
 from omnigen2.microworld.curated.chance import chance, check_shares
 from omnigen2.microworld.curated.sight import at_box, mask_of, name_of, reading
 from omnigen2.microworld.world import Item
-from omnigen2.pictures import Picture
 
 PLACES = 12
 """Rows and columns of what the embedder sees."""
@@ -89,7 +88,7 @@ class MicroEmbedder(Embedder):
     """Which colours are where in a picture, whatever its size: things of another colour or shape are far apart."""
 
     @override
-    def __call__(self, pictures: Sequence[Picture]) -> Float[Tensor, "pictures features"]:
+    def __call__(self, pictures: Sequence[Tensor]) -> Float[Tensor, "pictures features"]:
         places = [adaptive_avg_pool2d(picture, PLACES).flatten() for picture in pictures]
         return pad(torch.stack(places), (0, 1), value=1e-3)  # grey has a direction too
 

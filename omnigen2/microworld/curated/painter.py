@@ -88,6 +88,6 @@ def _grown(painted: Pixels, picture: Pixels, kept: Mask) -> Pixels:
     if not kept.any():
         return painted
     left, _, right, _ = box_of(kept)
-    far = max(1, round((right - left) / 3))
+    far = max(1, round((right - left) / 2))
     painted[np.roll(kept, far, axis=1)] = np.median(picture[kept], axis=0).astype(np.uint8)
     return painted

@@ -38,11 +38,12 @@ class FoundExamples:
                 raise DataError(f"there is no {file}, the examples of {family}", "make it, or name another")
             source = sources[family] = JsonlSource(file)
             for number in range(len(source)):
-                sides = {side for size in source.sizes(number)[1:] for side in np.ravel(size).tolist()}
-                if source.task(number) != family or sides != {self.size}:
+                _, references, target = source.sizes(number)
+                others = [size for size in (*references, target) if size != (self.size, self.size)]
+                if others or source.task(number) != family:
                     raise DataError(
-                        f"{source[number].key} is of {source.task(number)}, with pictures of sides {sorted(sides)}; "
-                        f"expected {family} with pictures of {self.size} x {self.size}",
+                        f"{source[number].key} is of {source.task(number)}, with pictures of (height, width) "
+                        f"{others or (self.size, self.size)}; expected {family} of {self.size} x {self.size} pixels",
                         "leave it out of the file, or set size of MicroWorld",
                     )
         return sources

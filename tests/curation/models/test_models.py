@@ -87,6 +87,9 @@ def test_masks_come_with_their_frames_and_old_frames_are_forgotten(
     assert np.array(seen).shape == (9, 2, 40, 56)
     assert np.array_equal(seen, whole)
     assert 0 < np.array(seen)[-1].mean() < 1
+    turned = next(tracker.track(frames(), boxes[::-1]))
+    assert np.array_equal(turned, seen[0][::-1])
+    assert not np.array_equal(turned, seen[0])
     with pytest.raises(CurationError, match="no boxes"):
         next(tracker.track(frames(), []))
 

@@ -136,8 +136,11 @@ class Blocks(nn.Module):
     orders=st.lists(st.lists(st.integers(0, 4), max_size=8), min_size=1, max_size=3),
     desks=st.integers(1, 3),
     dtype=st.sampled_from([torch.bfloat16, torch.float32]),
+    fronts=st.booleans(),
 )
-def test_blocks_come_in_any_order(number: int, orders: list[list[int]], desks: int, dtype: torch.dtype) -> None:
+def test_blocks_come_in_any_order(
+    number: int, orders: list[list[int]], desks: int, dtype: torch.dtype, fronts: bool
+) -> None:
     torch.manual_seed(0)
     model, x = Blocks(number).bfloat16(), torch.ones(2, 3, dtype=dtype)
     orders = [[one % number for one in order] for order in orders]
@@ -145,7 +148,7 @@ def test_blocks_come_in_any_order(number: int, orders: list[list[int]], desks: i
     expected = [model(x, order) for order in orders]
     model.bfloat16()
     model.entry.to(dtype)
-    streamed = Streamed(list(model.blocks), CPU, dtype, desks)
+    streamed = Streamed(list(model.blocks), CPU, dtype, desks, fronts)
     streamed.take_back()
     for order, values in zip(orders, expected, strict=True):
         assert torch.equal(model(x, order), values)

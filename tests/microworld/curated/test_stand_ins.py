@@ -31,8 +31,8 @@ from omnigen2.pictures import to_levels, to_png
 from tests.microworld.worlds import generator, seeds
 
 SIZE = 64
-few = settings(max_examples=6)
-STILL = Footage(shots=(1, 1), seconds=(0.8, 1.2), rate=10, moving=0.0)
+few = settings(max_examples=5)
+STILL = Footage(shots=(1, 1), seconds=(0.8, 1.2), rate=10, moving=0.0, changes=1)
 
 
 def shown(scene: Scene) -> np.ndarray:
@@ -237,4 +237,4 @@ def test_a_view_is_what_is_read_in_the_frame(seed: int) -> None:
     inside = [min(t.row, t.column, 1 - t.row, 1 - t.column) > t.radius > 0.12 for t in view.scene.items]
     assert found <= names or view.cut
     assert found == names or view.cut or not all(inside)
-    assert moment.camera != Camera() or view.scene == moment.scene
+    assert moment.camera != Camera() or not view.cut

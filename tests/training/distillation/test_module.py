@@ -202,10 +202,10 @@ class Fitted(torch.nn.Module):
         return self.slope[stretch][:, None] * x_t + self.height[stretch]
 
 
-@pytest.mark.parametrize("scale", [1.5, 4.0])
+@pytest.mark.parametrize("scale", [1.5, 3.0])
 @pytest.mark.parametrize("kind", [GuidanceDistillation, StepDistillation])
 def test_training_reaches_the_closed_form_of_what_is_guided(kind: type[Any], scale: float, base: str) -> None:
-    given, asked = 0.5, torch.tensor([1.0, -1.0, 0.5, 2.0])  # branches: given * x, and what the text adds
+    given, asked = 0.5, torch.tensor([0.5, -0.5, 0.25, 1.0])  # branches: given * x, and what the text adds
     sampling, owners = Sampling(steps=8, text_scale=scale), torch.arange(64)
     model, guidance, own = student(base, kind, teacher=Teacher(sampling)), sampling.guidance(False), Fitted()
     assert guidance is not None
