@@ -159,7 +159,7 @@ def main() -> None:
             return tally(options.kind, [finished(clip, rest) for clip in clips], videos).line()
 
         every = pipeline.filters
-        sets = {"all": (), **{f"all but {one}": (one,) for one in every}}
+        sets: dict[str, tuple[str, ...]] = {"all": (), **{f"all but {one}": (one,) for one in every}}
         if len(every) > 2:
             sets |= {f"{one} alone": tuple(other for other in every if other != one) for one in every}
         sets["none"] = every

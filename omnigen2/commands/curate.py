@@ -32,8 +32,8 @@ It can be stopped at any time: the same command goes on. What is finished is kno
 renamed, and new ones are picked up. Work is done by Ray on all cores of this machine; on a cluster that runs already
 with --address, where all machines must see both folders; or in this process with --engine here.
 
-`omnigen2 curate retune --help` says how to try other thresholds on what was found, `omnigen2 curate reflect --help` how to
-make reflection data: pictures, what is wrong with them, and better ones.
+`omnigen2 curate retune --help` says how to try other thresholds on what was found, `omnigen2 curate reflect --help` how
+to make reflection data: pictures, what is wrong with them, and better ones.
 """
 RETUNE = """\
 Show what other thresholds would keep and drop of what `omnigen2 curate` has found in OUT. No model runs. Thresholds are

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from omnigen2.errors import UserError
+from omnigen2.files import write_bytes
 from omnigen2.pictures import ImageReader
 
 
@@ -156,7 +157,7 @@ class OpenClip:
         path = self.folder / name
         if not path.exists():
             path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_bytes(png)
+            write_bytes(path, png)
         return Frame(seconds, name)
 
     def read(self, frame: Frame) -> Any:

@@ -171,9 +171,7 @@ class DiffusionTransformer(nn.Module):
             ValueError: If features or patches do not fit the layout, or a sample has too many references.
         """
         if not isinstance(inputs, Inputs):  # pyright: ignore[reportUnnecessaryIsInstance]
-            raise UserError(
-                f"the condition is a {type(inputs).__name__}, expected Inputs, or what `prepare` makes of them"
-            )
+            raise UserError(f"the condition is a {type(inputs).__name__}, expected Inputs or what `prepare` gave")
         layout = inputs.layout
         device, dtype = self.target_embedder.weight.device, self.target_embedder.weight.dtype
         texts, references = layout.segments("text"), layout.segments("reference")

@@ -85,7 +85,8 @@ class Models:
         self.transformer = transformer.eval()
         device = transformer.target_embedder.weight.device if device is None else device
         rests = offload in ("stages", "blocks")
-        self._resting = Resting(self.transformer, device, dtype, offload == "blocks") if rests else None
+        once = tuple(self.transformer.text_refiner) if device.type == "cpu" else ()  # two desks hold as much elsewhere
+        self._resting = Resting(self.transformer, device, dtype, offload == "blocks", once) if rests else None
         self.encoders = Encoders(vlm, vae, device, offload, dtype)
         self.plan = Planner(vae.reduction * config.patch_size, config.max_references)
         self.shift = SquareRootShift(LATENT_SIDE / config.patch_size) if shift is None else shift

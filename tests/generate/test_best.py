@@ -23,7 +23,7 @@ from omnigen2.generate import (
     choose,
     read_parameters,
 )
-from omnigen2.generate.best import NoVerdict, Verdict
+from omnigen2.generate.jobs import NoVerdict, Verdict
 from omnigen2.rl import Failure, Judgement, Outcome
 
 ASKED = Request(prompt="a", height=32, width=32, seed=5)
@@ -132,7 +132,7 @@ def drawn(best: BestOf, *jobs: Job) -> None:
 
 def test_where_the_best_stands_the_others_have_their_scores(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     written: list[str] = []
-    monkeypatch.setattr("omnigen2.generate.best.save_picture", lambda image, told, out: written.append(out.name))
+    monkeypatch.setattr("omnigen2.generate.jobs.best.save_picture", lambda image, told, out: written.append(out.name))
     best, job = BestOf(3, Says(2.0, 1.0, 0.0), "me", keep_all=True), Job(tmp_path / "a.png", ASKED, FAST)
     drawn(best, job)
     list(best.settle([job]))

@@ -12,7 +12,8 @@ import torch
 from omnigen2.dit.cache import Count, Fit, Pairs, Watching
 from omnigen2.flow import SquareRootShift
 from omnigen2.generate import Calibration, GenerateError, Generator, Request, Sampling, calibrate
-from omnigen2.generate.calibration import FILE, identity, read_calibration, write_calibration
+from omnigen2.generate.calibration import CALIBRATION_FILE as FILE
+from omnigen2.generate.calibration import identity, read_calibration, write_calibration
 from omnigen2.generate.denoise import denoise
 from omnigen2.generate.picture import read_parameters
 

@@ -19,7 +19,7 @@ X, T = torch.zeros(1, 64), torch.zeros(1)
 DIT = tiny_transformer()
 
 GIVEN: dict[str, tuple[Callable[[Generator], Any], str]] = {
-    "a generator for a condition": (lambda g: DIT(X, T, g), "the condition is a Generator, expected Inputs, or what"),
+    "a generator for a condition": (lambda g: DIT(X, T, g), "the condition is a Generator, expected Inputs or what"),
     "no condition": (lambda g: DIT(X, T, None), "the condition is a NoneType"),
     "a tensor for a condition": (lambda g: DIT.prepare(X), "the condition is a Tensor"),
     "a tensor for a condition with reuse": (

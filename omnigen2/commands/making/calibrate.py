@@ -17,17 +17,21 @@ from omnigen2.commands.settings import (
 from omnigen2.encoders import load_tokenizer
 from omnigen2.errors import user_errors
 from omnigen2.generate import (
+    CALIBRATION_FILE,
+    CALIBRATION_PROMPTS,
     GenerateError,
     Job,
     ModelFolder,
     Request,
     Sampling,
     batches,
+    calibrate,
+    check_enough,
     check_jobs,
     jobs_of_file,
     planner_of,
+    write_calibration,
 )
-from omnigen2.generate.calibration import FILE, PROMPTS, calibrate, check_enough, write_calibration
 
 DESCRIPTION = """\
 Fit TeaCache to a model: draw some prompts without reuse, watch how much of a change of the transformer's input becomes
@@ -69,7 +73,7 @@ def main(arguments: Sequence[str]) -> int:
 
 def _run(settings: CalibrateSettings) -> None:
     folder = ModelFolder(settings.model.model)
-    path = folder.path / FILE
+    path = folder.path / CALIBRATION_FILE
     if settings.model.lora:
         raise GenerateError("the polynomial is one of the model without --lora", "merge it by `omnigen2 export` first")
     if path.exists() and not settings.overwrite:
@@ -112,7 +116,9 @@ def _jobs(settings: CalibrateSettings) -> list[Job]:
     shared = {name: value for name, value in asdict(settings.picture).items() if value is not None}
     first = shared.pop("seed", 0)
     if settings.from_file is None:
-        requests = [Request(prompt=one, seed=first + number, **shared) for number, one in enumerate(PROMPTS)]
+        requests = [
+            Request(prompt=one, seed=first + number, **shared) for number, one in enumerate(CALIBRATION_PROMPTS)
+        ]
         return [Job(Path(f"{number}.png"), one, settings.sampling) for number, one in enumerate(requests)]
     jobs = jobs_of_file(settings.from_file, Path(), {**asdict(settings.sampling), **shared, "seed": first})
     if other := next((job for job in jobs if job.sampling != settings.sampling), None):

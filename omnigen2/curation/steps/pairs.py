@@ -1,19 +1,18 @@
 """Scenes become pairs of frames; pairs are dropped whose viewpoint moved, or that are nearly equal or too different."""
 
-import io
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
-from PIL import Image
 from typing_extensions import override
 
 from omnigen2.curation import CurationError, Dropped, Frame, Item, OpenClip, Outcome, Resources, Scoring, Step
 from omnigen2.curation.pairs import GAPS, BlockHistograms, EmbeddingDistance, PixelDistance, frame_pairs
+from omnigen2.curation.steps.masks import png
 from omnigen2.curation.video import Fault, Pixels, Video
 
 
@@ -47,7 +46,7 @@ class FramePairs(Step):
             if isinstance(frame, Fault):
                 faults.append(frame.cause)
             else:
-                kept[time] = clip.keep(frame.time, _png(frame.pixels))
+                kept[time] = clip.keep(frame.time, png(frame.pixels))
         whole = dict.fromkeys((kept[first], kept[second]) for first, second in pairs if {first, second} <= kept.keys())
         if faults:
             item = item.with_made("pairs", {"fault": faults[0]})
@@ -175,9 +174,3 @@ class FeatureDifference(Different):
         if self.features == "clip":
             return EmbeddingDistance(Clip(Path(self.folder)).to(device).eval().images)
         return EmbeddingDistance(DinoImages(Path(self.folder)).to(device).eval())
-
-
-def _png(pixels: Any) -> bytes:
-    file = io.BytesIO()
-    Image.fromarray(pixels).save(file, "PNG")
-    return file.getvalue()

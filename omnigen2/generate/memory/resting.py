@@ -1,6 +1,6 @@
 """Models whose weights are where they are computed with only as long as they have something to do."""
 
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from typing import Literal, TypeAlias
 
@@ -26,6 +26,7 @@ class Resting:
         device: Where it works.
         dtype: What it works in; what its parameters are in if None.
         blocks: Whether the members of its lists of modules have their weights one after another, see `streamable`.
+        once: If not, those of its modules that have them so all the same, as they work at the beginning alone.
 
     Example:
         >>> import torch
@@ -41,9 +42,14 @@ class Resting:
     """
 
     def __init__(
-        self, model: nn.Module, device: torch.device, dtype: torch.dtype | None = None, blocks: bool = False
+        self,
+        model: nn.Module,
+        device: torch.device,
+        dtype: torch.dtype | None = None,
+        blocks: bool = False,
+        once: Sequence[nn.Module] = (),
     ) -> None:
-        members = streamable(model) if blocks else []
+        members = streamable(model) if blocks else once
         inside = {id(parameter) for member in members for parameter in member.parameters()}
         self.rest = Lent((one for one in model.parameters() if id(one) not in inside), device, dtype)
         self.streamed = Streamed(members, device, dtype) if members else None

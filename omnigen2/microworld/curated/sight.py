@@ -42,7 +42,7 @@ def _read(levels: bytes, size: int) -> Reading:
         return found
     bare = ~np.logical_or.reduce([mask_of(item, size) for item in found.items] or [np.zeros((size, size), bool)])
     apart = (canvas - draw(Scene((), found.background), size)).abs().mean(0).numpy()
-    return found
+    return found if apart[bare].mean() <= FAR else replace(found, background=None)
 
 
 def scene_of(picture: Pixels | Any) -> Scene | Dropped:

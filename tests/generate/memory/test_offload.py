@@ -164,6 +164,18 @@ def test_all_blocks_but_the_first_of_the_longest_list_are_streamed() -> None:
     assert streamable(nn.Linear(2, 2)) == []
 
 
+def test_what_works_at_the_beginning_alone_rests_from_then_on(half: Path) -> None:
+    generator = Generator.from_folder(half, dtype=torch.float32, offload="stages")
+    dit, seen = generator.transformer, list[tuple[bool, bool]]()
+
+    def look(*_: object) -> None:
+        groups = (dit.text_refiner, dit.blocks)
+        seen.append(tuple(all(bool(one.isnan().all()) for one in group.parameters()) for group in groups))
+
+    generator("a cube", seed=0, progress=look, **QUICK)
+    assert seen == [(True, False)] * QUICK["steps"]
+
+
 def test_awake_inside_awake_changes_nothing() -> None:
     torch.manual_seed(0)
     model, x = Blocks(3).bfloat16(), torch.ones(3)

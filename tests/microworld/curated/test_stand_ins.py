@@ -24,9 +24,9 @@ from omnigen2.microworld.curated import (
 )
 from omnigen2.microworld.curated.sight import at_box, at_mask, mask_of, name_of, reading
 from omnigen2.microworld.tasks import sample_context
-from omnigen2.microworld.video import Camera, Footage, contexts_of, draw_moment, sample_video, view_of
+from omnigen2.microworld.video import Camera, Footage, contexts_of, draw_moment, draw_view, sample_video, view_of
+from omnigen2.microworld.world import Background, Scene, draw, full_vocabulary, sample_scene
 from omnigen2.microworld.world import Item as Thing
-from omnigen2.microworld.world import Scene, draw, full_vocabulary, sample_scene
 from omnigen2.pictures import to_levels, to_png
 from tests.microworld.worlds import generator, seeds
 
@@ -100,6 +100,27 @@ def test_a_painter_gives_things_new_backgrounds_and_takes_them_away(seed: int, w
         assert around.background not in (None, scene.background)
         assert sorted(map(name_of, without.items)) == [name for name in names if name != name_of(thing)]
         assert without.background == scene.background
+
+
+def test_new_backgrounds_are_never_the_old_one_and_never_of_the_things_colour() -> None:
+    scene = Scene((replace(a_scene(2, 1).items[0], colour="red"),), Background("green"))
+    around = [
+        reading(MicroFiller().fill(shown(scene), ~mask_of(scene.items[0], SIZE), "", seed)).background
+        for seed in range(40)
+    ]
+    assert len(set(around)) > 8
+    assert not {None, scene.background} & set(around)
+    assert "red" not in {background.tint for background in around if background}
+
+
+def test_patterns_of_another_size_are_no_known_background() -> None:
+    for pattern in ("striped", "checked"):
+        scene = Scene((), Background("yellow", pattern))
+        for side, known in ((1.0, scene.background), (1.25, None)):
+            pixels = to_levels(
+                torch.from_numpy(draw_view(scene, Camera(side=side), SIZE, (1, 1), 0.2)).permute(2, 0, 1)
+            )
+            assert reading(pixels.numpy()).background == known
 
 
 @few

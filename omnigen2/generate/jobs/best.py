@@ -13,7 +13,7 @@ from omnigen2.files import check_most
 from omnigen2.generate.denoise import Progress
 from omnigen2.generate.errors import GenerateError, check_kind
 from omnigen2.generate.generator import Generator
-from omnigen2.generate.jobs import Job
+from omnigen2.generate.jobs.job import Job
 from omnigen2.generate.picture import Choice, Picture, read_parameters, save_picture
 from omnigen2.generate.request import MOST_IMAGES, Request, Sampling
 from omnigen2.pictures import ImageReader
