@@ -158,7 +158,7 @@ def main() -> None:
     draw = random.Random(options.seed)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        write_videos(folder / "videos", options.videos, options.seed, Footage(shots=(1, 2), seconds=(0.8, 1.2)))
+        write_videos(folder / "videos", options.videos, options.seed, Footage(shots=(1, 2), seconds=(1.8, 2.4)))
         words = ["curate", str(RECIPE), "--clips", str(folder / "videos"), "--engine", options.engine, "--out"]
         begin, kills, log = time.monotonic(), Kills(), folder / "said.txt"
         assert ended(start([*words, str(folder / "whole")], log), log, LONGEST, [], kills), (
@@ -166,6 +166,8 @@ def main() -> None:
         )
         length = time.monotonic() - begin
         whole = content_of(folder / "whole")
+        examples = len([item for record in whole["records"] for item in record[1]])
+        assert examples, "nothing was made of the videos: draw more of them"
         ray, finished, end = options.engine == "ray", 0, time.monotonic() + 60 * options.minutes
         while kills.commands + kills.workers < options.kills and time.monotonic() < end:
             finished += 1
@@ -178,7 +180,6 @@ def main() -> None:
                     break
             assert content_of(out) == whole, f"{out} differs after {kills}"
             print(f"{finished} finished, {kills}", flush=True)
-    examples = len([item for record in whole["records"] for item in record[1]])
     report = {"engine": options.engine, "commands killed": kills.commands, "workers killed": kills.workers}
     report |= {"processes left": kills.left, "finished": finished, "differing": 0}
     print(json.dumps({**report, "clips": options.videos, "examples": examples}))

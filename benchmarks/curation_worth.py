@@ -20,8 +20,7 @@ from pathlib import Path
 
 from omnigen2.curation import Clip, Finished, Item, OpenClip, Recipe, Step, read_recipe, through
 from omnigen2.files import markdown_table
-from omnigen2.microworld.curated.context_truth import judge_contexts
-from omnigen2.microworld.curated.truth import judge
+from omnigen2.microworld.curated import judge_contexts
 from omnigen2.microworld.video import write_videos
 
 RECIPES = Path(__file__).parents[1] / "recipes" / "curation"
@@ -127,7 +126,7 @@ def finished(one: Begun, steps: Mapping[str, Step]) -> Finished:
 def tally(kind: str, done: Sequence[Finished], videos: Path) -> Tally:
     """Against the truth."""
     if kind == "edit":
-        pairs = [pair for one in done for pair in judge(one, videos)]
+        pairs = [pair for one in done for pair in judge_edits(one, videos)]
         kept = [pair for pair in pairs if not pair.reason]
         right = sum(bool(pair.right) for pair in kept)
         return Tally(len(kept), right, right, sum(pair.possible for pair in pairs))

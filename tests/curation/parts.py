@@ -85,10 +85,7 @@ class Say(Step):
     def run(self, items: Sequence[Item], clip: OpenClip) -> Sequence[Outcome]:
         if self.silent and Path(self.silent).exists():
             return [Dropped("no answer", "status 503", transient=True) for _ in items]
-        return [
-            (replace(item, instruction="" if self.wordless else _words(item)),)
-            for item in items
-        ]
+        return [(replace(item, instruction="" if self.wordless else _words(item)),) for item in items]
 
 
 class Share(Section):

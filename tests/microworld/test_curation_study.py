@@ -1,12 +1,15 @@
 """The study of curation in miniature: its data commands, what each of them keeps, and the plan of its runs."""
 
 import json
+from dataclasses import asdict
+from itertools import combinations
 from pathlib import Path
 
 import pytest
 
 from omnigen2.cli import main
-from omnigen2.curation import Store
+from omnigen2.curation import Dropped, Frame, Item, OpenClip, Store
+from omnigen2.microworld.curated import TrueWords
 from omnigen2.microworld.runs import NewReferences
 from omnigen2.microworld.video import Footage, read_truth, true_edits, write_videos
 from tests.paths import RECIPES
@@ -48,6 +51,18 @@ def test_exact_pairs_are_all_those_between_which_one_edit_lies(made: Path) -> No
         true = {edit.instruction for edit in true_edits(video.at(float(first)), video.at(float(second)))}
         exact = found.get((name, first, second))
         assert (exact in true) if true else exact is None, words
+
+
+def test_pairs_with_a_frame_in_a_fade_are_not_exact(tmp_path: Path) -> None:
+    footage = Footage(shots=(2, 2), seconds=(1.2, 1.3), rate=10, fades=1.0, moving=0.0)
+    (tmp_path / "x.json").write_text(json.dumps({"seed": 0, "footage": asdict(footage)}))
+    moments = read_truth(tmp_path / "x.mp4").moments
+    pairs_of = [(a, b) for a, b in combinations(moments, 2) if true_edits(a, b)]
+    items = [Item(frames=(Frame(a.time, ""), Frame(b.time, ""))) for a, b in pairs_of]
+    outcomes = TrueWords().run(items, OpenClip(tmp_path / "x.mp4", tmp_path))
+    lit = [min(a.light, b.light) > 0.9 for a, b in pairs_of]
+    assert {True, False} == set(lit)
+    assert [isinstance(outcome, Dropped) for outcome in outcomes] == [not one for one in lit]
 
 
 def test_unfiltered_pairs_are_all_pairs_and_curated_ones_some_of_them(made: Path) -> None:

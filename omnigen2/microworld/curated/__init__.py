@@ -7,11 +7,11 @@ from omnigen2.microworld.curated.painter import MicroFiller
 from omnigen2.microworld.curated.reflecting import MicroReflector, write_prompts
 from omnigen2.microworld.curated.subjects import MicroJudge, MicroNames, MicroSameThing
 from omnigen2.microworld.curated.true_words import TrueWords
-from omnigen2.microworld.curated.truth import EditTruth
+from omnigen2.microworld.curated.truth import EditTruth, judge_edits
 from omnigen2.microworld.curated.words import MicroWords
 
 __all__ = [
     "EditTruth", "InContextTruth", "MicroChanges", "MicroDetector", "MicroEmbedder", "MicroFiller",
     "MicroInContextWords", "MicroJudge", "MicroNames", "MicroReflector", "MicroSameThing", "MicroTracker",
-    "MicroWords", "TrueWords", "write_prompts",
+    "MicroWords", "TrueWords", "judge_contexts", "judge_edits", "write_prompts",
 ]  # fmt: skip

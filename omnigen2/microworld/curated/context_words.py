@@ -7,8 +7,7 @@ from itertools import pairwise
 from typing_extensions import override
 
 from omnigen2.curation import Dropped, Item, OpenClip, Outcome, Step
-from omnigen2.curation.steps.interleaved import told
-from omnigen2.curation.steps.masks import read_mask
+from omnigen2.curation.steps import read_mask, told
 from omnigen2.microworld.curated.chance import chance, check_shares
 from omnigen2.microworld.curated.sight import at_mask, scene_of
 from omnigen2.microworld.tasks import ContextKind, sample_context

@@ -11,7 +11,7 @@ from torch.nn.functional import adaptive_avg_pool2d, pad
 from typing_extensions import override
 
 from omnigen2.curation.models import Box, Detector, Embedder, Found, Mask, Tracker
-from omnigen2.curation.steps.masks import box_of
+from omnigen2.curation.steps import box_of
 from omnigen2.curation.video import Pixels
 from omnigen2.microworld.curated.chance import chance, check_shares
 from omnigen2.microworld.curated.sight import at_box, mask_of, name_of, reading

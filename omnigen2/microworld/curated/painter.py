@@ -6,7 +6,7 @@ import numpy as np
 from typing_extensions import override
 
 from omnigen2.curation.models import Filler, Mask
-from omnigen2.curation.steps.masks import box_of
+from omnigen2.curation.steps import box_of
 from omnigen2.curation.video import Pixels
 from omnigen2.microworld.curated.chance import chance, check_shares
 from omnigen2.microworld.curated.sight import reading

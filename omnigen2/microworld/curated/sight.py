@@ -10,8 +10,7 @@ import torch
 
 from omnigen2.curation import Dropped
 from omnigen2.curation.models import Box, Mask
-from omnigen2.curation.steps.masks import box_of
-from omnigen2.curation.steps.subjects import shared
+from omnigen2.curation.steps import box_of, shared
 from omnigen2.curation.video import Pixels
 from omnigen2.microworld.world import Item, Reading, Scene, Window, describe, draw, read
 

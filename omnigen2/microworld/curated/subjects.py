@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing_extensions import override
 
 from omnigen2.curation import CurationError, Dropped, Item, OpenClip, Outcome, Scoring, Step, Subject
-from omnigen2.curation.steps.masks import read_mask
+from omnigen2.curation.steps import read_mask
 from omnigen2.microworld.curated.chance import chance, check_shares
 from omnigen2.microworld.curated.sight import at_mask, name_of, reading
 from omnigen2.microworld.video import VocabularyName, vocabulary_named

@@ -8,12 +8,18 @@ from typing_extensions import override
 from omnigen2.curation import Dropped, Item, OpenClip, Outcome, Step
 from omnigen2.microworld.curated.chance import chance
 from omnigen2.microworld.curated.words import NO_EDIT
-from omnigen2.microworld.video import read_truth, true_edits
+from omnigen2.microworld.video import DrawnVideo, read_truth, true_edits
 from omnigen2.microworld.world import choose
+
+DARK = 0.1
+"""The share of the light that a frame may miss or have too much."""
 
 
 class TrueWords(Step):
     """Reads what was drawn from the file beside the video, and drops pairs between which no single edit lies.
+
+    Pairs with a frame in a fade or a flash are dropped too: their instruction may be true, and says nothing of the
+    light.
 
     Args:
         seed: Of the wordings.
@@ -27,10 +33,13 @@ class TrueWords(Step):
     @override
     def run(self, items: Sequence[Item], clip: OpenClip) -> Sequence[Outcome]:
         video = read_truth(clip.file)
-        outcomes: list[Outcome] = []
-        for item in items:
-            edits = true_edits(video.at(item.frames[0].seconds), video.at(item.frames[-1].seconds))
-            rng = chance(self.seed, clip.file.name, item.key)
-            words = choose(edits, rng).instruction if edits else ""
-            outcomes.append((replace(item, instruction=words),) if words else Dropped(NO_EDIT))
-        return outcomes
+        return [self._written(item, video, clip.file.name) for item in items]
+
+    def _written(self, item: Item, video: DrawnVideo, name: str) -> Outcome:
+        first, last = (video.at(frame.seconds) for frame in (item.frames[0], item.frames[-1]))
+        if max(abs(moment.light - 1) for moment in (first, last)) > DARK:
+            return Dropped("a frame in another light")
+        edits = true_edits(first, last)
+        if not edits:
+            return Dropped(NO_EDIT)
+        return (replace(item, instruction=choose(edits, chance(self.seed, name, item.key)).instruction),)

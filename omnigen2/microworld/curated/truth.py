@@ -44,7 +44,7 @@ class EditTruth(Section):
 
     @override
     def text(self, finished: Sequence[Finished], clips: Path) -> str:
-        judged = [pair for one in finished for pair in judge(one, clips, self.painted)]
+        judged = [pair for one in finished for pair in judge_edits(one, clips, self.painted)]
         kept = [pair for pair in judged if not pair.reason]
         possible = sum(pair.possible for pair in judged)
         found = sum(pair.possible and bool(pair.right) for pair in kept)
@@ -65,7 +65,7 @@ class EditTruth(Section):
         return "\n\n".join(parts)
 
 
-def judge(finished: Finished, clips: Path, painted: bool = False) -> list[Judged]:
+def judge_edits(finished: Finished, clips: Path, painted: bool = False) -> list[Judged]:
     """All pairs of a clip; of those that never got words, those that the world's reader would have given them."""
     path = clips / finished.clip.name
     if not path.with_suffix(".json").is_file():

@@ -172,7 +172,7 @@ def test_what_works_at_the_beginning_alone_rests_from_then_on(half: Path) -> Non
         groups = (dit.text_refiner, dit.blocks)
         seen.append(tuple(all(bool(one.isnan().all()) for one in group.parameters()) for group in groups))
 
-    generator("a cube", seed=0, progress=look, **QUICK)
+    generator("a cube", images=[Image.new("RGB", (32, 32))], seed=0, progress=look, **QUICK)
     assert seen == [(True, False)] * QUICK["steps"]
 
 

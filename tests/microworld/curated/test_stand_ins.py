@@ -11,7 +11,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from omnigen2.curation import CurationError, Dropped, Frame, Item, OpenClip, Subject, through
-from omnigen2.curation.steps.masks import keep_mask
+from omnigen2.curation.steps import keep_mask
 from omnigen2.microworld.curated import (
     MicroDetector,
     MicroEmbedder,
