@@ -20,7 +20,7 @@ from pathlib import Path
 
 from omnigen2.curation import Clip, Finished, Item, OpenClip, Recipe, Step, read_recipe, through
 from omnigen2.files import markdown_table
-from omnigen2.microworld.curated import judge_contexts
+from omnigen2.microworld.curated import judge_contexts, judge_edits
 from omnigen2.microworld.video import write_videos
 
 RECIPES = Path(__file__).parents[1] / "recipes" / "curation"

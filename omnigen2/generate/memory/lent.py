@@ -51,7 +51,7 @@ class Lent:
                 continue
             place = _place(desk, start, rest)
             source = home if front is None else _place(front, start, rest).copy_(home)
-            places.append(place.copy_(home if front is None else place))
+            places.append(place.copy_(source, non_blocking=True))
             start += _room(rest)
         return places
 
