@@ -105,6 +105,7 @@ def test_a_dry_run_counts_all_pictures_and_asks_nobody(shell: Shell, monkeypatch
         (("--keep_all",), "--keep_all goes with --best_of"),
         (("--best_of", 2, "--judge", "rulez"), "no judge 'rulez'"),
         (("--best_of", 2, "--judge", "none.yaml"), "no judge 'none.yaml'"),
+        (("--best_of", 2, "--judge", "localhost:8000/v1"), "did you mean http://localhost:8000/v1?"),
         (("--best_of", 2, "--judge", "http://127.0.0.1:9"), "--judge_model is missing"),
         (("--best_of", 2, "--judge", "http://x", "--judge", "rules"), "only several servers of one model"),
         (("--best_of", 2, "--judge", "rules"), "a.png has no task of the micro-world"),

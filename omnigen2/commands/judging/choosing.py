@@ -1,5 +1,6 @@
 """Who chooses the best of several pictures, in `omnigen2 generate` and `evaluate`."""
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -53,6 +54,8 @@ def chooser_of(settings: JudgeSettings, words: Sequence[str], model: str | None,
         return _chat_chooser(settings, words, model, context)
     if len(words) > 1:
         raise UserError(f"got the judges {', '.join(words)}", "only several servers of one model go together")
+    if re.fullmatch(r"[\w.-]+:\d+(/.*)?", words[0]):
+        raise UserError(f"the judge {words[0]!r} is no address of a server", f"did you mean http://{words[0]}?")
     if words[0] == "rules":
         return _rules_chooser(TOLERANCE if settings.tolerance is None else settings.tolerance)
     if not words[0].endswith((".yaml", ".yml")) or not Path(words[0]).is_file():

@@ -1,6 +1,6 @@
 """What recipes of `omnigen2.curation` name to work on drawn videos: the world's reader as any model, and the truth."""
 
-from omnigen2.microworld.curated.context_truth import InContextTruth
+from omnigen2.microworld.curated.context_truth import InContextTruth, judge_contexts
 from omnigen2.microworld.curated.context_words import MicroChanges, MicroInContextWords
 from omnigen2.microworld.curated.models import MicroDetector, MicroEmbedder, MicroTracker
 from omnigen2.microworld.curated.painter import MicroFiller
