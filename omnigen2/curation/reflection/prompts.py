@@ -63,7 +63,7 @@ def read_prompts(path: Path, seed: int, height: int, width: int) -> list[Prompt]
 
 def _text(path: Path, seed: int, height: int, width: int) -> Iterator[Prompt]:
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        lines = path.read_bytes().decode("utf-8-sig").split("\n")
     except UnicodeDecodeError as error:
         raise CurationError(f"{path} is no UTF-8 text ({error})", "save it as UTF-8") from error
     for line in filter(None, map(str.strip, lines)):

@@ -17,7 +17,7 @@ GOOD = {"problems": ["it is  blue"], "changes": ["make it red"], "edit": "make t
 
 
 def test_text_files_and_json_lines(tmp_path: Path) -> None:
-    (tmp_path / "a.txt").write_text("a red cube\n\n  two dogs \na red cube\n", encoding="utf-8")
+    (tmp_path / "a.txt").write_text("a red cube\n\n  two dogs \r\na red cube\n", encoding="utf-8-sig")
     cube, dogs = read_prompts(tmp_path / "a.txt", 0, 8, 16)
     assert (cube.text, dogs.text, cube.height, cube.width) == ("a red cube", "two dogs", 8, 16)
     lines = [{"prompt": "two dogs"}, {"prompt": "a red cube", "meta": "m"}, {"prompt": "x", "seed": 3, "width": 4}]
@@ -97,3 +97,8 @@ def test_any_answer_is_a_verdict_or_none(fields: dict) -> None:
     if isinstance(said, Verdict):
         assert said.right == (not any(fields["problems"]))
         assert 0 <= said.score <= 10
+
+
+def test_a_line_ends_where_all_lines_end(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("a poster:\u2028Be kind\nplain\n", encoding="utf-8")
+    assert [prompt.text for prompt in read_prompts(tmp_path / "a.txt", 0, 8, 16)] == ["a poster:\u2028Be kind", "plain"]
