@@ -21,7 +21,7 @@ torch.set_num_threads(1)
 
 slow_is_fine = {"deadline": None, "suppress_health_check": [HealthCheck.too_slow]}
 settings.register_profile("dev", max_examples=15, **slow_is_fine)
-settings.register_profile("ci", max_examples=40, derandomize=True, **slow_is_fine)
+settings.register_profile("ci", max_examples=32, derandomize=True, **slow_is_fine)
 settings.register_profile("deep", max_examples=500, **slow_is_fine)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "dev"))
 
