@@ -152,9 +152,9 @@ def test_inputs_are_held_as_files_until_they_are_drawn_and_a_broken_one_is_named
     words += ["--steps", "1", "--height", "32", "--width", "32", "--judge_model", "m", "--judge"]
     held: list[object] = []
 
-    def draws(settings: Any, folder: Path, jobs: Sequence[Job], chosen: Any) -> None:
+    def draws(settings: Any, jobs: Sequence[Job], chosen: Any) -> None:
         held.extend(one for job in jobs for one in job.request.images)
-        draw(settings, folder, jobs, chosen)
+        draw(settings, jobs, chosen)
 
     monkeypatch.setattr("omnigen2.commands.evaluate.draw", draws)
     with loopback(lambda asked: Answer(body=chat_answer('{"score": [8]}'))) as server:

@@ -176,9 +176,7 @@ def test_copies_are_found_and_flat_pictures_named() -> None:
     assert near_duplicates(hashes([]), whole) == ()
 
 
-def test_every_copy_is_found_however_many_there_are(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Also over the border of what is compared at a time."""
-    monkeypatch.setattr("omnigen2.curation.pairs.duplicates.ROWS", 4)
+def test_every_copy_is_found_however_many_there_are() -> None:
     ten = hashes([(str(place), picture(0)) for place in range(10)])
     assert len(near_duplicates(ten)) == 45
     assert len(near_duplicates(ten, ten)) == 100
