@@ -11,12 +11,12 @@ from omnigen2.curation.recipe import Recipe, Section, read_recipe
 from omnigen2.curation.records import Finished, example
 from omnigen2.curation.retune import Retuned, retune
 from omnigen2.curation.step import Count, End, Limiting, Resources, Scoring, Step, through
-from omnigen2.curation.store import Store
+from omnigen2.curation.store import Store, claimed_folder
 from omnigen2.curation.together import Example, Together
 
 __all__ = [
     "Clip", "Count", "CurationError", "Dropped", "End", "Engine", "Example", "Finished", "Frame", "InProcess", "Item",
     "Limiting", "OpenClip", "Outcome", "Progress", "RayEngine", "Recipe", "Resources", "Retuned", "Scoring", "Section",
-    "Step", "Store", "Subject", "Together", "Work", "curate", "example", "read_recipe", "retune", "through",
-    "write_results",
+    "Step", "Store", "Subject", "Together", "Work", "claimed_folder", "curate", "example", "read_recipe", "retune",
+    "through", "write_results",
 ]  # fmt: skip

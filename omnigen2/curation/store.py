@@ -23,7 +23,6 @@ ATTEMPTS = 3
 """What kills its worker is tried this often in one run."""
 SETTINGS, RECORD, LOCK = "curation.json", "clip.json", ".lock"
 EXAMPLES, REPORT, GALLERY = "examples.jsonl", "report.md", "gallery"
-OWN = {LOCK, "clips", "drafts"}
 
 
 class Store:
@@ -59,18 +58,9 @@ class Store:
         Raises:
             CurationError: If it holds something else, or what other settings have made, or is being worked on.
         """
-        there = {path.name for path in self.folder.iterdir()} if self.folder.is_dir() else set[str]()
-        if SETTINGS not in there and there - OWN:
-            raise CurationError(f"{self.folder} has files, and none of a curation", "name a new or empty folder")
-        self.clips.mkdir(parents=True, exist_ok=True)
-        with (self.folder / LOCK).open("a") as lock:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError as error:
-                raise CurationError(
-                    f"another command is working in {self.folder}", "wait for it, or name another --out"
-                ) from error
-            if SETTINGS in there and (differing := list(_differing(self.settings()["settings"], recipe.settings))):
+        with claimed_folder(self.folder, SETTINGS, {"clips", "drafts"}, "curation") as known:
+            self.clips.mkdir(exist_ok=True)
+            if known and (differing := list(_differing(self.settings()["settings"], recipe.settings))):
                 raise CurationError(
                     f"{self.folder} was made with other settings: {'; '.join(differing[:3])}",
                     "give the same ones, or another --out",
@@ -124,6 +114,35 @@ class Store:
     def _forget_drafts(self) -> None:
         shutil.rmtree(self.drafts, ignore_errors=True)
         self.drafts.mkdir(exist_ok=True)
+
+
+@contextmanager
+def claimed_folder(folder: Path, settings: str, own: Collection[str], what: str) -> Generator[bool]:
+    """Make a folder, or take one of the same kind, and keep others out of it in the meantime.
+
+    Args:
+        settings: The file that folders of the kind have.
+        own: What else lies in them before it is written.
+        what: The kind, in words.
+
+    Yields:
+        Whether it was one already.
+
+    Raises:
+        CurationError: If it holds something else, or is being worked on.
+    """
+    there = {path.name for path in folder.iterdir()} if folder.is_dir() else set[str]()
+    if settings not in there and there - {LOCK, *own}:
+        raise CurationError(f"{folder} has files, and none of a {what}", "name a new or empty folder")
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / LOCK).open("a") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise CurationError(
+                f"another command is working in {folder}", "wait for it, or name another --out"
+            ) from error
+        yield settings in there
 
 
 def attempt(path: Path) -> Path | None:

@@ -50,7 +50,7 @@ def test_floats_become_levels_in_one_place() -> None:
     # levels of more bits, alpha, detections, masks, colours of pages, and differences of levels: no pixels in [-1, 1]
     masks = {
         "curation/article.py", "curation/models/flux_fill.py", "curation/pairs/distance.py", "curation/steps/masks.py",
-        "microworld/curated/sight.py", "pictures/deep.py", "pictures/files.py", "rl/rewards/geneval_models.py",
+        "pictures/deep.py", "pictures/files.py", "rl/rewards/geneval_models.py",
     }  # fmt: skip
     wanted = re.compile(r"127\.5|[*/] ?255\b|/ ?2 ?\+ ?0?\.5\)\.clamp")
     found = {

@@ -5,7 +5,6 @@ OUT/prompts/KEY/            attempts.json: all tries at one prompt; their pictur
 OUT/examples.jsonl          written anew at every end, as report.md and gallery/ are
 """
 
-import fcntl
 import json
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
@@ -13,13 +12,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from omnigen2.curation import CurationError
+from omnigen2.curation import CurationError, claimed_folder
 from omnigen2.curation.reflection.attempts import Attempts, How
 from omnigen2.curation.reflection.prompts import Prompt
 from omnigen2.files import read_json, write_json
 
-SETTINGS, RECORD, LOCK = "reflection.json", "attempts.json", ".lock"
-OWN = {LOCK, "prompts"}
+SETTINGS, RECORD = "reflection.json", "attempts.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,18 +66,9 @@ class Reflections:
         Raises:
             CurationError: If it holds something else, or is being worked on.
         """
-        there = {path.name for path in self.folder.iterdir()} if self.folder.is_dir() else set[str]()
-        if SETTINGS not in there and there - OWN:
-            raise CurationError(f"{self.folder} has files, and no reflections", "name a new or empty folder")
-        self.prompts.mkdir(parents=True, exist_ok=True)
-        with (self.folder / LOCK).open("a") as lock:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError as error:
-                raise CurationError(
-                    f"another command is working in {self.folder}", "wait for it, or name another --out"
-                ) from error
-            if SETTINGS not in there:
+        with claimed_folder(self.folder, SETTINGS, {"prompts"}, "reflection") as known:
+            self.prompts.mkdir(exist_ok=True)
+            if not known:
                 write_json(self.folder / SETTINGS, {"rounds": []})
             yield
 

@@ -6,13 +6,14 @@ from functools import lru_cache
 from typing import Any
 
 import numpy as np
-import torch
+from PIL import Image
 
 from omnigen2.curation import Dropped
 from omnigen2.curation.models import Box, Mask
 from omnigen2.curation.steps import box_of, shared
 from omnigen2.curation.video import Pixels
 from omnigen2.microworld.world import Item, Reading, Scene, Window, describe, draw, read
+from omnigen2.pictures import to_pixels
 
 FAR = 0.12
 """Mean distance from a background at which it is none: uneven ground is 0.06 from its own, another pattern 0.2."""
@@ -34,8 +35,7 @@ def reading(picture: Pixels | Any) -> Reading:
 @lru_cache(maxsize=1024)
 def _read(levels: bytes, size: int) -> Reading:
     """Steps look at one frame many times."""
-    pixels = torch.frombuffer(bytearray(levels), dtype=torch.uint8).reshape(size, size, 3)
-    canvas = pixels.permute(2, 0, 1) / 127.5 - 1
+    canvas = to_pixels(Image.frombytes("RGB", (size, size), levels))
     found = read(canvas)
     if found.background is None:
         return found
