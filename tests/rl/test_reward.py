@@ -26,7 +26,7 @@ from omnigen2.rl import (
 values = st.floats(-5, 5, width=32)
 failures = st.builds(Failure, st.sampled_from(["unreadable", "deadline"]), st.sampled_from(["", "x: y"]), st.booleans())
 outcomes = st.lists(
-    st.one_of(values.map(lambda v: Judgement(v, {"half": v / 2}, "said")), failures), min_size=1, max_size=6
+    st.one_of(values.map(lambda v: Judgement(v, {"twice": 2 * v}, "said")), failures), min_size=1, max_size=6
 )
 
 
@@ -34,7 +34,7 @@ class Scripted(Reward):
     """Answers what it was given, one batch after the other."""
 
     low, high, description = -5.0, 5.0, "scripted"
-    part_names = ("half",)
+    part_names = ("twice",)
 
     def __init__(self, *batches: Sequence[Outcome]) -> None:
         self.batches = list(batches)
@@ -54,14 +54,14 @@ def requests(count: int) -> list[RewardRequest]:
 
 @given(outcomes)
 def test_collected_scores_say_exactly_what_happened(found: list[Outcome]) -> None:
-    scores = Scores.collect(found, ("half",))
+    scores = Scores.collect(found, ("twice",))
     assert scores.outcomes() == found
     assert scores.valid.tolist() == [isinstance(outcome, Judgement) for outcome in found]
     for i, outcome in enumerate(found):
         if isinstance(outcome, Failure):
             assert scores.problem[i] is outcome
             assert math.isnan(scores.value[i])
-            assert math.isnan(scores.parts["half"][i])
+            assert math.isnan(scores.parts["twice"][i])
     causes = [outcome.cause for outcome in found if isinstance(outcome, Failure)]
     assert scores.causes() == {cause: causes.count(cause) for cause in causes}
 
@@ -70,16 +70,16 @@ def test_collected_scores_say_exactly_what_happened(found: list[Outcome]) -> Non
 def test_joining_and_taking_keep_what_belongs_to_each(
     first: list[Outcome], second: list[Outcome], data: st.DataObject
 ) -> None:
-    joined = Scores.concatenate([Scores.collect(first, ("half",)), Scores.collect(second, ("half",))])
+    joined = Scores.concatenate([Scores.collect(first, ("twice",)), Scores.collect(second, ("twice",))])
     assert joined.outcomes() == [*first, *second]
     members = data.draw(st.lists(st.integers(0, len(joined) - 1)))
     assert joined.take(members).outcomes() == [joined.outcomes()[member] for member in members]
-    assert list(joined.take([]).parts) == ["half"]
+    assert list(joined.take([]).parts) == ["twice"]
 
 
 @given(outcomes, st.data(), st.floats(-3, 3).filter(bool), st.floats(-3, 3).filter(bool))
 def test_a_weighted_sum_is_valid_where_all_are(found: list[Outcome], data: st.DataObject, a: float, b: float) -> None:
-    other = data.draw(st.lists(st.one_of(values.map(lambda v: Judgement(v, {"half": 0.0})), failures),
+    other = data.draw(st.lists(st.one_of(values.map(lambda v: Judgement(v, {"twice": 0.0})), failures),
                                min_size=len(found), max_size=len(found)))  # fmt: skip
     total = WeightedSum({"one": Scripted(found), "two": Scripted(other)}, {"two": b, "one": a})
     scores = check_scores(total, requests(len(found)), total.score(requests(len(found))))
@@ -103,7 +103,7 @@ def test_clipping_keeps_the_range_and_what_is_invalid(found: list[Outcome]) -> N
             assert float(scores.value[i]) == min(2, max(-1, outcome.value))
 
 
-@given(st.lists(st.one_of(values.map(lambda v: Judgement(v, {"half": v})), failures), min_size=3, max_size=3),
+@given(st.lists(st.one_of(values.map(lambda v: Judgement(v, {"twice": v})), failures), min_size=3, max_size=3),
        st.integers(1, 3))  # fmt: skip
 def test_the_mean_of_passes_is_over_valid_ones(found: list[Outcome], needed: int) -> None:
     scores = MeanOfPasses(Scripted(*[[one] for one in found]), 3, needed).score(requests(1))
@@ -136,11 +136,11 @@ def test_scores_refuse_what_contradicts_itself() -> None:
     with pytest.raises(RewardError, match="float32, got {'part red': 'torch.bfloat16'}"):
         Scores(one, yes, {"red": one.bfloat16()}, (None,), ("",))
     with pytest.raises(RewardError, match="judgement 0 has the parts"):
-        Scores.collect([Judgement(1.0, {"other": 1.0})], ("half",))
+        Scores.collect([Judgement(1.0, {"other": 1.0})], ("twice",))
 
 
 def test_scores_are_checked_against_what_the_reward_promises() -> None:
-    reward = Scripted([Judgement(7.0, {"half": 1.0})])
+    reward = Scripted([Judgement(7.0, {"twice": 1.0})])
     with pytest.raises(RewardError, match=r"gave 7.0 for sample 0, outside of its range \[-5.0, 5.0\]"):
         check_scores(reward, requests(1), reward.score(requests(1)))
     with pytest.raises(RewardError, match="1 scores for 2 requests"):
